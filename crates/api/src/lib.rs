@@ -1,0 +1,1 @@
+//! Kinds, the Resource trait, selectors, quantities and schemas: the words of the API.

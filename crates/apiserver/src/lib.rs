@@ -1,0 +1,1 @@
+//! The generic registry of kinds over HTTP: CRUD, watch, tables, discovery, OpenAPI, exec and logs.

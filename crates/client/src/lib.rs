@@ -1,0 +1,1 @@
+//! Typed client, watch, reflector, work queue, controller runner, events.

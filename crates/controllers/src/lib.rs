@@ -1,0 +1,1 @@
+//! Reconcilers: bundles, stateful sets, scheduling, garbage collection.

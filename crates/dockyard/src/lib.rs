@@ -1,0 +1,1 @@
+//! The option language of Dockyard images: parse, resolve, plan bindings; recipes.

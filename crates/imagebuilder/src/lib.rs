@@ -1,0 +1,1 @@
+//! Builds OCI images from Dockyard recipes and Debian's packages, reproducibly.

@@ -1,0 +1,1 @@
+//! Multi-version keyspace: revisions, transactions, leases, watch; deterministic, no IO.

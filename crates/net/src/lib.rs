@@ -1,0 +1,1 @@
+//! Bridges, veth pairs, addresses, nftables and DNS for pods.

@@ -1,0 +1,1 @@
+//! Raft and RocksDB under the keyspace.

@@ -1,0 +1,1 @@
+//! Images and containers: pull, verify, unpack, run in a shim, exec, logs.

@@ -1,0 +1,1 @@
+//! Volumes: create, publish, unpublish, delete under one root.

@@ -1,0 +1,1 @@
+//! Certificates, tokens, authorisation rules and envelope encryption.
