@@ -1,0 +1,111 @@
+//! The port: what the rest of nanocloud sees of a keyspace.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, Stream, StreamExt};
+
+use crate::{
+    Error, KeyValue, LeaseGranted, LeaseId, LeaseInfo, Op, RangeRequest, RangeResponse, Revision,
+    Status, Txn, TxnResponse, WatchBatch, WatchRequest,
+};
+
+/// A multi-version keyspace. Object-safe: hold it as `Arc<dyn Keyspace>`.
+///
+/// Writes are acknowledged when they survive a crash. Reads are linearizable unless asked to be serializable.
+/// Dropping a future does not undo a write that was already on its way.
+pub trait Keyspace: Send + Sync + 'static {
+    /// Reads keys.
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>>;
+
+    /// Runs a transaction. With no writes in it this is a linearizable read.
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, Error>>;
+
+    /// Follows changes. Fails at once when `from_revision` has been compacted.
+    fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<WatchStream, Error>>;
+
+    /// Forgets history before `revision`; what was live at it stays readable. Answers the newest revision.
+    fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, Error>>;
+
+    /// Grants a lease of `ttl_seconds`; `id` 0 has one chosen.
+    fn lease_grant(
+        &self,
+        id: LeaseId,
+        ttl_seconds: i64,
+    ) -> BoxFuture<'_, Result<LeaseGranted, Error>>;
+
+    /// Starts the lease's time to live anew.
+    fn lease_keep_alive(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseGranted, Error>>;
+
+    /// Ends a lease and deletes its keys. Answers the revision after.
+    fn lease_revoke(&self, id: LeaseId) -> BoxFuture<'_, Result<Revision, Error>>;
+
+    /// What is known of a lease.
+    fn lease_time_to_live(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseInfo, Error>>;
+
+    /// All leases, in order of id.
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<LeaseId>, Error>>;
+
+    /// State of the keyspace and of this member.
+    fn status(&self) -> BoxFuture<'_, Result<Status, Error>>;
+}
+
+/// Shorthands over [`Keyspace`].
+pub trait KeyspaceExt: Keyspace {
+    /// The newest version of `key`.
+    fn get(
+        &self,
+        key: impl Into<Bytes>,
+    ) -> impl Future<Output = Result<Option<KeyValue>, Error>> + Send {
+        let answer = self.range(RangeRequest::key(key));
+        async move { Ok(answer.await?.kvs.pop()) }
+    }
+
+    /// Writes `key` unconditionally; answers the revision made.
+    fn put(
+        &self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+    ) -> impl Future<Output = Result<Revision, Error>> + Send {
+        let answer = self.txn(Txn::run([Op::put(key, value)]));
+        async move { Ok(answer.await?.revision) }
+    }
+
+    /// Deletes `key` unconditionally; answers the revision after.
+    fn delete(
+        &self,
+        key: impl Into<Bytes>,
+    ) -> impl Future<Output = Result<Revision, Error>> + Send {
+        let answer = self.txn(Txn::run([Op::delete(key)]));
+        async move { Ok(answer.await?.revision) }
+    }
+}
+
+impl<K: Keyspace + ?Sized> KeyspaceExt for K {}
+
+/// The batches of a watch: ordered, each revision once, without gaps. Ends only after an error (the watch fell
+/// behind a compaction, the storage failed) or when the keyspace closes. Dropping it ends the watch.
+pub struct WatchStream(BoxStream<'static, Result<WatchBatch, Error>>);
+
+impl WatchStream {
+    /// Wraps a stream that keeps the promises above.
+    pub fn new(stream: impl Stream<Item = Result<WatchBatch, Error>> + Send + 'static) -> Self {
+        WatchStream(stream.boxed())
+    }
+}
+
+impl Stream for WatchStream {
+    type Item = Result<WatchBatch, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl std::fmt::Debug for WatchStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WatchStream")
+    }
+}
