@@ -1,1 +1,32 @@
-//! Kinds, the Resource trait, selectors, quantities and schemas: the words of the API.
+//! The words of the API: kinds, the [`Resource`] trait, selectors, quantities, schemas.
+//!
+//! ```text
+//!   kinds::Bundle ─┐ impl Resource      ┌─ Kind { admit, row, columns, schema }   (type-erased)
+//!   k8s::core::Pod ┘ ───────────────────┴─► apiserver, cli, conformance suite
+//! ```
+//!
+//! Kubernetes' own kinds are `k8s-openapi`'s types; ours live in [`kinds`]. A kind costs one file
+//! with its `impl Resource` and one line in `kinds/mod.rs`.
+//!
+//! Invariants: no IO and no clock in this crate; defaults and validation are pure; defaults are
+//! idempotent. Limits: the named constants in [`meta`].
+
+mod codec;
+mod kind;
+pub mod kinds;
+pub mod meta;
+pub mod quantity;
+mod resource;
+pub mod selector;
+mod status;
+mod table;
+
+pub use codec::{DecodeError, decode, encode, unknown_fields};
+pub use k8s_openapi;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
+pub use kind::Kind;
+pub use meta::ObjectKey;
+pub use resource::{FieldError, KindVisitor, Resource, Scope};
+pub use selector::{FieldSelector, LabelSelector};
+pub use status::{Status, StatusCause, StatusDetails};
+pub use table::{Column, ColumnDefinition, human_age};

@@ -1,0 +1,165 @@
+//! A kind without its Rust type: what generic machinery needs of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    codec::{decode, encode, unknown_fields},
+    resource::{FieldError, Resource, Scope},
+    table::ColumnDefinition,
+};
+
+/// What generic code knows about a kind: its names, and its behaviour over JSON.
+///
+/// Made by [`Kind::of`] from the type, so that the registry is compiled once and not per kind.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// API version.
+    pub version: &'static str,
+    /// Kind in CamelCase.
+    pub kind: &'static str,
+    /// Plural in URLs.
+    pub plural: &'static str,
+    /// Singular.
+    pub singular: &'static str,
+    /// Abbreviations.
+    pub short_names: &'static [&'static str],
+    /// Categories such as `all`.
+    pub categories: &'static [&'static str],
+    /// Namespaced or cluster-wide.
+    pub scope: Scope,
+    /// Whether `/status` exists.
+    pub has_status: bool,
+    /// Whether values are sealed before they are stored.
+    pub confidential: bool,
+    admit: fn(Value, Option<&Value>) -> Result<Admitted, Vec<FieldError>>,
+    row: fn(&Value, Timestamp) -> Vec<Value>,
+    columns: fn() -> Vec<ColumnDefinition>,
+    fields: fn(&Value) -> Vec<(&'static str, String)>,
+    schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+/// An object that passed defaulting and validation, and the fields of the request it does not know.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The object as it will be stored.
+    pub object: Value,
+    /// Paths of fields that were dropped.
+    pub unknown: Vec<String>,
+}
+
+impl Kind {
+    /// The erased form of `R`.
+    pub const fn of<R: Resource>() -> Self {
+        Self {
+            group: R::GROUP,
+            version: R::VERSION,
+            kind: R::KIND,
+            plural: R::PLURAL,
+            singular: R::SINGULAR,
+            short_names: R::SHORT_NAMES,
+            categories: R::CATEGORIES,
+            scope: R::SCOPE,
+            has_status: R::HAS_STATUS,
+            confidential: R::CONFIDENTIAL,
+            admit: admit::<R>,
+            row: row::<R>,
+            columns: columns::<R>,
+            fields: fields::<R>,
+            schema: |generator| generator.subschema_for::<R>(),
+        }
+    }
+
+    /// `group/version`, or `version` alone in the core group.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `plural.group`, or `plural` alone in the core group: how a person names the resource.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Whether objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.scope == Scope::Namespaced
+    }
+
+    /// Decodes, defaults and validates a document; `old` is the stored object on update.
+    pub fn admit(&self, document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
+        (self.admit)(document, old)
+    }
+
+    /// The cells of an object's row, in the order of [`Kind::columns`].
+    pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        (self.row)(object, now)
+    }
+
+    /// The columns of this kind's table, Name first and Age last.
+    pub fn columns(&self) -> Vec<ColumnDefinition> {
+        (self.columns)()
+    }
+
+    /// Values that field selectors of this kind may compare.
+    pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        (self.fields)(object)
+    }
+
+    /// JSON schema of the kind (draft 2020-12), registered with the generator's definitions.
+    pub fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        (self.schema)(generator)
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Kind({}/{})", self.api_version(), self.kind)
+    }
+}
+
+fn admit<R: Resource>(document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
+    let mut object: R = decode(document.clone()).map_err(|error| vec![FieldError::invalid("", error.to_string())])?;
+    let unknown = unknown_fields(&document, &encode(&object));
+    if R::STRICT && !unknown.is_empty() {
+        return Err(unknown.into_iter().map(FieldError::unknown).collect());
+    }
+    object.apply_defaults();
+    let old = old.and_then(|old| decode::<R>(old.clone()).ok());
+    let mut errors = crate::meta::validate(object.meta(), R::SCOPE);
+    errors.extend(object.validate(old.as_ref()));
+    if errors.is_empty() { Ok(Admitted { object: encode(&object), unknown }) } else { Err(errors) }
+}
+
+fn row<R: Resource>(object: &Value, now: Timestamp) -> Vec<Value> {
+    let Ok(object) = decode::<R>(object.clone()) else {
+        return Vec::new();
+    };
+    let mut cells = vec![object.meta().name.clone().unwrap_or_default().into()];
+    cells.extend(R::columns().iter().map(|column| (column.cell)(&object, now)));
+    let age = object.meta().creation_timestamp.as_ref().map_or_else(String::new, |t| crate::human_age(now, t.0));
+    cells.push(age.into());
+    cells
+}
+
+fn columns<R: Resource>() -> Vec<ColumnDefinition> {
+    let mut all = vec![ColumnDefinition::name()];
+    all.extend(R::columns().iter().map(|column| column.definition.clone()));
+    all.push(ColumnDefinition::age());
+    all
+}
+
+fn fields<R: Resource>(object: &Value) -> Vec<(&'static str, String)> {
+    let Ok(object) = decode::<R>(object.clone()) else {
+        return Vec::new();
+    };
+    let mut all = vec![
+        ("metadata.name", object.meta().name.clone().unwrap_or_default()),
+        ("metadata.namespace", object.meta().namespace.clone().unwrap_or_default()),
+    ];
+    all.extend(object.selectable_fields());
+    all
+}

@@ -1,0 +1,201 @@
+//! `nanocloud.io/v1 Binding`: a command that runs once in another bundle's container.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Column, FieldError, Resource, Scope};
+
+/// Seconds a binding may take unless it says otherwise.
+pub const TIMEOUT_SECONDS: u32 = 90;
+
+/// One step of making a bundle's dependency ready for it, such as creating its database user.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.Binding")]
+pub struct Binding {
+    /// Standard object metadata.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// What to run, and where.
+    pub spec: BindingSpec,
+    /// How it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<BindingStatus>,
+}
+
+/// What to run, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingSpec")]
+#[serde(rename_all = "camelCase")]
+pub struct BindingSpec {
+    /// Bundle that needs the binding.
+    pub bundle: String,
+    /// Stable id of the binding, such as `create_user`.
+    pub binding_id: String,
+    /// Whose container runs the command.
+    pub target: BindingTarget,
+    /// Program and arguments, as in the target's image.
+    pub command: Vec<String>,
+    /// Values handed to the command on file descriptor 3.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, BindingParameter>,
+    /// Seconds until the command is killed.
+    #[serde(default = "timeout")]
+    pub timeout_seconds: u32,
+    /// Idempotency token: a changed token asks for a new run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+}
+
+/// Whose container runs the command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingTarget")]
+#[serde(rename_all = "camelCase")]
+pub struct BindingTarget {
+    /// Bundle whose main container it is; its pod is `<bundle>-0`.
+    pub bundle: String,
+    /// Service of that bundle.
+    pub service: String,
+}
+
+/// A value, given here or held in a Secret of the same namespace. Exactly one is set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingParameter")]
+#[serde(rename_all = "camelCase")]
+pub struct BindingParameter {
+    /// The value itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Key of a Secret that holds the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKey>,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.SecretKey")]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key in its data.
+    pub key: String,
+}
+
+/// How far a binding is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingPhase")]
+pub enum BindingPhase {
+    /// Not yet started.
+    #[default]
+    Pending,
+    /// The command runs.
+    Running,
+    /// The command exited 0.
+    Completed,
+    /// The command failed; it is tried again.
+    Failed,
+    /// The command was killed after its timeout; it is tried again.
+    TimedOut,
+}
+
+/// How a binding went.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingStatus")]
+#[serde(rename_all = "camelCase")]
+pub struct BindingStatus {
+    /// How far it is.
+    #[serde(default)]
+    pub phase: BindingPhase,
+    /// Token of the run this status is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub token: String,
+    /// How often it was started.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Exit code of the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Start of the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// End of the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// Milliseconds the last run took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Output of the last run, without secrets and cut to a few lines.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+fn timeout() -> u32 {
+    TIMEOUT_SECONDS
+}
+
+impl Binding {
+    /// How far the run with the wanted token is.
+    pub fn phase(&self) -> BindingPhase {
+        self.status
+            .as_ref()
+            .filter(|status| status.token == self.spec.token)
+            .map(|status| status.phase)
+            .unwrap_or_default()
+    }
+}
+
+impl Resource for Binding {
+    const GROUP: &'static str = "nanocloud.io";
+    const VERSION: &'static str = "v1";
+    const KIND: &'static str = "Binding";
+    const PLURAL: &'static str = "bindings";
+    const SINGULAR: &'static str = "binding";
+    const SCOPE: Scope = Scope::Namespaced;
+    const HAS_STATUS: bool = true;
+    const STRICT: bool = true;
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+
+    fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if self.spec.command.is_empty() {
+            errors.push(FieldError::required("spec.command", "name the program to run"));
+        }
+        if self.spec.timeout_seconds == 0 {
+            errors.push(FieldError::invalid("spec.timeoutSeconds", "must be at least 1"));
+        }
+        for (name, parameter) in &self.spec.parameters {
+            let field = format!("spec.parameters.{name}");
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+            if name.is_empty() || !name.bytes().all(plain) {
+                errors.push(FieldError::invalid(field.clone(), "a parameter name is letters, digits or '_'"));
+            }
+            if parameter.value.is_some() == parameter.secret_key_ref.is_some() {
+                errors.push(FieldError::invalid(field, "set either value or secretKeyRef"));
+            }
+        }
+        errors
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::text("Bundle", "Bundle that needs it", |binding: &Self, _| binding.spec.bundle.clone().into()),
+            Column::text("Target", "Bundle that runs it", |binding: &Self, _| {
+                binding.spec.target.bundle.clone().into()
+            }),
+            Column::text("Phase", "How far it is", |binding: &Self, _| format!("{:?}", binding.phase()).into()),
+            Column::text("Attempts", "How often it was started", |binding: &Self, _| {
+                binding.status.as_ref().map_or(0, |status| status.attempts).into()
+            })
+            .integer(),
+        ]
+    }
+}

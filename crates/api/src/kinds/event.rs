@@ -1,0 +1,62 @@
+//! `v1 Event`.
+
+use jiff::Timestamp;
+
+pub use k8s_openapi::api::core::v1::Event;
+
+use crate::{Column, human_age};
+
+/// Seconds an event is kept: one hour, as in Kubernetes.
+pub const EVENT_TTL_SECONDS: i64 = 3600;
+
+kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
+    const SHORT_NAMES: &'static [&'static str] = &["ev"];
+
+    fn apply_defaults(&mut self) {
+        self.type_.get_or_insert_with(|| "Normal".into());
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::text("Last Seen", "Time since it last happened", |event: &Self, now| last_seen(event).map(|then| human_age(now, then)).into()),
+            Column::text("Type", "Normal or Warning", |event: &Self, _| event.type_.clone().into()),
+            Column::text("Reason", "Why, in one word", |event: &Self, _| event.reason.clone().into()),
+            Column::text("Object", "What it is about", |event: &Self, _| object(event).into()),
+            Column::text("Count", "How often it happened", |event: &Self, _| event.count.unwrap_or(1).into()).integer().wide(),
+            Column::text("Message", "What happened", |event: &Self, _| event.message.clone().into()),
+        ]
+    }
+
+    fn selectable_fields(&self) -> Vec<(&'static str, String)> {
+        let about = &self.involved_object;
+        vec![
+            ("involvedObject.kind", about.kind.clone().unwrap_or_default()),
+            ("involvedObject.namespace", about.namespace.clone().unwrap_or_default()),
+            ("involvedObject.name", about.name.clone().unwrap_or_default()),
+            ("involvedObject.uid", about.uid.clone().unwrap_or_default()),
+            ("involvedObject.apiVersion", about.api_version.clone().unwrap_or_default()),
+            ("involvedObject.resourceVersion", about.resource_version.clone().unwrap_or_default()),
+            ("involvedObject.fieldPath", about.field_path.clone().unwrap_or_default()),
+            ("reason", self.reason.clone().unwrap_or_default()),
+            ("reportingComponent", self.reporting_component.clone().unwrap_or_default()),
+            ("source", self.source.as_ref().and_then(|source| source.component.clone()).unwrap_or_default()),
+            ("type", self.type_.clone().unwrap_or_default()),
+        ]
+    }
+});
+
+/// When the event last happened.
+pub fn last_seen(event: &Event) -> Option<Timestamp> {
+    let micro = event.event_time.as_ref().map(|time| time.0);
+    let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    event.last_timestamp.as_ref().map(|time| time.0).or(micro).or(created)
+}
+
+fn object(event: &Event) -> String {
+    let about = &event.involved_object;
+    format!(
+        "{}/{}",
+        about.kind.as_deref().unwrap_or_default().to_ascii_lowercase(),
+        about.name.as_deref().unwrap_or_default()
+    )
+}

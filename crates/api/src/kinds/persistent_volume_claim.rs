@@ -1,0 +1,39 @@
+//! `v1 PersistentVolumeClaim`.
+
+use k8s_openapi::api::core::v1::PersistentVolumeClaimStatus;
+
+pub use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use crate::{Column, FieldError, quantity};
+
+kubernetes_kind!(PersistentVolumeClaim, plural: "persistentvolumeclaims", singular: "persistentvolumeclaim", scope: Namespaced {
+    const SHORT_NAMES: &'static [&'static str] = &["pvc"];
+    const HAS_STATUS: bool = true;
+
+    fn apply_defaults(&mut self) {
+        let spec = self.spec.get_or_insert_default();
+        spec.volume_mode.get_or_insert_with(|| "Filesystem".into());
+        spec.access_modes.get_or_insert_with(|| vec!["ReadWriteOnce".into()]);
+        let status = self.status.get_or_insert_with(PersistentVolumeClaimStatus::default);
+        status.phase.get_or_insert_with(|| "Pending".into());
+    }
+
+    fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        let request = self.spec.as_ref().and_then(|spec| spec.resources.as_ref()?.requests.as_ref()?.get("storage"));
+        match request.map(|request| quantity::units(&request.0)) {
+            Some(Ok(_)) => Vec::new(),
+            Some(Err(error)) => vec![FieldError::invalid("spec.resources.requests.storage", error.to_string())],
+            None => vec![FieldError::required("spec.resources.requests.storage", "say how much storage is wanted, such as 1Gi")],
+        }
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::text("Status", "Pending, Bound or Lost", |claim: &Self, _| claim.status.as_ref().and_then(|s| s.phase.clone()).into()),
+            Column::text("Volume", "Volume behind the claim", |claim: &Self, _| claim.spec.as_ref().and_then(|s| s.volume_name.clone()).into()),
+            Column::text("Capacity", "Size of the volume", |claim: &Self, _| {
+                claim.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage")).map(|size| size.0.clone()).into()
+            }),
+        ]
+    }
+});

@@ -1,0 +1,7 @@
+//! `v1 ServiceAccount`.
+
+pub use k8s_openapi::api::core::v1::ServiceAccount;
+
+kubernetes_kind!(ServiceAccount, plural: "serviceaccounts", singular: "serviceaccount", scope: Namespaced {
+    const SHORT_NAMES: &'static [&'static str] = &["sa"];
+});

@@ -1,0 +1,66 @@
+//! `apps/v1 StatefulSet`.
+
+use k8s_openapi::api::apps::v1::StatefulSetUpdateStrategy;
+
+pub use k8s_openapi::api::apps::v1::StatefulSet;
+
+use super::pod;
+use crate::{Column, FieldError, selector::LabelSelector};
+
+kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", scope: Namespaced {
+    const SHORT_NAMES: &'static [&'static str] = &["sts"];
+    const CATEGORIES: &'static [&'static str] = &["all"];
+    const HAS_STATUS: bool = true;
+
+    fn apply_defaults(&mut self) {
+        let Some(spec) = &mut self.spec else { return };
+        spec.replicas.get_or_insert(1);
+        spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".into());
+        spec.revision_history_limit.get_or_insert(10);
+        let strategy = spec.update_strategy.get_or_insert_with(StatefulSetUpdateStrategy::default);
+        strategy.type_.get_or_insert_with(|| "RollingUpdate".into());
+        if let Some(template) = &mut spec.template.spec {
+            pod::default_spec(template);
+        }
+    }
+
+    fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
+        let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a stateful set needs a spec")] };
+        let mut errors = pod::validate_template(&spec.template, "spec.template");
+        if spec.replicas.is_some_and(|replicas| replicas < 0) {
+            errors.push(FieldError::invalid("spec.replicas", "must not be negative"));
+        }
+        let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
+        match LabelSelector::of(&spec.selector) {
+            Err(error) => errors.push(FieldError::invalid("spec.selector", error.to_string())),
+            Ok(selector) if selector.is_empty() => errors.push(FieldError::required("spec.selector", "say which pods belong to the set")),
+            Ok(selector) if !selector.matches(labels) => {
+                errors.push(FieldError::invalid("spec.template.metadata.labels", "must satisfy spec.selector"));
+            }
+            Ok(_) => {}
+        }
+        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
+            if before.selector != spec.selector {
+                errors.push(FieldError::immutable("spec.selector"));
+            }
+            if before.service_name != spec.service_name {
+                errors.push(FieldError::immutable("spec.serviceName"));
+            }
+        }
+        errors
+    }
+
+    fn columns() -> Vec<Column<Self>> {
+        vec![
+            Column::text("Ready", "Ready pods of the wanted ones", |set: &Self, _| {
+                let wanted = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+                let ready = set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+                format!("{ready}/{wanted}").into()
+            }),
+            Column::text("Images", "Images of the containers", |set: &Self, _| {
+                let containers = set.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|spec| &spec.containers));
+                containers.filter_map(|container| container.image.clone()).collect::<Vec<_>>().join(",").into()
+            }).wide(),
+        ]
+    }
+});

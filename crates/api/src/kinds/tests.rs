@@ -1,0 +1,63 @@
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{KindVisitor, Resource, Scope, decode, encode};
+
+struct Each<'a>(&'a mut dyn FnMut(&'static str, Value, Value));
+
+impl KindVisitor for Each<'_> {
+    fn visit<R: Resource>(&mut self) {
+        let mut meta = json!({"name": "x"});
+        if R::SCOPE == Scope::Namespaced {
+            meta["namespace"] = "default".into();
+        }
+        let mut document = json!({"metadata": meta});
+        if R::GROUP == "nanocloud.io" {
+            document["spec"] = match R::KIND {
+                "Bundle" => json!({"service": "redis"}),
+                "Binding" => {
+                    json!({"bundle": "wordpress", "bindingId": "create_user", "target": {"bundle": "mariadb", "service": "mariadb"}, "command": ["/bin/true"]})
+                }
+                _ => json!({"user": "admin", "expiresAt": "2030-01-01T00:00:00Z", "digest": "00"}),
+            };
+        }
+        let mut once: R = decode(document).unwrap();
+        once.apply_defaults();
+        let mut twice = once.clone();
+        twice.apply_defaults();
+        (self.0)(R::KIND, encode(&once), encode(&twice));
+    }
+}
+
+#[test]
+fn defaults_are_idempotent_and_survive_json() {
+    let mut seen = 0;
+    super::for_each_kind(&mut Each(&mut |kind, once, twice| {
+        assert_eq!(once, twice, "{kind}");
+        seen += 1;
+    }));
+    assert_eq!(seen, super::all().len());
+}
+
+#[test]
+fn names_are_unique_and_findable() {
+    let mut names = BTreeSet::new();
+    for kind in super::all() {
+        for name in [kind.plural, kind.singular].into_iter().chain(kind.short_names.iter().copied()) {
+            assert!(names.insert(name) || kind.plural == kind.singular, "{name} names two kinds");
+            assert_eq!(super::find(name).map(|k| k.kind), Some(kind.kind), "{name}");
+        }
+        assert_eq!(super::find(&kind.resource()).map(|k| k.kind), Some(kind.kind));
+    }
+    assert!(super::find("widgets").is_none());
+}
+
+#[test]
+fn every_kind_has_a_schema() {
+    for kind in super::all() {
+        let mut generator = schemars::SchemaGenerator::default();
+        let _ = kind.schema(&mut generator);
+        assert!(!generator.definitions().is_empty(), "{kind:?}");
+    }
+}

@@ -1,0 +1,122 @@
+//! The one trait every kind implements, and the visitor that makes registration a single line.
+
+use std::fmt::Debug;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use schemars::JsonSchema;
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::table::Column;
+
+/// Whether objects of a kind live in a namespace or belong to the whole cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Addressed by namespace and name.
+    Namespaced,
+    /// Addressed by name alone.
+    Cluster,
+}
+
+/// One reason why an object was refused, addressed by its field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Path of the field, such as `spec.options.database`.
+    pub field: String,
+    /// Stable machine-readable reason, a Kubernetes cause such as `FieldValueInvalid`,
+    /// `FieldValueRequired`, `FieldValueNotSupported` or `FieldValueUnknown`.
+    pub reason: &'static str,
+    /// What is wrong and what would be right, for a person.
+    pub message: String,
+}
+
+impl FieldError {
+    /// A value that is not acceptable.
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueInvalid", message: message.into() }
+    }
+
+    /// A field that must be given and was not.
+    pub fn required(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueRequired", message: message.into() }
+    }
+
+    /// A value outside the set of allowed ones.
+    pub fn not_supported(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueNotSupported", message: message.into() }
+    }
+
+    /// A field the kind does not have.
+    pub fn unknown(field: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueUnknown", message: "unknown field".into() }
+    }
+
+    /// A field that may not change once the object exists.
+    pub fn immutable(field: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueForbidden", message: "field is immutable".into() }
+    }
+}
+
+/// A kind of object the API serves, after the Kubernetes API conventions.
+///
+/// The Rust type holds `metadata` and the fields of the kind; `apiVersion` and `kind` are added by
+/// [`crate::encode`], so they cannot be wrong.
+pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + Send + Sync + 'static {
+    /// API group, empty for Kubernetes' core group.
+    const GROUP: &'static str;
+    /// API version, such as `v1`.
+    const VERSION: &'static str;
+    /// Kind in CamelCase, such as `StatefulSet`.
+    const KIND: &'static str;
+    /// Lower-case plural used in URLs, such as `statefulsets`.
+    const PLURAL: &'static str;
+    /// Lower-case singular, such as `statefulset`.
+    const SINGULAR: &'static str;
+    /// Abbreviations people type, such as `sts`.
+    const SHORT_NAMES: &'static [&'static str] = &[];
+    /// Groups of kinds people list together, such as `all`.
+    const CATEGORIES: &'static [&'static str] = &[];
+    /// Namespaced or cluster-wide.
+    const SCOPE: Scope;
+    /// Whether the kind has a `/status` subresource of its own writers.
+    const HAS_STATUS: bool = false;
+    /// Whether values are confidential and must be sealed before they are stored.
+    const CONFIDENTIAL: bool = false;
+    /// Whether unknown fields are refused always, and not only under `fieldValidation=Strict`.
+    const STRICT: bool = false;
+
+    /// The object's metadata.
+    fn meta(&self) -> &ObjectMeta;
+
+    /// The object's metadata, to change it.
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+
+    /// Fills omitted fields. Pure and idempotent: `default(default(x)) == default(x)`.
+    fn apply_defaults(&mut self) {}
+
+    /// Checks what the schema cannot say. Pure; `old` is set on update.
+    fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// The columns of a table of this kind, between Name and Age.
+    fn columns() -> Vec<Column<Self>> {
+        Vec::new()
+    }
+
+    /// Values of fields that field selectors may name, beside `metadata.name` and
+    /// `metadata.namespace`.
+    fn selectable_fields(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// `group/version`, or `version` alone in the core group.
+    fn api_version() -> String {
+        if Self::GROUP.is_empty() { Self::VERSION.to_owned() } else { format!("{}/{}", Self::GROUP, Self::VERSION) }
+    }
+}
+
+/// Whatever must happen once per kind: mount routes, print a schema, run the conformance suite.
+pub trait KindVisitor {
+    /// Called once for each kind.
+    fn visit<R: Resource>(&mut self);
+}
