@@ -1,0 +1,37 @@
+//! Containers: described by [`ContainerSpec`], run by a shim each, handled through [`Runtime`].
+//!
+//! ```text
+//!  Runtime (daemon)                     shim (one per container)          container
+//!    start ── spawn, spec over stdin ──► cgroup, overlay, libcontainer ──► program
+//!    watch ◄── Exited ─────────────────  log files, exit file  ◄── stdout, stderr
+//!    exec  ── shim.sock + pipes ───────► fork, setns, confine ───────────► program
+//! ```
+//!
+//! Invariants: a container does not need the daemon; a container never outlives its shim; every
+//! program inside has the same confinement, whether first or exec'd; everything about a container
+//! is under one directory of the run root and one cgroup, and [`Runtime::remove`] leaves nothing.
+
+mod attach;
+mod error;
+mod exec;
+mod monitor;
+mod oci;
+mod runtime;
+mod spec;
+mod status;
+mod validate;
+
+pub use attach::Attachment;
+pub use error::ContainerError;
+pub use exec::{
+    EXTRA_FDS_MAX, ExecCapture, ExecControl, ExecExit, ExecOutput, ExecSession, ExecSpec, ExecStdin, StdinMode,
+};
+pub use runtime::{Runtime, RuntimeConfig};
+pub use spec::{
+    ContainerSpec, LOG_BYTES_DEFAULT, LOG_FILES_DEFAULT, LogTarget, MountSpec, Namespace, Namespaces, PATH_DEFAULT,
+    Resources, SHM_BYTES_DEFAULT, SeccompProfile, TermSize, UserIds, WritableLayer,
+};
+pub use status::{Adoption, ContainerInfo, Exit, ExitCause, State, Stats};
+
+pub(crate) use exec::{ExecEnd, Stream};
+pub(crate) use oci::oci_spec;

@@ -1,0 +1,243 @@
+//! Watching one container: through its shim while that lives, through its files after.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::sync::watch;
+
+use super::error::ContainerError;
+use super::runtime::Inner;
+use super::status::{ContainerInfo, Exit, ExitCause, State};
+use crate::cgroup::Hierarchy;
+use crate::process;
+use crate::shim::dir::{Record, ShimDir};
+use crate::wire::{self, Reply, Request};
+
+/// A container the daemon knows.
+pub(super) struct Handle {
+    dir: ShimDir,
+    record: Record,
+    state: watch::Receiver<State>,
+    ended: watch::Receiver<bool>,
+}
+
+impl Handle {
+    pub(super) fn id(&self) -> &str {
+        &self.record.id
+    }
+
+    pub(super) fn cgroup(&self) -> &Path {
+        &self.record.cgroup
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
+    }
+
+    pub(super) fn info(&self) -> ContainerInfo {
+        ContainerInfo {
+            id: self.record.id.clone(),
+            labels: self.record.labels.clone(),
+            layers: self.record.layers.clone(),
+            pid: self.record.process.pid,
+            shim_pid: self.record.shim.pid,
+            started_at: self.record.started_at,
+            state: self.state.borrow().clone(),
+        }
+    }
+
+    pub(super) fn exit(&self) -> Option<Exit> {
+        match &*self.state.borrow() {
+            State::Running => None,
+            State::Exited(exit) => Some(exit.clone()),
+        }
+    }
+
+    pub(super) async fn wait(&self) -> Result<Exit, ContainerError> {
+        let mut state = self.state.clone();
+        let ended = state.wait_for(|state| matches!(state, State::Exited(_))).await;
+        match ended.as_deref() {
+            Ok(State::Exited(exit)) => Ok(exit.clone()),
+            Ok(State::Running) | Err(_) => {
+                Err(ContainerError::Refused { id: self.record.id.clone(), problem: "the runtime was closed".into() })
+            }
+        }
+    }
+
+    /// Waits until the shim process itself is gone.
+    pub(super) async fn shim_ended(&self) {
+        // An error means that the watching task is gone, and it goes after the shim.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    /// Signals the first program; never a later process of the same pid.
+    pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        self.record.process.signal(signal)
+    }
+
+    /// Opens a conversation with the shim and sends the first message.
+    pub(super) async fn converse(&self, request: Request, fds: Vec<OwnedFd>) -> io::Result<UnixStream> {
+        let dir = self.dir.clone();
+        let connect = move || {
+            let stream = dir.connect()?;
+            let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+            wire::send(stream.as_fd(), &request, &raw)?;
+            stream.set_nonblocking(true)?;
+            Ok(stream)
+        };
+        let stream: io::Result<StdUnixStream> =
+            tokio::task::spawn_blocking(connect).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        UnixStream::from_std(stream?)
+    }
+}
+
+/// Watches a container this daemon has just started.
+pub(super) fn watch_started(
+    inner: &Arc<Inner>,
+    dir: &ShimDir,
+    conversation: UnixStream,
+    mut child: Child,
+) -> io::Result<Arc<Handle>> {
+    let record = dir.read_record()?.ok_or_else(|| io::Error::other("the shim wrote no record"))?;
+    let (handle, publish, ended) = new_handle(dir, record, State::Running);
+    let (inner, watched) = (Arc::clone(inner), Arc::clone(&handle));
+    tokio::spawn(async move {
+        let exit = follow(&inner, &watched, &conversation).await;
+        publish.send_replace(State::Exited(exit));
+        if let Err(error) = child.wait().await {
+            tracing::warn!(id = %watched.id(), %error, "shim could not be waited for");
+        }
+        ended.send_replace(true);
+    });
+    Ok(handle)
+}
+
+/// Watches a container an earlier daemon has started.
+pub(super) fn watch_adopted(
+    inner: &Arc<Inner>,
+    dir: &ShimDir,
+    record: Record,
+    conversation: UnixStream,
+) -> Arc<Handle> {
+    let (handle, publish, ended) = new_handle(dir, record, State::Running);
+    let (inner, watched) = (Arc::clone(inner), Arc::clone(&handle));
+    tokio::spawn(async move {
+        let exit = follow(&inner, &watched, &conversation).await;
+        publish.send_replace(State::Exited(exit));
+        let dir = watched.dir.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || dir.wait_unlocked()).await {
+            tracing::warn!(id = %watched.id(), %error, "shim could not be waited for");
+        }
+        ended.send_replace(true);
+    });
+    handle
+}
+
+/// A container that has ended already.
+pub(super) fn ended(dir: &ShimDir, record: Record, exit: Exit) -> Arc<Handle> {
+    let (handle, _, ended) = new_handle(dir, record, State::Exited(exit));
+    ended.send_replace(true);
+    handle
+}
+
+type NewHandle = (Arc<Handle>, watch::Sender<State>, watch::Sender<bool>);
+
+fn new_handle(dir: &ShimDir, record: Record, state: State) -> NewHandle {
+    let (publish, state) = watch::channel(state);
+    let (end, ended) = watch::channel(false);
+    (Arc::new(Handle { dir: dir.clone(), record, state, ended }), publish, end)
+}
+
+/// Listens until the shim reports the end or is gone.
+async fn follow(inner: &Arc<Inner>, handle: &Arc<Handle>, conversation: &UnixStream) -> Exit {
+    loop {
+        match wire::receive_async::<Reply>(conversation).await {
+            Ok(Some((Reply::Exited(exit), _))) => return exit,
+            Ok(Some(_)) => {}
+            Ok(None) => break,
+            Err(error) => {
+                tracing::warn!(id = %handle.id(), %error, "conversation with the shim broke");
+                break;
+            }
+        }
+    }
+    let (inner, lost) = (Arc::clone(inner), Arc::clone(handle));
+    let recovered = tokio::task::spawn_blocking(move || recover(&inner.cgroups, &lost.dir, &lost.record)).await;
+    match recovered {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
+            tracing::error!(id = %handle.id(), %error, "container without shim could not be ended");
+            lost_exit(false)
+        }
+        Err(_panicked) => lost_exit(false),
+    }
+}
+
+/// The exit of a container whose shim is gone: from its exit file, else unknown, after killing what
+/// is left of it and saying so in the exit file.
+pub(super) fn recover(cgroups: &Hierarchy, dir: &ShimDir, record: &Record) -> Result<Exit, ContainerError> {
+    let shim = |source| ContainerError::Shim { id: record.id.clone(), source };
+    dir.wait_unlocked();
+    if let Some(exit) = dir.read_exit().map_err(shim)? {
+        return Ok(exit);
+    }
+    let oom = cgroups.oom_kills(&record.cgroup) > 0;
+    if let Err(error) = record.process.signal(libc::SIGKILL) {
+        tracing::debug!(id = %record.id, %error, "first program is gone already");
+    }
+    cgroups.kill(&record.cgroup)?;
+    let exit = lost_exit(oom);
+    dir.write_exit(&exit).map_err(shim)?;
+    Ok(exit)
+}
+
+fn lost_exit(oom_killed: bool) -> Exit {
+    Exit {
+        code: 128 + libc::SIGKILL,
+        signal: Some(libc::SIGKILL),
+        oom_killed,
+        finished_at: Timestamp::now(),
+        cause: ExitCause::ShimLost,
+    }
+}
+
+/// Removes everything of a container: processes, cgroup, writable layer, directory.
+pub(super) fn sweep(cgroups: &Hierarchy, dir: &ShimDir, cgroup_root: &str) -> Result<(), ContainerError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ContainerError::Remove { path, source }
+    };
+    let record = dir.read_record().unwrap_or_else(|error| {
+        tracing::warn!(path = %dir.path().display(), %error, "torn record of a container");
+        None
+    });
+    match &record {
+        Some(record) => {
+            if process::alive(&record.shim) {
+                // Ended, yet its shim is not: it has nothing left to do.
+                dir.wait_unlocked_briefly();
+            }
+            cgroups.kill(&record.cgroup)?;
+            cgroups.remove(&record.cgroup)?;
+            if let Some(writable) = &record.writable {
+                remove_tree(writable).map_err(failed(writable))?;
+            }
+        }
+        None => cgroups.remove_named(cgroup_root, dir.id())?,
+    }
+    remove_tree(dir.path()).map_err(failed(dir.path()))
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,41 @@
+//! Images: found in the local catalog or a registry, verified, unpacked once, kept by content.
+//!
+//! ```text
+//!  reference ─► catalog (OCI layout on disk) ─┐
+//!            └► registry (HTTP)              ─┴► manifest ─► config, layers ─► unpack ─► <store>/layers
+//!                                                digest ✓     digest ✓          diff_id ✓
+//! ```
+//!
+//! The store, all below [`ImageConfig::root`]:
+//!
+//! ```text
+//!  lock                     held by the one process that has the store open
+//!  refs.json                reference -> manifest digest
+//!  blobs/sha256/<hex>       manifests and configurations
+//!  layers/<hex>/diff        a layer as overlayfs wants it; <hex> is its diff_id
+//!  layers/<hex>/mark        `durable`, or the boot in which it was unpacked
+//!  tmp/                     half-made things; emptied at open
+//! ```
+//!
+//! Invariants: nothing has its final name before its digest was checked; a name is never rewritten
+//! with other content; a layer whose unpacking may not have reached the disk before a power cut is
+//! unpacked again.
+
+mod catalog;
+mod error;
+mod manifest;
+mod pipeline;
+mod progress;
+mod reference;
+mod registry;
+mod settings;
+mod store;
+mod unpack;
+mod user;
+
+pub use error::ImageError;
+pub use progress::{NoProgress, Progress, ProgressEvent};
+pub use reference::Reference;
+pub use registry::{Credentials, RegistryConfig};
+pub use settings::ImageSettings;
+pub use store::{Collected, EnsureOptions, Image, ImageConfig, ImageStore, PullPolicy};
