@@ -1,0 +1,333 @@
+//! The sockets: UDP and TCP on one address.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use hickory_proto::op::Message;
+use tokio::{
+    net::{TcpListener, TcpStream, UdpSocket},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    forward::{Forwarder, Transport, read_framed, write_framed},
+    zone::{Answer, MAX_PAYLOAD, MIN_PAYLOAD, Zones, answer},
+};
+use crate::{Error, Result};
+
+/// Most open TCP connections; more wait in the backlog.
+const MAX_CONNECTIONS: usize = 64;
+/// Longest silence on a TCP connection.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most UDP queries being worked on; more are dropped and the client asks again.
+const MAX_PENDING: usize = 1024;
+/// Pause before listening again after a socket error.
+const REBIND_PAUSE: Duration = Duration::from_millis(500);
+/// Largest UDP query read.
+const MAX_QUERY: usize = 4096;
+
+/// Where to listen and whom to ask.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Address and port, such as the bridge's address and 53; port 0 picks one.
+    pub listen: SocketAddr,
+    /// The host's resolver configuration.
+    pub resolv_conf: PathBuf,
+}
+
+/// A DNS server that is listening.
+pub struct Server {
+    config: ServerConfig,
+    sockets: (UdpSocket, TcpListener),
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    zones: Zones,
+    forwarder: Forwarder,
+}
+
+impl Server {
+    /// Listens on UDP and TCP.
+    ///
+    /// # Errors
+    /// [`Error::DnsListen`].
+    pub async fn bind(config: ServerConfig, zones: Zones) -> Result<Self> {
+        let fail = |source| Error::DnsListen { address: config.listen, source };
+        let sockets = listen(config.listen).await.map_err(fail)?;
+        let address = sockets.0.local_addr().map_err(fail)?;
+        let own: Vec<IpAddr> = vec![config.listen.ip()];
+        let forwarder = Forwarder::new(config.resolv_conf.clone(), own);
+        Ok(Self { config, sockets, address, shared: Arc::new(Shared { zones, forwarder }) })
+    }
+
+    /// The address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`; after a socket error it listens again.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { config, mut sockets, shared, address } = self;
+        let again = SocketAddr::new(config.listen.ip(), address.port());
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                error = serve(&sockets, &shared) => tracing::warn!(%error, %address, "DNS server lost its sockets"),
+            }
+            drop(sockets);
+            sockets = loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(REBIND_PAUSE) => {}
+                }
+                match listen(again).await {
+                    Ok(sockets) => break sockets,
+                    Err(error) => tracing::warn!(%error, %address, "DNS server cannot listen yet"),
+                }
+            };
+        }
+    }
+}
+
+async fn listen(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
+    let udp = UdpSocket::bind(address).await?;
+    let tcp = TcpListener::bind(udp.local_addr()?).await?;
+    Ok((udp, tcp))
+}
+
+/// Serves until a socket fails.
+async fn serve((udp, tcp): &(UdpSocket, TcpListener), shared: &Arc<Shared>) -> io::Error {
+    tokio::select! {
+        error = serve_udp(udp, shared) => error,
+        error = serve_tcp(tcp, shared) => error,
+    }
+}
+
+async fn serve_udp(socket: &UdpSocket, shared: &Arc<Shared>) -> io::Error {
+    let mut pending: JoinSet<(Vec<u8>, SocketAddr)> = JoinSet::new();
+    let mut buffer = vec![0; MAX_QUERY];
+    loop {
+        let (bytes, peer) = tokio::select! {
+            Some(done) = pending.join_next() => match done {
+                Ok(reply) => reply,
+                Err(_) => continue,
+            },
+            received = socket.recv_from(&mut buffer) => match received {
+                // An earlier reply met a closed port (ICMP): no fault of this socket.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
+                Err(e) => return e,
+                Ok((length, peer)) => {
+                    let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+                    if pending.len() < MAX_PENDING {
+                        let shared = Arc::clone(shared);
+                        pending.spawn(async move { (shared.reply(&bytes, Transport::Udp).await, peer) });
+                    }
+                    continue;
+                }
+            },
+        };
+        if let Err(error) = send(socket, &bytes, peer).await {
+            tracing::debug!(%error, %peer, "DNS reply not sent");
+        }
+    }
+}
+
+async fn send(socket: &UdpSocket, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    socket.send_to(bytes, peer).await.map(drop)
+}
+
+async fn serve_tcp(listener: &TcpListener, shared: &Arc<Shared>) -> io::Error {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections: JoinSet<()> = JoinSet::new();
+    loop {
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
+            return io::Error::other("closed");
+        };
+        let stream = tokio::select! {
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => return error,
+            },
+        };
+        let shared = Arc::clone(shared);
+        connections.spawn(async move {
+            let _permit = permit;
+            shared.talk(stream).await;
+        });
+    }
+}
+
+impl Shared {
+    /// Answers queries of one TCP connection until it ends, errs or falls silent.
+    async fn talk(&self, mut stream: TcpStream) {
+        while let Ok(Ok(query)) = timeout(IDLE_TIMEOUT, read_framed(&mut stream)).await {
+            let reply = self.reply(&query, Transport::Tcp).await;
+            if reply.is_empty() || write_framed(&mut stream, &reply).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The reply's bytes; empty for what is no query and deserves none.
+    async fn reply(&self, bytes: &[u8], transport: Transport) -> Vec<u8> {
+        let Ok(request) = Message::from_vec(bytes) else { return Vec::new() };
+        if request.metadata.message_type != hickory_proto::op::MessageType::Query {
+            return Vec::new();
+        }
+        let zone = self.zones.load();
+        match answer(&zone, &request) {
+            Answer::Reply(reply) => encode(&request, &reply, transport),
+            Answer::Forward => self.forwarder.forward(&request, bytes, transport).await,
+        }
+    }
+}
+
+/// Bytes of a reply, cut with the TC bit if it is longer than the client takes over UDP.
+fn encode(request: &Message, reply: &Message, transport: Transport) -> Vec<u8> {
+    let bytes = reply.to_vec().unwrap_or_default();
+    let limit = request.edns.as_ref().map_or(MIN_PAYLOAD, |e| e.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD));
+    match transport {
+        Transport::Udp if bytes.len() > usize::from(limit) => reply.truncate().to_vec().unwrap_or_default(),
+        _ => bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::{
+        op::{Query, ResponseCode},
+        rr::{Name, RData, RecordType},
+    };
+
+    use super::*;
+    use crate::dns::Zone;
+
+    struct Running {
+        address: SocketAddr,
+        zones: Zones,
+        _stop: tokio_util::sync::DropGuard,
+        dir: tempfile::TempDir,
+    }
+
+    async fn start(resolv_conf: &str) -> Running {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resolv.conf");
+        std::fs::write(&path, resolv_conf).unwrap();
+        let zones = Zones::new(Zone::new(["cluster.local"], 1).unwrap());
+        let config = ServerConfig { listen: "127.0.0.1:0".parse().unwrap(), resolv_conf: path };
+        let server = Server::bind(config, zones.clone()).await.unwrap();
+        let address = server.address();
+        let stop = CancellationToken::new();
+        tokio::spawn(server.run(stop.clone()));
+        Running { address, zones, _stop: stop.drop_guard(), dir }
+    }
+
+    fn query(name: &str) -> Message {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_utf8(name).unwrap(), RecordType::A));
+        message
+    }
+
+    async fn ask_udp(server: SocketAddr, message: &Message) -> Message {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&message.to_vec().unwrap(), server).await.unwrap();
+        let mut buffer = vec![0; 65_535];
+        let n = socket.recv(&mut buffer).await.unwrap();
+        Message::from_vec(&buffer[..n]).unwrap()
+    }
+
+    async fn ask_tcp(server: SocketAddr, message: &Message) -> Message {
+        let mut stream = TcpStream::connect(server).await.unwrap();
+        write_framed(&mut stream, &message.to_vec().unwrap()).await.unwrap();
+        Message::from_vec(&read_framed(&mut stream).await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_new_snapshot_is_served_at_once_and_long_answers_move_to_tcp() {
+        let running = start("").await;
+        let request = query("many.default.svc.cluster.local.");
+        assert_eq!(ask_udp(running.address, &request).await.metadata.response_code, ResponseCode::NXDomain);
+        let mut zone = Zone::new(["cluster.local"], 2).unwrap();
+        for last in 1..=100 {
+            zone.insert("many.default.svc.cluster.local", Ipv4Addr::new(10, 88, 0, last)).unwrap();
+        }
+        running.zones.store(zone);
+        let over_udp = ask_udp(running.address, &request).await;
+        assert!(over_udp.metadata.truncation);
+        let over_tcp = ask_tcp(running.address, &request).await;
+        assert!(!over_tcp.metadata.truncation);
+        assert_eq!(over_tcp.answers.len(), 100);
+        assert!(over_tcp.answers.iter().all(|r| matches!(r.data, RData::A(_))));
+    }
+
+    #[tokio::test]
+    async fn without_other_resolvers_foreign_names_fail_fast() {
+        // The only resolver is the server itself: asking it would loop.
+        let running = start("nameserver 127.0.0.1\n").await;
+        let reply = ask_udp(running.address, &query("example.com.")).await;
+        assert_eq!(reply.metadata.response_code, ResponseCode::ServFail);
+        assert!(running.dir.path().exists());
+    }
+
+    #[tokio::test]
+    async fn garbage_is_dropped_and_the_server_goes_on() {
+        let running = start("").await;
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for garbage in [&b""[..], &b"x"[..], &[0xff; 600][..]] {
+            socket.send_to(garbage, running.address).await.unwrap();
+        }
+        let reply = ask_udp(running.address, &query("x.cluster.local.")).await;
+        assert_eq!(reply.metadata.response_code, ResponseCode::NXDomain);
+    }
+
+    #[tokio::test]
+    async fn foreign_names_come_from_the_resolver_over_both_transports() {
+        let upstream = "127.0.0.1:0".parse().unwrap();
+        let (udp, tcp) = listen(upstream).await.unwrap();
+        let address = udp.local_addr().unwrap();
+        let reply = |bytes: &[u8]| {
+            let request = Message::from_vec(bytes).unwrap();
+            let mut reply = super::super::zone::reply_to(&request);
+            reply.metadata.response_code = ResponseCode::NotAuth;
+            reply.to_vec().unwrap()
+        };
+        let request = query("example.com.");
+        let bytes = request.to_vec().unwrap();
+        let serve_udp = async {
+            let mut buffer = vec![0; 512];
+            let (n, peer) = udp.recv_from(&mut buffer).await.unwrap();
+            // A forged reply first: other id.
+            let mut forged = reply(&buffer[..n]);
+            forged[0] ^= 0xff;
+            udp.send_to(&forged, peer).await.unwrap();
+            udp.send_to(&reply(&buffer[..n]), peer).await.unwrap();
+        };
+        let (got, ()) = tokio::join!(super::super::forward::over_udp(address, &request, &bytes), serve_udp);
+        let got = Message::from_vec(&got.unwrap()).unwrap();
+        assert_eq!((got.metadata.id, got.metadata.response_code), (request.metadata.id, ResponseCode::NotAuth));
+        let serve_tcp = async {
+            let (mut stream, _) = tcp.accept().await.unwrap();
+            let query = read_framed(&mut stream).await.unwrap();
+            write_framed(&mut stream, &reply(&query)).await.unwrap();
+        };
+        let (got, ()) = tokio::join!(super::super::forward::over_tcp(address, &request, &bytes), serve_tcp);
+        assert_eq!(Message::from_vec(&got.unwrap()).unwrap().metadata.response_code, ResponseCode::NotAuth);
+    }
+}

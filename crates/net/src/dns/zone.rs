@@ -1,0 +1,318 @@
+//! Names we are the authority for, and the pure answer to a query.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{
+        DNSClass, LowerName, Name, RData, Record, RecordType,
+        rdata::{A, SOA, SRV},
+    },
+};
+use parking_lot::RwLock;
+
+use crate::{Error, Result};
+
+/// Lifetime of answers in seconds: short, because pods come and go (CoreDNS uses the same for Kubernetes).
+const TTL: u32 = 5;
+/// SOA timers in seconds; nobody transfers these zones, so only the last (negative TTL) has an effect.
+const SOA_TIMERS: (i32, i32, i32) = (7200, 1800, 86400);
+
+/// A service record (RFC 2782).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srv {
+    /// Port of the service.
+    pub port: u16,
+    /// Name with an address record.
+    pub target: Name,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Records {
+    addresses: Vec<Ipv4Addr>,
+    services: Vec<Srv>,
+}
+
+/// A snapshot of the names of all own zones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zone {
+    origins: Vec<LowerName>,
+    names: HashMap<LowerName, Records>,
+    /// Names that exist only because a longer one does (RFC 8020: they answer NODATA, not NXDOMAIN).
+    branches: HashSet<LowerName>,
+    serial: u32,
+}
+
+impl Zone {
+    /// Empty zones at `origins`, such as `cluster.local`.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`].
+    pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>, serial: u32) -> Result<Self> {
+        let origins = origins.into_iter().map(lower).collect::<Result<Vec<_>>>()?;
+        Ok(Self { branches: origins.iter().cloned().collect(), origins, names: HashMap::new(), serial })
+    }
+
+    /// Adds an address to a name; repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`], also for names outside the origins.
+    pub fn insert(&mut self, name: &str, address: Ipv4Addr) -> Result<()> {
+        let records = self.entry(name)?;
+        if !records.addresses.contains(&address) {
+            records.addresses.push(address);
+        }
+        Ok(())
+    }
+
+    /// Adds a service record to a name such as `_http._tcp.web.default.svc.cluster.local`.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`] for either name.
+    pub fn insert_srv(&mut self, name: &str, port: u16, target: &str) -> Result<()> {
+        let srv = Srv { port, target: Name::from(lower(target)?) };
+        let records = self.entry(name)?;
+        if !records.services.contains(&srv) {
+            records.services.push(srv);
+        }
+        Ok(())
+    }
+
+    /// Number of names with records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether no name has records.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    fn entry(&mut self, name: &str) -> Result<&mut Records> {
+        let name = lower(name)?;
+        let Some(origin) = self.origin_of(&name).cloned() else {
+            return Err(Error::DnsName { name: name.to_string() });
+        };
+        let mut parent = name.base_name();
+        while origin.zone_of(&parent) && parent != origin {
+            self.branches.insert(parent.clone());
+            parent = parent.base_name();
+        }
+        Ok(self.names.entry(name).or_default())
+    }
+
+    fn origin_of(&self, name: &LowerName) -> Option<&LowerName> {
+        self.origins.iter().find(|origin| origin.zone_of(name))
+    }
+
+    fn soa(&self, origin: &LowerName) -> Record {
+        let name = Name::from(origin);
+        let of =
+            |label: &str| Name::from_ascii(label).and_then(|l| l.append_domain(&name)).unwrap_or_else(|_| name.clone());
+        let (refresh, retry, expire) = SOA_TIMERS;
+        let soa = SOA::new(of("ns"), of("hostmaster"), self.serial, refresh, retry, expire, TTL);
+        Record::from_rdata(name, TTL, RData::SOA(soa))
+    }
+}
+
+/// The current snapshot, shared by whoever publishes names and the server.
+#[derive(Debug, Clone, Default)]
+pub struct Zones(Arc<RwLock<Arc<Zone>>>);
+
+impl Zones {
+    /// Starts with `zone`.
+    #[must_use]
+    pub fn new(zone: Zone) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(zone))))
+    }
+
+    /// Replaces the snapshot.
+    pub fn store(&self, zone: Zone) {
+        *self.0.write() = Arc::new(zone);
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub fn load(&self) -> Arc<Zone> {
+        self.0.read().clone()
+    }
+}
+
+/// What to do with a query.
+#[derive(Debug)]
+pub enum Answer {
+    /// Send this.
+    Reply(Box<Message>),
+    /// Ask the resolvers of the host.
+    Forward,
+}
+
+/// Answers from the zones, or says that the query is for somebody else.
+#[must_use]
+pub fn answer(zone: &Zone, request: &Message) -> Answer {
+    let [query] = request.queries.as_slice() else {
+        return refuse(request, ResponseCode::FormErr);
+    };
+    if request.metadata.op_code != OpCode::Query {
+        return refuse(request, ResponseCode::NotImp);
+    }
+    let name = LowerName::from(query.name());
+    let Some(origin) = zone.origin_of(&name) else { return Answer::Forward };
+    if !matches!(query.query_class(), DNSClass::IN | DNSClass::ANY) {
+        return refuse(request, ResponseCode::Refused);
+    }
+    let mut reply = reply_to(request);
+    reply.metadata.authoritative = true;
+    let exists = zone.names.contains_key(&name) || zone.branches.contains(&name);
+    reply.add_answers(answers(zone, origin, &name, query, request.metadata.id));
+    if reply.answers.is_empty() {
+        reply.metadata.response_code = if exists { ResponseCode::NoError } else { ResponseCode::NXDomain };
+        reply.add_authority(zone.soa(origin));
+    }
+    Answer::Reply(Box::new(reply))
+}
+
+fn answers(zone: &Zone, origin: &LowerName, name: &LowerName, query: &Query, turn: u16) -> Vec<Record> {
+    let asks = |kind| query.query_type() == kind || query.query_type() == RecordType::ANY;
+    let record = |data| Record::from_rdata(query.name().clone(), TTL, data);
+    let mut found = Vec::new();
+    if name == origin && asks(RecordType::SOA) {
+        found.push(zone.soa(origin));
+    }
+    let Some(records) = zone.names.get(name) else { return found };
+    if asks(RecordType::A) && !records.addresses.is_empty() {
+        let mut addresses = records.addresses.clone();
+        // Clients take the first one: begin with another for each query.
+        let first = usize::from(turn) % addresses.len();
+        addresses.rotate_left(first);
+        found.extend(addresses.into_iter().map(|a| record(RData::A(A(a)))));
+    }
+    if asks(RecordType::SRV) {
+        let data = |srv: &Srv| record(RData::SRV(SRV::new(0, 100, srv.port, srv.target.clone())));
+        found.extend(records.services.iter().map(data));
+    }
+    found
+}
+
+/// An empty reply with the query's id, question and flags.
+pub(crate) fn reply_to(request: &Message) -> Message {
+    let mut reply = Message::new(request.metadata.id, MessageType::Response, request.metadata.op_code);
+    reply.metadata.recursion_desired = request.metadata.recursion_desired;
+    reply.metadata.recursion_available = true;
+    reply.add_queries(request.queries.iter().cloned());
+    if let Some(edns) = &request.edns {
+        let mut own = hickory_proto::op::Edns::new();
+        own.set_max_payload(edns.max_payload().clamp(MIN_PAYLOAD, MAX_PAYLOAD));
+        own.set_version(0);
+        reply.set_edns(own);
+    }
+    reply
+}
+
+/// Smallest UDP payload every client takes (RFC 1035).
+pub(crate) const MIN_PAYLOAD: u16 = 512;
+/// Largest UDP payload sent (DNS flag day 2020).
+pub(crate) const MAX_PAYLOAD: u16 = 1232;
+
+fn refuse(request: &Message, code: ResponseCode) -> Answer {
+    Answer::Reply(Box::new(failure(request, code)))
+}
+
+/// A reply that says only `code`.
+pub(crate) fn failure(request: &Message, code: ResponseCode) -> Message {
+    let mut reply = reply_to(request);
+    reply.metadata.response_code = code;
+    reply
+}
+
+fn lower(name: &str) -> Result<LowerName> {
+    let mut parsed = Name::from_utf8(name).map_err(|_| Error::DnsName { name: name.to_owned() })?;
+    parsed.set_fqdn(true);
+    Ok(LowerName::from(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone() -> Zone {
+        let mut zone = Zone::new(["cluster.local", "nanocloud.local"], 7).unwrap();
+        zone.insert("web.default.svc.cluster.local", Ipv4Addr::new(10, 96, 0, 1)).unwrap();
+        zone.insert("Web.nanocloud.local", Ipv4Addr::new(10, 96, 0, 1)).unwrap();
+        zone.insert("db.default.svc.cluster.local", Ipv4Addr::new(10, 88, 0, 2)).unwrap();
+        zone.insert("db.default.svc.cluster.local", Ipv4Addr::new(10, 88, 0, 3)).unwrap();
+        zone.insert_srv("_http._tcp.web.default.svc.cluster.local", 80, "web.default.svc.cluster.local").unwrap();
+        zone
+    }
+
+    fn ask(name: &str, kind: RecordType) -> Option<Message> {
+        let mut request = Message::query();
+        request.add_query(Query::query(Name::from_utf8(name).unwrap(), kind));
+        match answer(&zone(), &request) {
+            Answer::Reply(reply) => {
+                assert_eq!(reply.metadata.id, request.metadata.id);
+                assert!(reply.metadata.message_type == MessageType::Response);
+                Some(*reply)
+            }
+            Answer::Forward => None,
+        }
+    }
+
+    #[test]
+    fn own_names_have_authority() {
+        for (name, kind, code, answers, soa) in [
+            ("web.default.svc.cluster.local.", RecordType::A, ResponseCode::NoError, 1, 0),
+            ("WEB.Default.svc.cluster.LOCAL.", RecordType::A, ResponseCode::NoError, 1, 0),
+            ("web.nanocloud.local.", RecordType::A, ResponseCode::NoError, 1, 0),
+            ("db.default.svc.cluster.local.", RecordType::A, ResponseCode::NoError, 2, 0),
+            ("_http._tcp.web.default.svc.cluster.local.", RecordType::SRV, ResponseCode::NoError, 1, 0),
+            ("web.default.svc.cluster.local.", RecordType::AAAA, ResponseCode::NoError, 0, 1),
+            ("default.svc.cluster.local.", RecordType::A, ResponseCode::NoError, 0, 1),
+            ("cluster.local.", RecordType::SOA, ResponseCode::NoError, 1, 0),
+            ("nothing.default.svc.cluster.local.", RecordType::A, ResponseCode::NXDomain, 0, 1),
+            ("x.web.default.svc.cluster.local.", RecordType::A, ResponseCode::NXDomain, 0, 1),
+        ] {
+            let reply = ask(name, kind).unwrap();
+            assert!(reply.metadata.authoritative, "{name}");
+            assert_eq!(reply.metadata.response_code, code, "{name} {kind}");
+            assert_eq!((reply.answers.len(), reply.authorities.len()), (answers, soa), "{name} {kind}");
+        }
+    }
+
+    #[test]
+    fn other_names_are_forwarded() {
+        for name in ["example.com.", "local.", "xcluster.local.", "."] {
+            assert!(ask(name, RecordType::A).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_outside_the_origins_and_non_names_are_refused() {
+        let mut zone = zone();
+        assert!(zone.insert("example.com", Ipv4Addr::LOCALHOST).is_err());
+        assert!(zone.insert("a..cluster.local", Ipv4Addr::LOCALHOST).is_err());
+        assert!(zone.insert(&format!("{}.cluster.local", "a".repeat(64)), Ipv4Addr::LOCALHOST).is_err());
+    }
+
+    #[test]
+    fn two_questions_and_updates_are_refused() {
+        let mut two = Message::query();
+        for _ in 0..2 {
+            two.add_query(Query::query(Name::from_utf8("web.nanocloud.local.").unwrap(), RecordType::A));
+        }
+        let mut update = Message::new(1, MessageType::Query, OpCode::Update);
+        update.add_query(Query::query(Name::from_utf8("web.nanocloud.local.").unwrap(), RecordType::A));
+        for (request, code) in [(two, ResponseCode::FormErr), (update, ResponseCode::NotImp)] {
+            match answer(&zone(), &request) {
+                Answer::Reply(reply) => assert_eq!(reply.metadata.response_code, code),
+                Answer::Forward => panic!("forwarded"),
+            }
+        }
+    }
+}

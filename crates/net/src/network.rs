@@ -1,0 +1,393 @@
+//! The network of one node: bridge, attachments, rules.
+
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+};
+
+use ipnet::Ipv4Net;
+use tokio::sync::Mutex;
+
+use crate::{
+    Error, Lease, NetworkConfig, Result, Rules,
+    lease::Leases,
+    link::{Links, Mac, controller_of, is_up, mac_of},
+    netns, nft, sysctl,
+};
+
+/// Interface name inside a pod.
+const POD_INTERFACE: &str = "eth0";
+/// First bytes of every MAC made here: locally administered, unicast.
+const MAC_PREFIX: [u8; 2] = [0x0a, 0x58];
+/// Longest attachment id (a DNS label).
+const MAX_ID: usize = 63;
+
+/// A request for a pod's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// Unique name, such as a pod's UID: 1 to 63 of `a-z0-9.-`.
+    pub id: String,
+    /// Host name of the pod, kept in the lease for people.
+    pub hostname: String,
+}
+
+/// A pod's network as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Pinned namespace, to be joined by the pod's containers.
+    pub netns: PathBuf,
+    /// The pod's address.
+    pub address: Ipv4Addr,
+    /// The bridge's address, which is also the DNS server's.
+    pub gateway: Ipv4Addr,
+    /// MAC of the pod's interface.
+    pub mac: [u8; 6],
+    /// Host side of the veth pair.
+    pub host_veth: String,
+}
+
+/// Something `check` found to differ from what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// No bridge.
+    #[error("bridge {0} is missing")]
+    BridgeMissing(String),
+    /// The bridge is down.
+    #[error("bridge {0} is down")]
+    BridgeDown(String),
+    /// The bridge lacks its address.
+    #[error("bridge {0} lacks the address {1}")]
+    BridgeAddress(String, Ipv4Net),
+    /// A kernel parameter has another value.
+    #[error("kernel parameter {0} is not {1}")]
+    Sysctl(String, &'static str),
+    /// No table, or another than the one that was loaded.
+    #[error("nftables table inet {0} is missing or was changed")]
+    Table(String),
+    /// A lease without namespace: a crash between the two, or a reboot.
+    #[error("attachment {0} has an address and no network namespace")]
+    NoNamespace(String),
+    /// A namespace without lease.
+    #[error("network namespace {0} belongs to no attachment")]
+    Stray(String),
+}
+
+/// What has been loaded into the kernel.
+struct Loaded {
+    script: String,
+    listing: Option<String>,
+}
+
+struct State {
+    leases: Leases,
+    loaded: Option<Loaded>,
+}
+
+/// The pod network of one node. All changes go through one lock, so they never interleave.
+pub struct Network {
+    config: NetworkConfig,
+    links: Links,
+    state: Mutex<State>,
+}
+
+impl Network {
+    /// Brings the bridge and kernel parameters to what `config` says, loads a table without services if there is none,
+    /// and reads the leases. Needs root.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::NotABridge`], or the step that failed.
+    pub async fn open(config: NetworkConfig) -> Result<Self> {
+        config.validate()?;
+        let leases = Leases::open(config.state_dir.join("leases"), config.pod_cidr)?;
+        let links = Links::open()?;
+        let network = Self { config, links, state: Mutex::new(State { leases, loaded: None }) };
+        network.ensure_bridge().await?;
+        // Never a moment with `route_localnet` and without the rules that guard it. Rules of an earlier run stay.
+        if nft::list(&network.config.table).await?.is_none() {
+            nft::load(&network.config.table, &nft::render(&network.config, &Rules::default())).await?;
+        }
+        Ok(network)
+    }
+
+    /// The configuration it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    async fn ensure_bridge(&self) -> Result<()> {
+        let NetworkConfig { bridge, pod_cidr, service_cidr, .. } = &self.config;
+        let gateway = self.config.gateway();
+        let index = self.links.ensure_bridge(bridge, mac_for(gateway)).await?;
+        sysctl::set_if_present(&format!("net/ipv6/conf/{bridge}/disable_ipv6"), "1")?;
+        self.links.set_address(index, gateway, pod_cidr.prefix_len()).await?;
+        self.links.up(bridge).await?;
+        for (key, value) in bridge_parameters(bridge) {
+            sysctl::set(&key, value)?;
+        }
+        // Without a route here, an unserved service address would leave through the uplink.
+        self.links.add_route(index, (service_cidr.network(), service_cidr.prefix_len()), None).await
+    }
+
+    /// Gives a pod its namespace, address and interface; repeating it returns the same attachment.
+    ///
+    /// After an error the call may be repeated, or [`Network::detach`] removes what was made.
+    ///
+    /// # Errors
+    /// [`Error::Id`], [`Error::Exhausted`], or the step that failed.
+    pub async fn attach(&self, request: &AttachRequest) -> Result<Attachment> {
+        check_id(&request.id)?;
+        let mut state = self.state.lock().await;
+        let lease = state.leases.assign(&request.id, &request.hostname)?;
+        let attachment = self.attachment(&lease);
+        netns::pin(&attachment.netns)?;
+        let inner = Links::open_in(&attachment.netns)?;
+        if !self.is_wired(&inner, &attachment).await? {
+            self.wire(&inner, &attachment).await?;
+        }
+        Ok(attachment)
+    }
+
+    async fn is_wired(&self, inner: &Links, attachment: &Attachment) -> Result<bool> {
+        let bridge = self.bridge_index().await?;
+        let outside = self.links.find(&attachment.host_veth).await?;
+        let outside = outside.is_some_and(|link| is_up(&link) && controller_of(&link) == Some(bridge));
+        let Some(inside) = inner.find(POD_INTERFACE).await? else { return Ok(false) };
+        let addresses = inner.addresses(inside.header.index).await?;
+        Ok(outside
+            && is_up(&inside)
+            && mac_of(&inside) == Some(attachment.mac)
+            && addresses.contains(&(attachment.address, 32)))
+    }
+
+    async fn wire(&self, inner: &Links, attachment: &Attachment) -> Result<()> {
+        let Attachment { netns, address, gateway, mac, host_veth } = attachment;
+        let bridge = self.bridge_index().await?;
+        self.links.remove(host_veth).await?;
+        inner.remove(POD_INTERFACE).await?;
+        self.links.add_veth(host_veth, POD_INTERFACE, *mac, netns).await?;
+        netns::inside(netns, || {
+            for (key, value) in POD_PARAMETERS {
+                sysctl::set_if_present(key, value).map_err(io::Error::other)?;
+            }
+            Ok(())
+        })?;
+        self.links.join_bridge(host_veth, bridge).await?;
+        inner.up("lo").await?;
+        let index = inner.up(POD_INTERFACE).await?;
+        inner.set_address(index, *address, 32).await?;
+        inner.add_route(index, (*gateway, 32), None).await?;
+        inner.add_route(index, (Ipv4Addr::UNSPECIFIED, 0), Some(*gateway)).await
+    }
+
+    /// Removes a pod's interface, namespace and address, in this order: an address is free only when nothing uses it.
+    /// Does nothing for an unknown id.
+    ///
+    /// # Errors
+    /// [`Error::Id`] or the step that failed; repeat it then.
+    pub async fn detach(&self, id: &str) -> Result<()> {
+        check_id(id)?;
+        let mut state = self.state.lock().await;
+        self.links.remove(&self.veth_name(id)).await?;
+        netns::unpin(&self.pin(id))?;
+        state.leases.release(id)
+    }
+
+    /// The attachment of `id`, if it has an address.
+    pub async fn find(&self, id: &str) -> Option<Attachment> {
+        self.state.lock().await.leases.get(id).map(|lease| self.attachment(lease))
+    }
+
+    /// Ids of all attachments, and of namespaces without one: what [`Network::detach`] would have to be called for.
+    ///
+    /// # Errors
+    /// When the directory of pins cannot be read.
+    pub async fn inventory(&self) -> Result<Vec<String>> {
+        let state = self.state.lock().await;
+        let mut ids: Vec<String> = state.leases.all().map(|lease| lease.id.clone()).collect();
+        ids.extend(netns::pins(&self.pins())?.into_iter().map(|(id, _)| id));
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// Loads the rules, unless the kernel already has exactly them. Returns whether anything was loaded.
+    ///
+    /// # Errors
+    /// [`Error::PortConflict`], [`Error::Outside`] before anything is changed; [`Error::Nft`], [`Error::NftMissing`].
+    pub async fn reconcile_rules(&self, rules: &Rules) -> Result<bool> {
+        let NetworkConfig { table, pod_cidr, service_cidr, .. } = &self.config;
+        rules.validate(*pod_cidr, *service_cidr)?;
+        let script = nft::render(&self.config, rules);
+        let mut state = self.state.lock().await;
+        if let Some(loaded) = &state.loaded
+            && loaded.script == script
+            && loaded.listing.is_some()
+            && nft::list(table).await? == loaded.listing
+        {
+            return Ok(false);
+        }
+        state.loaded = None;
+        nft::load(table, &script).await?;
+        let listing = nft::list(table).await?;
+        state.loaded = Some(Loaded { script, listing });
+        Ok(true)
+    }
+
+    /// Compares the host with what this network needs. An empty answer means all is well.
+    ///
+    /// # Errors
+    /// When the host's state cannot be read.
+    pub async fn check(&self) -> Result<Vec<Finding>> {
+        let NetworkConfig { bridge, pod_cidr, table, .. } = &self.config;
+        let state = self.state.lock().await;
+        let mut findings = Vec::new();
+        match self.links.find(bridge).await? {
+            None => findings.push(Finding::BridgeMissing(bridge.clone())),
+            Some(link) => {
+                if !is_up(&link) {
+                    findings.push(Finding::BridgeDown(bridge.clone()));
+                }
+                let wanted = (self.config.gateway(), pod_cidr.prefix_len());
+                if !self.links.addresses(link.header.index).await?.contains(&wanted) {
+                    let net = Ipv4Net::new_assert(wanted.0, wanted.1);
+                    findings.push(Finding::BridgeAddress(bridge.clone(), net));
+                }
+                let differs = |(key, value): &(String, &str)| sysctl::get(key).is_ok_and(|is| is != *value);
+                let differing = bridge_parameters(bridge).into_iter().filter(differs);
+                findings.extend(differing.map(|(key, value)| Finding::Sysctl(key.replace('/', "."), value)));
+            }
+        }
+        if let Some(loaded) = &state.loaded
+            && nft::list(table).await? != loaded.listing
+        {
+            findings.push(Finding::Table(table.clone()));
+        }
+        let unpinned = state.leases.all().filter(|lease| !netns::is_pinned(&self.pin(&lease.id)));
+        findings.extend(unpinned.map(|lease| Finding::NoNamespace(lease.id.clone())));
+        let pins = netns::pins(&self.pins())?;
+        findings.extend(
+            pins.into_iter().filter(|(id, _)| state.leases.get(id).is_none()).map(|(id, _)| Finding::Stray(id)),
+        );
+        Ok(findings)
+    }
+
+    /// Removes everything this network made on the host: attachments, bridge with its ports, table, lease files.
+    /// `ip_forward` stays as it is. The network must not be used afterwards; open it again instead.
+    ///
+    /// # Errors
+    /// The step that failed; repeat it then.
+    pub async fn teardown(&self) -> Result<()> {
+        for id in self.inventory().await? {
+            self.detach(&id).await?;
+        }
+        if let Some(link) = self.links.find(&self.config.bridge).await? {
+            for (port, _) in self.links.ports_of(link.header.index).await? {
+                self.links.remove(&port).await?;
+            }
+        }
+        self.links.remove(&self.config.bridge).await?;
+        self.state.lock().await.loaded = None;
+        nft::remove(&self.config.table).await?;
+        for dir in [self.pins(), self.config.state_dir.join("leases")] {
+            match fs::remove_dir_all(&dir) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::File { action: "remove", path: dir, source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn bridge_index(&self) -> Result<u32> {
+        let name = &self.config.bridge;
+        let missing =
+            || Error::Link { action: "find bridge", name: name.clone(), source: io::ErrorKind::NotFound.into() };
+        self.links.find(name).await?.map(|link| link.header.index).ok_or_else(missing)
+    }
+
+    fn attachment(&self, lease: &Lease) -> Attachment {
+        Attachment {
+            netns: self.pin(&lease.id),
+            address: lease.address,
+            gateway: self.config.gateway(),
+            mac: mac_for(lease.address),
+            host_veth: self.veth_name(&lease.id),
+        }
+    }
+
+    fn pins(&self) -> PathBuf {
+        self.config.run_dir.join("netns")
+    }
+
+    fn pin(&self, id: &str) -> PathBuf {
+        self.pins().join(Path::new(id))
+    }
+
+    /// Stable name of the host side: the same after a restart, different between instances.
+    fn veth_name(&self, id: &str) -> String {
+        let hash = fnv1a(format!("{}/{id}", self.config.bridge).as_bytes());
+        format!("nc{:012x}", hash & 0xffff_ffff_ffff)
+    }
+}
+
+/// Parameters of the host; the last two are the bridge's own.
+///
+/// `route_localnet` lets a connection to a published port on 127.0.0.1 leave through the bridge; the `martian` chain
+/// keeps pods from using it towards the host's loopback.
+fn bridge_parameters(bridge: &str) -> [(String, &'static str); 3] {
+    [
+        ("net/ipv4/ip_forward".to_owned(), "1"),
+        (format!("net/ipv4/conf/{bridge}/route_localnet"), "1"),
+        (format!("net/ipv4/conf/{bridge}/send_redirects"), "0"),
+    ]
+}
+
+/// Parameters of a pod's namespace: no IPv6 on its interface, no route changes by redirects, and low ports and ping for
+/// processes without capabilities.
+const POD_PARAMETERS: [(&str, &str); 5] = [
+    ("net/ipv6/conf/eth0/disable_ipv6", "1"),
+    ("net/ipv4/conf/all/accept_redirects", "0"),
+    ("net/ipv4/conf/eth0/accept_redirects", "0"),
+    ("net/ipv4/ip_unprivileged_port_start", "0"),
+    ("net/ipv4/ping_group_range", "0\t2147483647"),
+];
+
+/// One MAC per address, so neighbour caches stay right when an address changes its pod.
+fn mac_for(address: Ipv4Addr) -> Mac {
+    let [a, b, c, d] = address.octets();
+    [MAC_PREFIX[0], MAC_PREFIX[1], a, b, c, d]
+}
+
+/// FNV-1a, 64 bits (RFC 9923): stable across releases, which the standard library's hasher does not promise.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn check_id(id: &str) -> Result<()> {
+    let fits = (1..=MAX_ID).contains(&id.len())
+        && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'));
+    if fits { Ok(()) } else { Err(Error::Id { id: id.to_owned(), max: MAX_ID }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_cannot_leave_the_directory() {
+        for bad in ["", ".", "..", "../x", "a/b", "A", "-a", &"a".repeat(64)] {
+            assert!(check_id(bad).is_err(), "{bad}");
+        }
+        assert!(check_id("3f6f9b1e-6b1f-4d0a-9a9f-000000000001").is_ok());
+    }
+
+    #[test]
+    fn veth_names_depend_on_bridge_and_id() {
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(mac_for(Ipv4Addr::new(10, 88, 0, 7)), [0x0a, 0x58, 10, 88, 0, 7]);
+    }
+}
