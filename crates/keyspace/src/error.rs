@@ -20,9 +20,7 @@ pub enum Refusal {
         compacted: Revision,
     },
     /// That revision has not been made yet.
-    #[error(
-        "revision {requested} is in the future (newest is {current}): use a revision this keyspace has answered"
-    )]
+    #[error("revision {requested} is in the future (newest is {current}): use a revision this keyspace has answered")]
     FutureRevision {
         /// Revision asked for.
         requested: Revision,
@@ -138,9 +136,7 @@ pub enum EngineError {
         detail: String,
     },
     /// Written by another, unknown format.
-    #[error(
-        "the data has format {found}, this program knows {known}: use the program that wrote it, or a newer one"
-    )]
+    #[error("the data has format {found}, this program knows {known}: use the program that wrote it, or a newer one")]
     Format {
         /// Format found.
         found: u32,

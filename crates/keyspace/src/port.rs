@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream, StreamExt};
 
 use crate::{
-    Error, KeyValue, LeaseGranted, LeaseId, LeaseInfo, Op, RangeRequest, RangeResponse, Revision,
-    Status, Txn, TxnResponse, WatchBatch, WatchRequest,
+    Error, KeyValue, LeaseGranted, LeaseId, LeaseInfo, Op, RangeRequest, RangeResponse, Revision, Status, Txn,
+    TxnResponse, WatchBatch, WatchRequest,
 };
 
 /// A multi-version keyspace. Object-safe: hold it as `Arc<dyn Keyspace>`.
@@ -30,11 +30,7 @@ pub trait Keyspace: Send + Sync + 'static {
     fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, Error>>;
 
     /// Grants a lease of `ttl_seconds`; `id` 0 has one chosen.
-    fn lease_grant(
-        &self,
-        id: LeaseId,
-        ttl_seconds: i64,
-    ) -> BoxFuture<'_, Result<LeaseGranted, Error>>;
+    fn lease_grant(&self, id: LeaseId, ttl_seconds: i64) -> BoxFuture<'_, Result<LeaseGranted, Error>>;
 
     /// Starts the lease's time to live anew.
     fn lease_keep_alive(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseGranted, Error>>;
@@ -55,10 +51,7 @@ pub trait Keyspace: Send + Sync + 'static {
 /// Shorthands over [`Keyspace`].
 pub trait KeyspaceExt: Keyspace {
     /// The newest version of `key`.
-    fn get(
-        &self,
-        key: impl Into<Bytes>,
-    ) -> impl Future<Output = Result<Option<KeyValue>, Error>> + Send {
+    fn get(&self, key: impl Into<Bytes>) -> impl Future<Output = Result<Option<KeyValue>, Error>> + Send {
         let answer = self.range(RangeRequest::key(key));
         async move { Ok(answer.await?.kvs.pop()) }
     }
@@ -74,10 +67,7 @@ pub trait KeyspaceExt: Keyspace {
     }
 
     /// Deletes `key` unconditionally; answers the revision after.
-    fn delete(
-        &self,
-        key: impl Into<Bytes>,
-    ) -> impl Future<Output = Result<Revision, Error>> + Send {
+    fn delete(&self, key: impl Into<Bytes>) -> impl Future<Output = Result<Revision, Error>> + Send {
         let answer = self.txn(Txn::run([Op::delete(key)]));
         async move { Ok(answer.await?.revision) }
     }
@@ -87,12 +77,20 @@ impl<K: Keyspace + ?Sized> KeyspaceExt for K {}
 
 /// The batches of a watch: ordered, each revision once, without gaps. Ends only after an error (the watch fell
 /// behind a compaction, the storage failed) or when the keyspace closes. Dropping it ends the watch.
-pub struct WatchStream(BoxStream<'static, Result<WatchBatch, Error>>);
+pub struct WatchStream {
+    revision: Revision,
+    batches: BoxStream<'static, Result<WatchBatch, Error>>,
+}
 
 impl WatchStream {
-    /// Wraps a stream that keeps the promises above.
-    pub fn new(stream: impl Stream<Item = Result<WatchBatch, Error>> + Send + 'static) -> Self {
-        WatchStream(stream.boxed())
+    /// Wraps a stream that keeps the promises above; `revision` was the newest when the watch began.
+    pub fn new(revision: Revision, stream: impl Stream<Item = Result<WatchBatch, Error>> + Send + 'static) -> Self {
+        WatchStream { revision, batches: stream.boxed() }
+    }
+
+    /// Newest revision of the keyspace when the watch began.
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
 }
 
@@ -100,12 +98,12 @@ impl Stream for WatchStream {
     type Item = Result<WatchBatch, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(cx)
+        self.batches.poll_next_unpin(cx)
     }
 }
 
 impl std::fmt::Debug for WatchStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WatchStream")
+        f.debug_struct("WatchStream").field("revision", &self.revision).finish_non_exhaustive()
     }
 }

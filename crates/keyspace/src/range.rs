@@ -41,10 +41,7 @@ impl KeyRange {
 
     /// Keys in `[start, end)`.
     pub fn span(start: impl Into<Bytes>, end: impl Into<Bytes>) -> Self {
-        KeyRange::Span {
-            start: start.into(),
-            end: end.into(),
-        }
+        KeyRange::Span { start: start.into(), end: end.into() }
     }
 
     /// Whether `key` is in the set.
@@ -120,16 +117,10 @@ mod tests {
 
     #[test]
     fn overlap_is_symmetric_and_agrees_with_contains() {
-        let keys: Vec<Bytes> = [&b""[..], b"a", b"a\0", b"ab", b"b", b"c\xff", b"\xff"]
-            .map(Bytes::from_static)
-            .into();
+        let keys: Vec<Bytes> = [&b""[..], b"a", b"a\0", b"ab", b"b", b"c\xff", b"\xff"].map(Bytes::from_static).into();
         let mut ranges = vec![KeyRange::all()];
         for a in &keys {
-            ranges.extend([
-                KeyRange::Key(a.clone()),
-                KeyRange::From(a.clone()),
-                KeyRange::prefix(a.clone()),
-            ]);
+            ranges.extend([KeyRange::Key(a.clone()), KeyRange::From(a.clone()), KeyRange::prefix(a.clone())]);
             ranges.extend(keys.iter().map(|b| KeyRange::span(a.clone(), b.clone())));
         }
         for a in &ranges {

@@ -195,11 +195,7 @@ impl Compare {
 
     /// The key exists.
     pub fn present(key: impl Into<Bytes>) -> Self {
-        Compare {
-            range: KeyRange::key(key),
-            relation: Relation::Greater,
-            operand: Operand::Create(0),
-        }
+        Compare { range: KeyRange::key(key), relation: Relation::Greater, operand: Operand::Create(0) }
     }
 
     /// The key was last changed at exactly `revision` (0: does not exist).
@@ -209,11 +205,7 @@ impl Compare {
 
     /// The attribute of the key equals the operand.
     pub fn equal(key: impl Into<Bytes>, operand: Operand) -> Self {
-        Compare {
-            range: KeyRange::key(key),
-            relation: Relation::Equal,
-            operand,
-        }
+        Compare { range: KeyRange::key(key), relation: Relation::Equal, operand }
     }
 }
 
@@ -259,19 +251,12 @@ pub enum Op {
 impl Op {
     /// Write `key`.
     pub fn put(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Op::Put(Put {
-            key: key.into(),
-            value: value.into(),
-            ..Put::default()
-        })
+        Op::Put(Put { key: key.into(), value: value.into(), ..Put::default() })
     }
 
     /// Delete `key`, answering what it was.
     pub fn delete(key: impl Into<Bytes>) -> Self {
-        Op::Delete(Delete {
-            range: KeyRange::key(key),
-            prev: true,
-        })
+        Op::Delete(Delete { range: KeyRange::key(key), prev: true })
     }
 
     /// Read `key`.
@@ -294,18 +279,12 @@ pub struct Txn {
 impl Txn {
     /// An unconditional transaction.
     pub fn run(ops: impl Into<Vec<Op>>) -> Self {
-        Txn {
-            success: ops.into(),
-            ..Txn::default()
-        }
+        Txn { success: ops.into(), ..Txn::default() }
     }
 
     /// A transaction with conditions.
     pub fn when(compares: impl Into<Vec<Compare>>) -> Self {
-        Txn {
-            compares: compares.into(),
-            ..Txn::default()
-        }
+        Txn { compares: compares.into(), ..Txn::default() }
     }
 
     /// Adds what to do when the conditions hold.
@@ -384,13 +363,7 @@ pub struct WatchRequest {
 impl WatchRequest {
     /// All changes in `range` from `from_revision` on (0: from now on), without previous versions.
     pub fn new(range: KeyRange, from_revision: Revision) -> Self {
-        WatchRequest {
-            range,
-            from_revision,
-            prev: false,
-            kinds: WatchKinds::All,
-            progress: None,
-        }
+        WatchRequest { range, from_revision, prev: false, kinds: WatchKinds::All, progress: None }
     }
 
     /// Also deliver previous versions.
