@@ -1,0 +1,281 @@
+//! The volumes of a node.
+
+use std::{
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Id, Result, inventory::Inventory, inventory::sync, mounts};
+
+/// Mode of the folders that only the node itself may enter.
+const PRIVATE: u32 = 0o700;
+
+/// Who owns the root of a fresh volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A volume that is wanted.
+#[derive(Clone, Debug)]
+pub struct VolumeRequest {
+    /// Its id.
+    pub id: Id,
+    /// Bytes it was asked to hold.
+    pub capacity_bytes: u64,
+    /// Owner of its root when it is made; an existing volume keeps its own.
+    pub ownership: Ownership,
+}
+
+/// A volume that exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Volume {
+    /// Its id.
+    pub id: Id,
+    /// Bytes it was asked to hold.
+    pub capacity_bytes: u64,
+    /// Owner its root was made with.
+    pub ownership: Ownership,
+}
+
+/// A volume made visible to a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Publication {
+    /// The pod.
+    pub pod: Id,
+    /// Name of the volume within the pod.
+    pub name: Id,
+    /// Where it is mounted on the node.
+    pub path: PathBuf,
+}
+
+/// The volumes below one root.
+#[derive(Debug)]
+pub struct Volumes {
+    root: PathBuf,
+    inventory: Inventory,
+}
+
+impl Volumes {
+    /// Opens the root, making it when it is new, and finishes what a crash interrupted.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        for folder in ["volumes", "inventory", "publish", "snapshots"] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+            fs::set_permissions(&path, Permissions::from_mode(PRIVATE)).map_err(|e| Error::io("protect", &path, e))?;
+        }
+        let root = fs::canonicalize(&root).map_err(|e| Error::io("resolve", &root, e))?;
+        let inventory = Inventory::open(root.join("inventory"))?;
+        let volumes = Self { root, inventory };
+        volumes.finish_interrupted()?;
+        Ok(volumes)
+    }
+
+    /// A description without a folder is a creation that did not finish; a folder without a
+    /// description is a deletion that did not finish.
+    fn finish_interrupted(&self) -> Result<()> {
+        for volume in self.inventory.all()? {
+            self.make_folder(&volume)?;
+        }
+        let folder = self.root.join("volumes");
+        for name in names(&folder)? {
+            if self.inventory.get(&name)?.is_none() {
+                remove_tree(&folder.join(name.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the files of a volume are.
+    pub fn path(&self, id: &Id) -> PathBuf {
+        self.root.join("volumes").join(id.as_str())
+    }
+
+    /// Where a publication is mounted.
+    pub fn publication_path(&self, pod: &Id, name: &Id) -> PathBuf {
+        self.root.join("publish").join(pod.as_str()).join(name.as_str())
+    }
+
+    /// Makes a volume, or confirms that it is there. Fails when it exists with another capacity.
+    pub fn create(&self, request: &VolumeRequest) -> Result<Volume> {
+        if let Some(existing) = self.inventory.get(&request.id)? {
+            if existing.capacity_bytes != request.capacity_bytes {
+                return Err(Error::Differs {
+                    id: request.id.to_string(),
+                    field: "capacity",
+                    found: existing.capacity_bytes.to_string(),
+                    wanted: request.capacity_bytes.to_string(),
+                });
+            }
+            self.make_folder(&existing)?;
+            return Ok(existing);
+        }
+        let volume =
+            Volume { id: request.id.clone(), capacity_bytes: request.capacity_bytes, ownership: request.ownership };
+        self.inventory.put(&volume)?;
+        self.make_folder(&volume)?;
+        Ok(volume)
+    }
+
+    fn make_folder(&self, volume: &Volume) -> Result<()> {
+        let path = self.path(&volume.id);
+        if path.is_dir() {
+            return Ok(());
+        }
+        // Made aside and renamed, so that a volume is never seen with the wrong owner.
+        let aside = self.root.join("inventory").join(format!("{}.new.tmp", volume.id));
+        let Ownership { uid, gid, mode } = volume.ownership;
+        let made = match fs::create_dir(&aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
+        made.and_then(|()| chown(&aside, Some(uid), Some(gid)))
+            .and_then(|()| fs::set_permissions(&aside, Permissions::from_mode(mode)))
+            .and_then(|()| fs::rename(&aside, &path))
+            .map_err(|e| Error::io("create", &path, e))?;
+        sync(&self.root.join("volumes"))
+    }
+
+    /// Deletes a volume and its files. A missing volume is fine, a published one is an error.
+    pub fn delete(&self, id: &Id) -> Result<()> {
+        let source = self.path(id);
+        let by: Vec<_> = self.holders(&source)?;
+        if !by.is_empty() {
+            return Err(Error::Busy { id: id.to_string(), by });
+        }
+        self.inventory.remove(id)?;
+        remove_tree(&source)?;
+        sync(&self.root.join("volumes"))
+    }
+
+    /// Mounts a volume for a pod and returns where. Repeating it changes nothing.
+    pub fn publish(&self, volume: &Id, pod: &Id, name: &Id, read_only: bool) -> Result<PathBuf> {
+        if self.inventory.get(volume)?.is_none() {
+            return Err(Error::Missing { id: volume.to_string() });
+        }
+        let target = self.publication_path(pod, name);
+        fs::create_dir_all(&target).map_err(|e| Error::io("create", &target, e))?;
+        if mounts::is_mounted(&target)? {
+            if same_file(&self.path(volume), &target)? {
+                return Ok(target);
+            }
+            mounts::unmount(&target)?;
+        }
+        mounts::bind(&self.path(volume), &target, read_only)?;
+        Ok(target)
+    }
+
+    /// Removes a publication; one that is not there is fine.
+    pub fn unpublish(&self, pod: &Id, name: &Id) -> Result<()> {
+        let target = self.publication_path(pod, name);
+        mounts::unmount(&target)?;
+        remove_empty(&target)?;
+        remove_empty(&self.root.join("publish").join(pod.as_str()))
+    }
+
+    /// Removes every publication of a pod.
+    pub fn unpublish_all(&self, pod: &Id) -> Result<()> {
+        let folder = self.root.join("publish").join(pod.as_str());
+        for name in names(&folder)? {
+            self.unpublish(pod, &name)?;
+        }
+        remove_empty(&folder)
+    }
+
+    /// Every volume, by id.
+    pub fn inventory(&self) -> Result<Vec<Volume>> {
+        self.inventory.all()
+    }
+
+    /// Every publication that is mounted, by pod and name.
+    pub fn publications(&self) -> Result<Vec<Publication>> {
+        let folder = self.root.join("publish");
+        let mut found = Vec::new();
+        for point in mounts::below(&folder)? {
+            let mut parts = point.strip_prefix(&folder).unwrap_or(&point).iter().filter_map(|part| part.to_str());
+            if let (Some(pod), Some(name), None) = (parts.next(), parts.next(), parts.next()) {
+                found.push(Publication { pod: Id::new(pod)?, name: Id::new(name)?, path: point.clone() });
+            }
+        }
+        found.sort();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Removes the publications of pods that are not among `known`; returns what it removed.
+    pub fn sweep(&self, known: impl Fn(&Id) -> bool) -> Result<Vec<Id>> {
+        let mut removed = Vec::new();
+        for pod in names(&self.root.join("publish"))? {
+            if !known(&pod) {
+                self.unpublish_all(&pod)?;
+                removed.push(pod);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes every mount this root made. The volumes stay.
+    pub fn teardown(&self) -> Result<()> {
+        self.sweep(|_| false).map(drop)
+    }
+
+    fn holders(&self, source: &Path) -> Result<Vec<String>> {
+        if !source.exists() {
+            return Ok(Vec::new());
+        }
+        let mut by = Vec::new();
+        for publication in self.publications()? {
+            if same_file(source, &publication.path)? {
+                by.push(format!("pod {}", publication.pod));
+            }
+        }
+        Ok(by)
+    }
+}
+
+/// The entries of a folder that are ids; a missing folder has none.
+fn names(folder: &Path) -> Result<Vec<Id>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| Error::io("list", folder, e))?,
+    };
+    Ok(entries.flatten().filter_map(|entry| Id::new(entry.file_name().to_string_lossy()).ok()).collect())
+}
+
+fn same_file(a: &Path, b: &Path) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let stat = |path: &Path| fs::metadata(path).map_err(|e| Error::io("inspect", path, e));
+    let (a, b) = (stat(a)?, stat(b)?);
+    Ok((a.dev(), a.ino()) == (b.dev(), b.ino()))
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder if it is empty: files below a mount point are never ours to delete.
+fn remove_empty(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Err(Error::io("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
