@@ -1,6 +1,6 @@
 //! Checks that need no state: bounds and duplicates. They run before a request is proposed.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -93,7 +93,7 @@ fn long_key(key: &[u8]) -> Result<(), Refusal> {
 /// What a list of operations may write.
 #[derive(Default)]
 struct Writes<'t> {
-    puts: HashSet<&'t Bytes>,
+    puts: BTreeSet<&'t Bytes>,
     deletes: Vec<&'t KeyRange>,
 }
 

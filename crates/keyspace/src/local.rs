@@ -192,3 +192,47 @@ impl Inner {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{against_model, contract};
+
+    macro_rules! promises {
+        ($($name:ident),* $(,)?) => {
+            $(#[tokio::test(start_paused = true)]
+            async fn $name() {
+                contract::$name(Arc::new(MemoryKeyspace::new())).await;
+            })*
+        };
+    }
+
+    promises!(
+        one_swap_wins,
+        writers_get_distinct_revisions,
+        slow_watcher_catches_up,
+        compacted_watches_end,
+        watches_select,
+        progress_marks,
+        leases_expire,
+        keep_alive_keeps,
+        refusals,
+        pages_are_consistent,
+    );
+
+    #[tokio::test(start_paused = true)]
+    async fn random_histories_agree_with_the_model() {
+        for seed in 0..100 {
+            against_model(Arc::new(MemoryKeyspace::new()), seed, 500).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_it_ends_watches() {
+        let keyspace = MemoryKeyspace::new();
+        let mut watch = keyspace.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
+        drop(keyspace);
+        let error = crate::testing::next(&mut watch).await.expect_err("closed");
+        assert!(matches!(error, Error::Closed));
+    }
+}

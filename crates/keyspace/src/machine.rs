@@ -130,3 +130,132 @@ pub fn read_only_txn(view: &impl View, request: &Txn) -> Result<TxnResponse, Err
     let mut work = Work::new(view, read::state(view)?);
     Ok(txn::run(&mut work, request)??)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+    use crate::engine::Direction;
+    use crate::testing::Random;
+    use crate::{Delete, KeyRange, MemoryEngine, Op};
+
+    fn machine() -> Machine<MemoryEngine> {
+        Machine::open(Arc::new(MemoryEngine::default())).expect("an empty engine opens")
+    }
+
+    fn records(machine: &Machine<MemoryEngine>, table: Table) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        let visit = &mut |key: &[u8], value: &[u8]| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        };
+        machine.engine.view().scan(table, &[], None, Direction::Forward, visit).expect("memory does not fail");
+        found
+    }
+
+    fn put(key: &'static str) -> Command {
+        Command::Txn(Txn::run([Op::put(key, "v")]))
+    }
+
+    fn sweep_all(machine: &mut Machine<MemoryEngine>) {
+        while machine.sweep().expect("memory does not fail") {}
+    }
+
+    #[test]
+    fn sweeping_leaves_what_can_be_read() {
+        let mut machine = machine();
+        let overwrites = 2 * crate::limits::SWEEP_RECORDS;
+        for _ in 0..overwrites {
+            machine.apply(put("a")).expect("applies").0.expect("puts");
+        }
+        machine.apply(put("b")).expect("applies").0.expect("puts");
+        let delete = Delete { range: KeyRange::key("b"), prev: false };
+        machine.apply(Command::Txn(Txn::run([Op::Delete(delete)]))).expect("applies").0.expect("deletes");
+        let deleted = machine.state.revision;
+        machine.apply(Command::Compact { revision: deleted }).expect("applies").0.expect("compacts");
+        sweep_all(&mut machine);
+        // The newest "a", and the delete of "b", which a watch from this very revision must see.
+        assert_eq!(records(&machine, Table::Revisions).len(), 2);
+        assert_eq!(records(&machine, Table::History).len(), 2);
+        machine.apply(put("c")).expect("applies").0.expect("puts");
+        machine.apply(Command::Compact { revision: deleted + 1 }).expect("applies").0.expect("compacts");
+        sweep_all(&mut machine);
+        assert_eq!(records(&machine, Table::Revisions).len(), 2, "a and c; the delete of b is gone");
+        assert_eq!(records(&machine, Table::History).len(), 2);
+    }
+
+    /// Commands however batched, with sweeps at whatever time, give the same outcomes and the same state.
+    #[test]
+    fn batching_and_sweeping_do_not_show() {
+        for seed in 0..20 {
+            let mut random = Random::new(seed);
+            let commands: Vec<Command> = (0..200).map(|_| command(&mut random)).collect();
+            let (mut one, mut many) = (machine(), machine());
+            let mut singly = Vec::new();
+            for command in &commands {
+                singly.push(one.apply(command.clone()).expect("applies").0);
+                if random.one_in(5) {
+                    one.sweep().expect("sweeps");
+                }
+            }
+            let mut batched = Vec::new();
+            let mut rest = &commands[..];
+            while !rest.is_empty() {
+                let (batch, after) = rest.split_at(rest.len().min(1 + random.below(9) as usize));
+                batched.extend(many.apply_all(batch, None).expect("applies").outcomes);
+                rest = after;
+            }
+            assert_eq!(singly, batched, "seed {seed}");
+            sweep_all(&mut one);
+            sweep_all(&mut many);
+            for table in Table::ALL {
+                assert_eq!(records(&one, table), records(&many, table), "seed {seed}: {table:?}");
+            }
+            let reopened = Machine::open(one.engine.clone()).expect("opens");
+            assert_eq!(reopened.state, one.state);
+        }
+    }
+
+    fn command(random: &mut Random) -> Command {
+        let key = *random.pick(&["a", "b", "c", "d"]);
+        let id = 1 + random.below(3) as i64;
+        match random.below(10) {
+            0 => Command::Compact { revision: random.below(150) },
+            1 => Command::LeaseGrant { id, ttl_seconds: 1 + random.below(3) as i64 },
+            2 => Command::LeaseKeepAlive { id },
+            3 => Command::LeaseRevoke { id },
+            4 => Command::Tick { now_ms: random.below(200_000) },
+            5 => Command::Txn(Txn::run([Op::delete(key)])),
+            _ => {
+                let lease = if random.one_in(2) { 0 } else { id };
+                Command::Txn(Txn::run([Op::Put(crate::Put { key: key.into(), lease, ..Default::default() })]))
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_refused() {
+        let mut machine = machine();
+        machine.apply(put("a")).expect("applies").0.expect("puts");
+        let newer = State { format: FORMAT + 1, ..machine.state.clone() };
+        let mut batch = crate::Batch::default();
+        batch.put(Table::Meta, codec::STATE_KEY, codec::encode(&newer, "state").expect("encodes"));
+        machine.engine.write(batch).expect("memory does not fail");
+        let error = Machine::open(machine.engine.clone()).expect_err("refused");
+        assert!(matches!(error, EngineError::Format { known: FORMAT, .. }));
+    }
+
+    #[test]
+    fn time_never_runs_backwards_and_ends_leases_in_order() {
+        let mut machine = machine();
+        machine.apply(Command::LeaseGrant { id: 1, ttl_seconds: 2 }).expect("applies").0.expect("grants");
+        machine.apply(Command::LeaseGrant { id: 2, ttl_seconds: 1 }).expect("applies").0.expect("grants");
+        for (now_ms, left) in [(999, 2), (500, 2), (1_000, 1), (10, 1), (5_000, 0)] {
+            machine.apply(Command::Tick { now_ms }).expect("applies").0.expect("ticks");
+            assert_eq!(machine.state.leases, left, "at {now_ms}");
+        }
+        assert_eq!(machine.state.clock_ms, 5_000);
+        assert_eq!(machine.state.revision, 1, "leases without keys make no revision");
+    }
+}

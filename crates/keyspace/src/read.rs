@@ -238,10 +238,13 @@ impl<'r> Collected<'r> {
         decode: impl FnOnce(bool) -> Result<KeyValue, EngineError>,
     ) -> Result<ControlFlow<()>, EngineError> {
         self.count += 1;
+        if self.request.projection == Projection::CountOnly {
+            return Ok(ControlFlow::Continue(()));
+        }
         let full = self.in_order && self.request.limit != 0 && self.kvs.len() as u64 >= self.request.limit;
         let filter = &self.request.filter;
-        if self.request.projection == Projection::CountOnly || (full && (self.more || filter.is_open())) {
-            self.more |= full;
+        if full && (self.more || filter.is_open()) {
+            self.more = true;
         } else {
             let with_value = self.request.projection == Projection::Full || self.request.target == SortTarget::Value;
             let kv = decode(with_value)?;
