@@ -32,6 +32,7 @@ mod key;
 mod kind;
 mod label_error;
 pub mod names;
+mod recipe;
 mod request;
 mod resolution;
 mod resolve;
@@ -51,6 +52,10 @@ pub use grammar::{MAX_NESTING, MAX_RANDOM_LEN};
 pub use key::{Key, KeyError, MAX_KEY_BYTES};
 pub use kind::{Kind, MAX_VALUE_BYTES, is_absolute_path, is_quantity, parse_publish};
 pub use label_error::LabelError;
+pub use recipe::{
+    DebianSettings, DirectoryEntry, FileEntry, JoinEntry, MAX_RECIPE_BYTES, Mode, Owner, Packages, RECIPE_FILE, Recipe,
+    RecipeError, SymlinkEntry, User,
+};
 pub use request::{Facts, Peer, Profile, Request};
 pub use resolution::{
     BINDINGS_DIR, BindingPlan, Check, PortPlan, Probe, Protocol, Publish, Requirement, Resolution, Resources,
