@@ -1,0 +1,125 @@
+//! The decision whether a subject may do what it asks: pure, deny by default.
+
+use std::fmt;
+
+use crate::{
+    roles::{self, Rule},
+    scope::Scope,
+    subject::{MASTERS, Subject},
+};
+
+/// What a request wants, in the words of Kubernetes' authorisation attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes<'a> {
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`; for paths
+    /// that are no resource the HTTP method in lower case.
+    pub verb: &'a str,
+    /// API group, empty for the core group.
+    pub group: &'a str,
+    /// Plural, such as `pods`; empty for paths that are no resource.
+    pub resource: &'a str,
+    /// Subresource, such as `exec`, or empty.
+    pub subresource: &'a str,
+    /// Namespace, or empty when cluster-wide or across all namespaces.
+    pub namespace: &'a str,
+    /// Name of the object, or empty for collections.
+    pub name: &'a str,
+    /// Path of a request that is for no resource, such as `/metrics`.
+    pub non_resource_path: Option<&'a str>,
+}
+
+impl fmt::Display for Attributes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = self.non_resource_path {
+            return write!(f, "{} {path}", self.verb);
+        }
+        write!(f, "{} {}", self.verb, self.resource)?;
+        for (separator, part) in [("/", self.subresource), (".", self.group)] {
+            if !part.is_empty() {
+                write!(f, "{separator}{part}")?;
+            }
+        }
+        if !self.name.is_empty() {
+            write!(f, " {:?}", self.name)?;
+        }
+        if !self.namespace.is_empty() {
+            write!(f, " in namespace {:?}", self.namespace)?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer, with the reason for the audit trail and for the person refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allow {
+        /// Which role or scope allows it.
+        reason: String,
+    },
+    /// Refuse.
+    Deny {
+        /// What is missing.
+        reason: String,
+    },
+}
+
+impl Decision {
+    /// Whether the request may go on.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow { .. })
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Allow { reason } | Self::Deny { reason } => reason,
+        }
+    }
+}
+
+/// Decides whether the subject may do it. A request that no rule names is refused.
+///
+/// Nodes are allowed what their own objects need by kind; whether a pod, claim or secret belongs to
+/// the node can only be told from stored objects, so that check is the API server's.
+pub fn authorize(subject: &Subject, request: &Attributes<'_>) -> Decision {
+    if allows(roles::EVERYBODY, request) {
+        return allow("open to everybody");
+    }
+    if subject.is_anonymous() {
+        return Decision::Deny { reason: format!("{request} needs authentication") };
+    }
+    if allows(roles::AUTHENTICATED, request) {
+        return allow("open to everybody who is authenticated");
+    }
+    if let Some(scopes) = &subject.scopes {
+        let covers = |scope: &Scope| *scope == Scope::ClusterAdmin || allows(roles::of_scope(*scope), request);
+        return match scopes.iter().find(covers) {
+            Some(scope) => allow(&format!("scope {scope}")),
+            None => Decision::Deny {
+                reason: format!("{request} is not within the scopes of {}'s token ({scopes})", subject.user),
+            },
+        };
+    }
+    if subject.in_group(MASTERS) {
+        return allow("group system:masters");
+    }
+    if let Some(node) = subject.node_name()
+        && (allows(roles::NODE, request) || roles::is_own_node_object(node, request))
+    {
+        return allow("role of nodes");
+    }
+    let mut roles = roles::of_user(&subject.user).into_iter().chain(roles::of_groups(subject));
+    match roles.find(|role| allows(role.rules, request)) {
+        Some(role) => allow(&format!("role {}", role.name)),
+        None => Decision::Deny { reason: format!("user {:?} has no role that allows to {request}", subject.user) },
+    }
+}
+
+fn allow(reason: &str) -> Decision {
+    Decision::Allow { reason: reason.to_owned() }
+}
+
+fn allows(rules: &[Rule], request: &Attributes<'_>) -> bool {
+    rules.iter().any(|rule| rule.covers(request))
+}

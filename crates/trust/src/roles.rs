@@ -1,0 +1,213 @@
+//! The built-in roles: least privilege for every actor, as tables.
+//!
+//! Kinds that hold secrets or grants ([`CONFIDENTIAL`]) are never meant by a `*`: a rule must name
+//! them.
+
+use crate::{
+    authorize::Attributes,
+    scope::Scope,
+    subject::{BOOTSTRAPPERS, CONTROLLERS, MONITORING, SCHEDULER, Subject},
+};
+
+/// One line of a role: any of these verbs on any of these resources or paths.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    verbs: &'static [&'static str],
+    groups: &'static [&'static str],
+    /// `pods`, `pods/exec`, `*` (every kind that is not confidential, without subresources),
+    /// `*/status`.
+    resources: &'static [&'static str],
+    /// Exact paths, or prefixes that end in `*`.
+    paths: &'static [&'static str],
+}
+
+/// A named set of rules.
+#[derive(Debug)]
+pub(crate) struct Role {
+    pub(crate) name: &'static str,
+    pub(crate) rules: &'static [Rule],
+}
+
+const CONFIDENTIAL: &[&str] = &["secrets", "tokens"];
+
+impl Rule {
+    pub(crate) fn covers(&self, request: &Attributes<'_>) -> bool {
+        if !is_in(self.verbs, request.verb) {
+            return false;
+        }
+        if let Some(path) = request.non_resource_path {
+            return self.paths.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => path.starts_with(prefix),
+                None => path == *pattern,
+            });
+        }
+        is_in(self.groups, request.group) && self.resources.iter().any(|pattern| names(pattern, request))
+    }
+}
+
+fn is_in(set: &[&str], value: &str) -> bool {
+    set.contains(&"*") || set.contains(&value)
+}
+
+fn names(pattern: &str, request: &Attributes<'_>) -> bool {
+    let (resource, subresource) = pattern.split_once('/').unwrap_or((pattern, ""));
+    let resource_named = match resource {
+        "*" => !CONFIDENTIAL.contains(&request.resource),
+        named => named == request.resource,
+    };
+    // `bundles/actions` covers `bundles/actions/start` too.
+    let asked = request.subresource.split('/').next().unwrap_or_default();
+    resource_named && !request.resource.is_empty() && subresource == asked
+}
+
+const fn on(
+    verbs: &'static [&'static str],
+    groups: &'static [&'static str],
+    resources: &'static [&'static str],
+) -> Rule {
+    Rule { verbs, groups, resources, paths: &[] }
+}
+
+const fn paths(verbs: &'static [&'static str], paths: &'static [&'static str]) -> Rule {
+    Rule { verbs, groups: &[], resources: &[], paths }
+}
+
+const ANY: &[&str] = &["*"];
+const CORE: &[&str] = &[""];
+const OURS: &[&str] = &["nanocloud.io"];
+const READ: &[&str] = &["get", "list", "watch"];
+const CHANGE: &[&str] = &["create", "update", "patch", "delete", "deletecollection"];
+const UPDATE: &[&str] = &["update", "patch"];
+const LOOK: &[&str] = &["get", "head"];
+const EVENT_GROUPS: &[&str] = &["", "events.k8s.io"];
+const WRITE_EVENTS: Rule = on(&["create", "update", "patch"], EVENT_GROUPS, &["events"]);
+
+/// Health and version: what anybody may ask.
+pub(crate) const EVERYBODY: &[Rule] =
+    &[paths(LOOK, &["/healthz", "/livez", "/readyz", "/healthz/*", "/livez/*", "/readyz/*", "/version"])];
+
+/// Discovery, and questions about oneself.
+pub(crate) const AUTHENTICATED: &[Rule] = &[
+    paths(LOOK, &["/", "/api", "/api/*", "/apis", "/apis/*", "/openapi/*", "/version/*"]),
+    on(&["create"], &["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"]),
+    on(&["create"], &["authentication.k8s.io"], &["selfsubjectreviews"]),
+];
+
+/// Kubelet and node agent, for every node alike. See [`is_own_node_object`] for the rest.
+pub(crate) const NODE: &[Rule] = &[
+    on(READ, CORE, &["pods", "services", "endpoints", "configmaps", "persistentvolumeclaims", "namespaces", "nodes"]),
+    // A pod's secrets are fetched one by one; nodes cannot list what belongs to others.
+    on(&["get"], CORE, &["secrets"]),
+    on(UPDATE, CORE, &["pods/status", "persistentvolumeclaims/status"]),
+    on(&["delete"], CORE, &["pods"]),
+    on(&["create"], CORE, &["nodes"]),
+    on(READ, OURS, &["bindings"]),
+    on(UPDATE, OURS, &["bindings/status"]),
+    on(&["create"], &["coordination.k8s.io"], &["leases"]),
+    WRITE_EVENTS,
+];
+
+/// Whether the request changes the node's own `Node` or heartbeat `Lease`.
+pub(crate) fn is_own_node_object(node: &str, request: &Attributes<'_>) -> bool {
+    let own = request.name == node && request.non_resource_path.is_none();
+    let change = ["get", "update", "patch"].contains(&request.verb);
+    let node_itself =
+        request.group.is_empty() && request.resource == "nodes" && ["", "status"].contains(&request.subresource);
+    let lease =
+        request.group == "coordination.k8s.io" && request.resource == "leases" && request.subresource.is_empty();
+    own && change && (node_itself || lease)
+}
+
+const CONTROLLER_GROUPS: &[&str] = &["", "apps", "batch", "networking.k8s.io", "policy", "nanocloud.io"];
+
+const CONTROLLERS_ROLE: Role = Role {
+    name: CONTROLLERS,
+    rules: &[
+        // Garbage collection reads and deletes children of every kind.
+        on(READ, ANY, &["*"]),
+        on(&["delete", "deletecollection"], ANY, &["*"]),
+        // Finalizers and owner references of every kind that controllers look after.
+        on(UPDATE, CONTROLLER_GROUPS, &["*", "*/status", "*/finalize"]),
+        on(
+            &["create"],
+            CONTROLLER_GROUPS,
+            &[
+                "bindings",
+                "bundles",
+                "configmaps",
+                "controllerrevisions",
+                "endpoints",
+                "jobs",
+                "networkpolicies",
+                "persistentvolumeclaims",
+                "pods",
+                "replicasets",
+                "serviceaccounts",
+                "services",
+                "statefulsets",
+            ],
+        ),
+        on(READ, CORE, &["secrets"]),
+        on(CHANGE, CORE, &["secrets"]),
+        // Expired grants are removed; grants are never made by controllers.
+        on(&["get", "list", "watch", "delete"], OURS, &["tokens"]),
+        on(CHANGE, &["coordination.k8s.io"], &["leases"]),
+        WRITE_EVENTS,
+    ],
+};
+
+const SCHEDULER_ROLE: Role = Role {
+    name: SCHEDULER,
+    rules: &[
+        on(READ, CORE, &["pods", "nodes", "persistentvolumeclaims", "namespaces"]),
+        on(&["create"], CORE, &["pods/binding"]),
+        on(UPDATE, CORE, &["pods", "pods/status"]),
+        WRITE_EVENTS,
+    ],
+};
+
+const BOOTSTRAP_ROLE: Role =
+    Role { name: BOOTSTRAPPERS, rules: &[on(&["create"], OURS, &["certificates", "tokens/exchange"])] };
+
+const MONITORING_ROLE: Role =
+    Role { name: MONITORING, rules: &[paths(LOOK, &["/metrics"]), on(READ, ANY, &["*", "*/status"])] };
+
+/// The role of a built-in actor.
+pub(crate) fn of_user(user: &str) -> Option<&'static Role> {
+    [&CONTROLLERS_ROLE, &SCHEDULER_ROLE].into_iter().find(|role| role.name == user)
+}
+
+/// The roles of the subject's groups.
+pub(crate) fn of_groups(subject: &Subject) -> impl Iterator<Item = &'static Role> {
+    [&BOOTSTRAP_ROLE, &MONITORING_ROLE].into_iter().filter(|role| subject.in_group(role.name))
+}
+
+const PODS_READ: &[Rule] = &[on(READ, CORE, &["pods", "pods/status", "pods/log"])];
+const PODS_WRITE: &[Rule] = &[on(CHANGE, CORE, &["pods"]), on(READ, CORE, &["pods", "pods/status"])];
+const PODS_EXEC: &[Rule] =
+    &[on(&["get", "create"], CORE, &["pods/exec", "pods/attach", "pods/portforward"]), on(&["get"], CORE, &["pods"])];
+const BUNDLES_READ: &[Rule] = &[on(READ, OURS, &["bundles", "bundles/status", "bindings", "bindings/status"])];
+const BUNDLES_WRITE: &[Rule] = &[
+    on(CHANGE, OURS, &["bundles"]),
+    on(&["create"], OURS, &["bundles/actions"]),
+    on(READ, OURS, &["bundles", "bundles/status"]),
+];
+const BUNDLES_BACKUP: &[Rule] =
+    &[on(&["get", "create"], OURS, &["bundles/exportProfile", "bundles/backups"]), on(&["get"], OURS, &["bundles"])];
+const EVENTS_READ: &[Rule] = &[on(READ, EVENT_GROUPS, &["events"])];
+const CLUSTER_READ: &[Rule] = &[on(READ, ANY, &["*", "*/status", "pods/log"]), paths(LOOK, &["/metrics"])];
+
+/// What a scope allows; [`Scope::ClusterAdmin`] needs no rules, it allows everything.
+pub(crate) fn of_scope(scope: Scope) -> &'static [Rule] {
+    match scope {
+        Scope::PodsRead => PODS_READ,
+        Scope::PodsWrite => PODS_WRITE,
+        Scope::PodsExec => PODS_EXEC,
+        Scope::BundlesRead => BUNDLES_READ,
+        Scope::BundlesWrite => BUNDLES_WRITE,
+        Scope::BundlesBackup => BUNDLES_BACKUP,
+        Scope::EventsRead => EVENTS_READ,
+        Scope::ClusterRead => CLUSTER_READ,
+        Scope::ClusterAdmin => &[],
+    }
+}
