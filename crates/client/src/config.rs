@@ -1,0 +1,89 @@
+//! Where the API server is, and as whom to speak to it.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::{Error, Result};
+
+/// How long a request that is no stream may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// As whom to speak.
+#[derive(Clone, Debug)]
+pub enum Identity {
+    /// As nobody: only health and version answer.
+    Anonymous,
+    /// With a client certificate.
+    Certificate {
+        /// Certificate chain, PEM.
+        certificate: String,
+        /// Private key, PEM.
+        key: SecretString,
+    },
+    /// With a bearer token.
+    Bearer(SecretString),
+}
+
+/// How to reach an API server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address, such as `https://127.0.0.1:6443`.
+    pub server: Url,
+    /// Certificates that sign the server's, PEM.
+    pub ca: String,
+    /// As whom to speak.
+    pub identity: Identity,
+    /// How long a request that is no stream may take.
+    pub timeout: Duration,
+}
+
+impl Config {
+    /// A configuration with the usual timeout.
+    pub fn new(server: Url, ca: impl Into<String>, identity: Identity) -> Self {
+        Self { server, ca: ca.into(), identity, timeout: REQUEST_TIMEOUT }
+    }
+
+    /// TLS settings: only the configured authority is trusted, with the certificate if there is one.
+    pub(crate) fn tls(&self, protocols: &[&[u8]]) -> Result<ClientConfig> {
+        if self.server.scheme() != "https" {
+            return Err(config("server", format!("{} is not https: the API is served over TLS only", self.server)));
+        }
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates("certificate authority", &self.ca)? {
+            roots.add(certificate).map_err(|error| config("certificate authority", error))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| config("TLS", error))?
+            .with_root_certificates(roots);
+        let mut tls = match &self.identity {
+            Identity::Certificate { certificate, key } => {
+                let chain = certificates("client certificate", certificate)?;
+                let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
+                    .map_err(|error| config("client key", error))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| config("client certificate", error))?
+            }
+            Identity::Anonymous | Identity::Bearer(_) => builder.with_no_client_auth(),
+        };
+        tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(tls)
+    }
+}
+
+fn certificates(field: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| config(field, error))?;
+    if found.is_empty() { Err(config(field, "no certificate in it (PEM wanted)")) } else { Ok(found) }
+}
+
+fn config(field: &'static str, message: impl ToString) -> Error {
+    Error::Config { field, message: message.to_string() }
+}

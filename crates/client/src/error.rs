@@ -1,0 +1,127 @@
+//! Why a request failed.
+
+use api::Status;
+
+use crate::body::BoxError;
+
+/// Result of a request.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server answered with a failure.
+    #[error("{0}")]
+    Api(Box<Status>),
+    /// The server could not be reached, or the connection broke.
+    #[error("cannot reach the API server at {server}: is `nanocloud server` running, and is the address right?")]
+    Transport {
+        /// Where the request went.
+        server: String,
+        /// What the network said.
+        #[source]
+        source: BoxError,
+    },
+    /// The answer took too long.
+    #[error("the API server at {server} did not answer {request} within {seconds} s")]
+    Timeout {
+        /// Where the request went.
+        server: String,
+        /// Method and path.
+        request: String,
+        /// The limit.
+        seconds: u64,
+    },
+    /// The answer is larger than a client reads.
+    #[error("the answer to {request} is larger than {limit} bytes: ask for less at once with a limit")]
+    TooLarge {
+        /// Method and path.
+        request: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The answer is not what was asked for.
+    #[error("the answer to {request} is not understood")]
+    Decode {
+        /// Method and path.
+        request: String,
+        /// What did not fit.
+        #[source]
+        source: BoxError,
+    },
+    /// The request cannot be built from what was given.
+    #[error("the request cannot be built: {0}")]
+    Request(String),
+    /// Certificates or addresses of the configuration are unusable.
+    #[error("{field} is not usable: {message}")]
+    Config {
+        /// Which part of the configuration.
+        field: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The server's answer, if it gave one.
+    pub fn status(&self) -> Option<&Status> {
+        match self {
+            Self::Api(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    fn has_reason(&self, reason: &str) -> bool {
+        self.status().is_some_and(|status| status.reason == reason)
+    }
+
+    /// The object does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404)
+    }
+
+    /// The name is taken.
+    pub fn is_already_exists(&self) -> bool {
+        self.has_reason("AlreadyExists")
+    }
+
+    /// Somebody else changed the object: read it again and decide anew.
+    pub fn is_conflict(&self) -> bool {
+        self.has_reason("Conflict")
+    }
+
+    /// The wanted revision was compacted: list again.
+    pub fn is_gone(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 410)
+    }
+
+    /// The object was refused for its content.
+    pub fn is_invalid(&self) -> bool {
+        self.has_reason("Invalid")
+    }
+
+    /// The caller may not do this.
+    pub fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 403)
+    }
+
+    /// Who the caller is was not accepted.
+    pub fn is_unauthorized(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 401)
+    }
+
+    /// The same request may succeed later without any change.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Timeout { .. } => true,
+            Self::Api(status) => status.code == 429 || status.code >= 500,
+            _ => false,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        Self::Api(Box::new(status))
+    }
+}
