@@ -1,1 +1,41 @@
-//! Raft and RocksDB under the keyspace.
+//! The keyspace on disk, replicated: Raft (openraft) and RocksDB under the state machine of `keyspace`.
+//!
+//! ```text
+//!  writers ──► Proposals (bounded) ──► Proposer: what waits becomes one entry
+//!                                         │
+//!                                         ▼
+//!            Raft ──► LogStore ──► RocksDB `log`   (one sync for all that was written: group commit)
+//!             │ committed
+//!             ▼
+//!      StateMachine ──► Machine ──► RocksEngine ──► RocksDB `state`   (no sync of its own)
+//!             │                                        ▲
+//!             ▼                                        │
+//!            Hub ──► watchers                       readers
+//! ```
+//!
+//! Invariants:
+//! - A write is acknowledged after its log entry is synced and applied.
+//! - State and log share one write-ahead log, and the log position is written atomically with the state: after a crash
+//!   the state is that of some position, never between two, and never ahead of the log.
+//! - Every record carries a checksum of its place and value; a damaged one is named and never served.
+//! - A directory has one process at a time and one member for ever.
+//! - A failing disk stops writes with a typed error; nothing panics, nothing is half done.
+//!
+//! Limits: see [`config`]. There is one voter until a transport is given; storage does not care.
+
+pub mod config;
+mod error;
+mod log_store;
+mod maintenance;
+mod metrics;
+mod network;
+mod proposer;
+mod replica;
+mod rocks;
+mod snapshot;
+mod state_machine;
+mod types;
+
+pub use config::Config;
+pub use error::Error;
+pub use replica::Replica;

@@ -1,0 +1,405 @@
+//! The replica: a [`Keyspace`] whose every write is in a Raft log on disk before it is acknowledged.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use keyspace::read::{self, Changes};
+use keyspace::{
+    ClusterClock, Command, Engine, EngineError, Error as KeyspaceError, History, KeyRange, Keyspace, LeaseGranted,
+    LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest,
+    WatchStream, check,
+};
+use openraft::BasicNode;
+use openraft::error::{CheckIsLeaderError, RaftError};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, KEEP_LOG_ENTRIES, SNAPSHOT_AFTER_LOG_BYTES};
+use crate::log_store::LogStore;
+use crate::metrics::Metrics;
+use crate::network::Alone;
+use crate::proposer::{Proposals, Proposer, from_fatal};
+use crate::rocks::{META, Rocks, RocksEngine, corrupt, frame};
+use crate::state_machine::StateMachine;
+use crate::types::{Raft, TypeConfig};
+use crate::{Error, maintenance};
+
+/// Longest to wait at start for a single voter to lead itself and to have applied its log.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Between heartbeats to other members, milliseconds.
+const HEARTBEAT_MS: u64 = 250;
+/// Shortest silence after which another member wants to lead, milliseconds.
+const ELECTION_MIN_MS: u64 = 1_000;
+/// Longest such silence, milliseconds.
+const ELECTION_MAX_MS: u64 = 2_000;
+/// Meta record with the member's id.
+const IDENTITY: &[u8] = b"node_id";
+/// Ranges up to this limit are read on the caller's thread: that takes less time than changing threads.
+const INLINE_LIMIT: u64 = 64;
+
+/// A member of the replicated keyspace.
+#[derive(Debug)]
+pub struct Replica {
+    pub(crate) parts: Arc<Parts>,
+    proposals: Proposals,
+    tasks: Mutex<JoinSet<()>>,
+    stop: CancellationToken,
+}
+
+/// What the replica's tasks share with it.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) rocks: Arc<Rocks>,
+    pub(crate) engine: Arc<RocksEngine>,
+    pub(crate) log: LogStore,
+    pub(crate) machine: StateMachine,
+    pub(crate) raft: Raft,
+    pub(crate) clock: Arc<ClusterClock>,
+    pub(crate) log_pressure: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Replica {
+    /// Opens the replica in its directory, forming a cluster of one in a new one, and registers its metrics. When it
+    /// returns, a single voter serves reads and writes.
+    pub async fn open(config: Config, registry: &mut Registry) -> Result<Arc<Self>, Error> {
+        if config.node_id == 0 {
+            return Err(Error::NoIdentity);
+        }
+        let metrics = Metrics::default();
+        let log_pressure = Arc::new(Notify::new());
+        let (rocks, log, machine) = {
+            let (config, metrics, log_pressure) = (config.clone(), metrics.clone(), log_pressure.clone());
+            let opened = tokio::task::spawn_blocking(move || open_storage(&config, &metrics, log_pressure)).await;
+            opened.map_err(|source| Error::Raft { step: "open its storage", source: source.into() })??
+        };
+        let raft = start_raft(&config, &log, &machine).await?;
+        metrics.register(registry, machine.hub().clone());
+        let engine = Arc::new(RocksEngine::new(rocks.clone()));
+        let clock_ms = read::clock_ms(&engine.view()).map_err(|source| storage(&config.dir, source))?;
+        let clock = Arc::new(ClusterClock::new(clock_ms));
+        let parts = Arc::new(Parts { config, rocks, engine, log, machine, raft, clock, log_pressure });
+        Ok(Arc::new(Self::run(parts, metrics)))
+    }
+
+    /// Starts what runs beside.
+    fn run(parts: Arc<Parts>, metrics: Metrics) -> Self {
+        let stop = CancellationToken::new();
+        let (proposals, queue) = Proposals::new(metrics.clone());
+        let proposer =
+            Proposer { raft: parts.raft.clone(), rocks: parts.rocks.clone(), clock: parts.clock.clone(), metrics };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(proposer.run(queue, stop.clone()));
+        let keeper = Arc::new(Keeper { parts: parts.clone(), proposals: proposals.clone() });
+        let leases = keyspace::expire_leases(keeper, parts.machine.leases_changed().clone());
+        spawn_until(&mut tasks, &stop, leases);
+        spawn_until(&mut tasks, &stop, maintenance::sweep(parts.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::cut_log(parts.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::compact(parts.clone(), proposals.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::follow_leader(parts.clone()));
+        Replica { parts, proposals, tasks: Mutex::new(tasks), stop }
+    }
+
+    /// Stops serving: what was taken is finished, what waits is refused, watches end. Repeating it is harmless. The
+    /// directory is free once this and every watch are dropped (see [`Replica::closed`]).
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        self.stop.cancel();
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        while let Some(ended) = tasks.join_next().await {
+            ended.map_err(|source| Error::Raft { step: "end its tasks", source: source.into() })?;
+        }
+        self.parts.machine.hub().close();
+        let stopped = self.parts.raft.shutdown().await;
+        stopped.map_err(|source| Error::Raft { step: "stop", source: source.into() })?;
+        let rocks = self.parts.rocks.clone();
+        let synced = tokio::task::spawn_blocking(move || rocks.sync()).await;
+        let synced = synced.map_err(|source| Error::Raft { step: "sync its storage", source: source.into() })?;
+        synced.map_err(|source| storage(&self.parts.config.dir, source))
+    }
+
+    /// Completes when the database is closed and its directory free for another process.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut closed = self.parts.rocks.closed();
+        async move { while closed.changed().await.is_ok() {} }
+    }
+
+    /// Waits until a read here sees every write acknowledged before.
+    async fn barrier(&self) -> Result<(), KeyspaceError> {
+        if self.stop.is_cancelled() {
+            return Err(KeyspaceError::Closed);
+        }
+        if self.parts.leads_alone() {
+            // Nobody else could have acknowledged a write, and here it is applied before it is acknowledged.
+            return Ok(());
+        }
+        match self.parts.raft.ensure_linearizable().await {
+            Ok(_) => Ok(()),
+            Err(RaftError::Fatal(fatal)) => Err(from_fatal(&self.parts.rocks, &fatal)),
+            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
+                Err(KeyspaceError::NotLeader { leader: forward.leader_id })
+            }
+            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(error))) => {
+                Err(KeyspaceError::Unavailable { detail: error.to_string() })
+            }
+        }
+    }
+
+    /// Reads, on another thread when it may take long.
+    async fn read<T: Send + 'static>(
+        &self,
+        short: bool,
+        run: impl FnOnce(&RocksEngine) -> Result<T, KeyspaceError> + Send + 'static,
+    ) -> Result<T, KeyspaceError> {
+        let answer = if short { run(&self.parts.engine) } else { blocking(self.parts.engine.clone(), run).await };
+        if let Err(KeyspaceError::Storage(error)) = &answer {
+            tracing::error!(error = error as &dyn std::error::Error, "the keyspace could not be read");
+        }
+        answer
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    engine: Arc<RocksEngine>,
+    run: impl FnOnce(&RocksEngine) -> Result<T, KeyspaceError> + Send + 'static,
+) -> Result<T, KeyspaceError> {
+    match tokio::task::spawn_blocking(move || run(&engine)).await {
+        Ok(answer) => answer,
+        // The runtime is going down, and the task with it.
+        Err(_) => Err(KeyspaceError::Closed),
+    }
+}
+
+fn spawn_until(tasks: &mut JoinSet<()>, stop: &CancellationToken, run: impl Future<Output = ()> + Send + 'static) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        stop.run_until_cancelled(run).await;
+    });
+}
+
+impl Parts {
+    /// Whether this member leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.server_metrics().borrow().current_leader == Some(self.config.node_id)
+    }
+
+    /// Whether this member leads and is the only voter.
+    fn leads_alone(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow();
+        let voters = metrics.membership_config.membership().voter_ids();
+        metrics.current_leader == Some(self.config.node_id) && voters.eq([self.config.node_id])
+    }
+}
+
+fn storage(dir: &Path, source: EngineError) -> Error {
+    Error::Storage { dir: dir.to_owned(), source }
+}
+
+type Opened = (Arc<Rocks>, LogStore, StateMachine);
+
+fn open_storage(config: &Config, metrics: &Metrics, log_pressure: Arc<Notify>) -> Result<Opened, Error> {
+    let dir: PathBuf = config.dir.clone();
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|source| Error::Directory { dir: dir.clone(), source })?;
+    let rocks = Arc::new(Rocks::open(&dir)?);
+    let found = identity(&rocks, config.node_id).map_err(|source| storage(&dir, source))?;
+    if found != config.node_id {
+        return Err(Error::Identity { dir, found, configured: config.node_id });
+    }
+    let engine = Arc::new(RocksEngine::new(rocks.clone()));
+    let machine = StateMachine::open(engine, metrics.clone()).map_err(|source| storage(&dir, source))?;
+    let log = LogStore::open(rocks.clone(), metrics.clone(), log_pressure).map_err(|source| storage(&dir, source))?;
+    log.cut_after(SNAPSHOT_AFTER_LOG_BYTES);
+    Ok((rocks, log, machine))
+}
+
+/// The member this directory belongs to; a new directory is given to `node_id`.
+fn identity(rocks: &Rocks, node_id: u64) -> Result<u64, EngineError> {
+    if let Some(bytes) = rocks.get(META, IDENTITY)? {
+        let bytes = bytes.as_ref().try_into().map_err(|_| corrupt("member id", "not 8 bytes"))?;
+        return Ok(u64::from_be_bytes(bytes));
+    }
+    let mut batch = rocksdb::WriteBatch::default();
+    batch.put_cf(rocks.family(META)?, IDENTITY, frame(META, IDENTITY, &node_id.to_be_bytes()));
+    rocks.write("record the member id", batch)?;
+    rocks.sync()?;
+    Ok(node_id)
+}
+
+async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> Result<Raft, Error> {
+    fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(step: &'static str) -> impl FnOnce(E) -> Error {
+        move |source| Error::Raft { step, source: source.into() }
+    }
+    let raft_config = openraft::Config {
+        cluster_name: "nanocloud".into(),
+        heartbeat_interval: HEARTBEAT_MS,
+        election_timeout_min: ELECTION_MIN_MS,
+        election_timeout_max: ELECTION_MAX_MS,
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: KEEP_LOG_ENTRIES,
+        ..openraft::Config::default()
+    };
+    let raft_config = Arc::new(raft_config.validate().map_err(failed("accept its settings"))?);
+    let node_id = config.node_id;
+    let raft = openraft::Raft::<TypeConfig>::new(node_id, raft_config, Alone, log.clone(), machine.clone());
+    let raft = raft.await.map_err(failed("start"))?;
+    if !raft.is_initialized().await.map_err(failed("start"))? {
+        let node = BasicNode { addr: config.address.clone() };
+        raft.initialize(BTreeMap::from([(node_id, node)])).await.map_err(failed("form a cluster"))?;
+    }
+    let metrics = raft.metrics().borrow().clone();
+    if metrics.membership_config.membership().voter_ids().eq([node_id]) {
+        if metrics.current_leader != Some(node_id) {
+            raft.trigger().elect().await.map_err(failed("elect"))?;
+        }
+        let wait = raft.wait(Some(READY_WITHIN));
+        let ready = wait.metrics(
+            |metrics| {
+                let applied = metrics.last_applied.map(|applied| applied.index);
+                metrics.current_leader == Some(node_id) && applied.is_some() && applied >= metrics.last_log_index
+            },
+            "the single voter leads and has applied its log",
+        );
+        ready.await.map_err(failed("get ready"))?;
+    }
+    Ok(raft)
+}
+
+/// Ticks for leases while this member leads.
+struct Keeper {
+    parts: Arc<Parts>,
+    proposals: Proposals,
+}
+
+impl LeaseKeeper for Keeper {
+    fn next_due_ms(&self) -> Result<Option<u64>, EngineError> {
+        if self.parts.leads() { read::next_expiry_ms(&self.parts.engine.view()) } else { Ok(None) }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.parts.clock.now_ms()
+    }
+
+    fn tick(&self, now_ms: u64) -> BoxFuture<'_, Result<(), KeyspaceError>> {
+        async move { self.proposals.propose(Command::Tick { now_ms }).await.map(drop) }.boxed()
+    }
+}
+
+/// History for watchers, read on another thread.
+struct Past(Arc<RocksEngine>);
+
+impl History for Past {
+    fn changes(&self, from: Revision, range: KeyRange, prev: bool) -> BoxFuture<'_, Result<Changes, KeyspaceError>> {
+        let engine = self.0.clone();
+        blocking(engine, move |engine| read::changes(&engine.view(), from, &range, prev)).boxed()
+    }
+}
+
+impl Keyspace for Replica {
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, KeyspaceError>> {
+        async move {
+            check::range(&request)?;
+            if !request.serializable {
+                self.barrier().await?;
+            }
+            let few = request.skip_count && (1..=INLINE_LIMIT).contains(&request.limit);
+            let short = few || matches!(request.range, KeyRange::Key(_));
+            self.read(short, move |engine| read::range(&engine.view(), &request)).await
+        }
+        .boxed()
+    }
+
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, KeyspaceError>> {
+        async move {
+            if txn.is_read_only() {
+                check::txn(&txn)?;
+                self.barrier().await?;
+                return self.read(false, move |engine| keyspace::read_only_txn(&engine.view(), &txn)).await;
+            }
+            self.proposals.propose(Command::Txn(txn)).await?.into_txn()
+        }
+        .boxed()
+    }
+
+    fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<WatchStream, KeyspaceError>> {
+        async move {
+            check::key_range(&request.range)?;
+            self.barrier().await?;
+            let (newest, compacted) = self.read(true, |engine| Ok(read::revisions(&engine.view())?)).await?;
+            let past = Arc::new(Past(self.parts.engine.clone()));
+            self.parts.machine.hub().watch(past, request, newest, compacted)
+        }
+        .boxed()
+    }
+
+    fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, KeyspaceError>> {
+        async move { self.proposals.propose(Command::Compact { revision }).await?.into_revision() }.boxed()
+    }
+
+    fn lease_grant(&self, id: LeaseId, ttl_seconds: i64) -> BoxFuture<'_, Result<LeaseGranted, KeyspaceError>> {
+        async move { self.proposals.propose(Command::LeaseGrant { id, ttl_seconds }).await?.into_lease() }.boxed()
+    }
+
+    fn lease_keep_alive(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseGranted, KeyspaceError>> {
+        async move { self.proposals.propose(Command::LeaseKeepAlive { id }).await?.into_lease() }.boxed()
+    }
+
+    fn lease_revoke(&self, id: LeaseId) -> BoxFuture<'_, Result<Revision, KeyspaceError>> {
+        async move { self.proposals.propose(Command::LeaseRevoke { id }).await?.into_revision() }.boxed()
+    }
+
+    fn lease_time_to_live(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseInfo, KeyspaceError>> {
+        async move {
+            self.barrier().await?;
+            let now_ms = self.parts.clock.now_ms();
+            self.read(false, move |engine| read::lease(&engine.view(), id, now_ms)).await
+        }
+        .boxed()
+    }
+
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<LeaseId>, KeyspaceError>> {
+        async move {
+            self.barrier().await?;
+            self.read(false, |engine| Ok(read::leases(&engine.view())?)).await
+        }
+        .boxed()
+    }
+
+    fn status(&self) -> BoxFuture<'_, Result<Status, KeyspaceError>> {
+        async move {
+            let metrics = self.parts.raft.metrics().borrow().clone();
+            let node_id = self.parts.config.node_id;
+            self.read(true, move |engine| {
+                let size_bytes = engine.size_bytes()?;
+                let view = engine.view();
+                let (revision, compact_revision) = read::revisions(&view)?;
+                Ok(Status {
+                    revision,
+                    compact_revision,
+                    leases: read::lease_count(&view)?,
+                    size_bytes,
+                    node_id,
+                    leader: metrics.current_leader,
+                    term: metrics.current_term,
+                    applied_index: metrics.last_applied.map_or(0, |applied| applied.index),
+                    voters: metrics.membership_config.membership().voter_ids().collect(),
+                })
+            })
+            .await
+        }
+        .boxed()
+    }
+}

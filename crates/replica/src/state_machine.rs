@@ -1,0 +1,215 @@
+//! The keyspace's state machine as Raft drives it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use keyspace::{Applied, Command, Engine, EngineError, Hub, Machine, read};
+use openraft::storage::{RaftStateMachine, Snapshot};
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::config::MAX_APPLY_ENTRIES;
+use crate::metrics::Metrics;
+use crate::rocks::RocksEngine;
+use crate::snapshot::{Snapshots, io, stamp};
+use crate::types::{Answers, Entry, LogId, Membership, SnapshotMeta, Stamp, StorageError, TypeConfig};
+
+/// The state machine of one replica. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct StateMachine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    engine: Arc<RocksEngine>,
+    machine: Mutex<Machine<RocksEngine>>,
+    snapshots: Snapshots,
+    hub: Arc<Hub>,
+    metrics: Metrics,
+    /// Told when there may be something to sweep.
+    compacted: Arc<Notify>,
+    /// Told when leases changed.
+    leases_changed: Arc<Notify>,
+}
+
+impl StateMachine {
+    /// The state in `engine`.
+    pub(crate) fn open(engine: Arc<RocksEngine>, metrics: Metrics) -> Result<Self, EngineError> {
+        let snapshots = Snapshots::open(engine.rocks().dir().join("snapshots"))?;
+        snapshots.recover(&engine)?;
+        let machine = Machine::open(engine.clone())?;
+        let (newest, _) = read::revisions(&engine.view())?;
+        let inner = Inner {
+            engine,
+            machine: Mutex::new(machine),
+            snapshots,
+            hub: Arc::new(Hub::new(newest)),
+            metrics,
+            compacted: Arc::new(Notify::new()),
+            leases_changed: Arc::new(Notify::new()),
+        };
+        Ok(StateMachine { inner: Arc::new(inner) })
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    pub(crate) fn compacted(&self) -> &Arc<Notify> {
+        &self.inner.compacted
+    }
+
+    pub(crate) fn leases_changed(&self) -> &Arc<Notify> {
+        &self.inner.leases_changed
+    }
+
+    /// One step of removing what compactions made unreadable; whether there is more.
+    pub(crate) fn sweep(&self) -> Result<bool, EngineError> {
+        self.inner.machine.lock().sweep()
+    }
+
+    fn position(&self) -> Result<Stamp, EngineError> {
+        stamp(&self.inner.engine.view())
+    }
+
+    /// Applies entries as one atomic write, log position included.
+    fn apply_batch(&self, entries: &[Entry], position: &mut Stamp) -> Result<Vec<Answers>, EngineError> {
+        let began = Instant::now();
+        let mut counts = Vec::with_capacity(entries.len());
+        let mut commands: Vec<&Command> = Vec::new();
+        for entry in entries {
+            position.applied = Some(entry.log_id);
+            let before = commands.len();
+            match &entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Normal(proposal) => commands.extend(proposal.commands.iter()),
+                EntryPayload::Membership(membership) => {
+                    position.membership = Membership::new(Some(entry.log_id), membership.clone());
+                }
+            }
+            counts.push(commands.len() - before);
+        }
+        let bytes = postcard::to_stdvec(position)
+            .map_err(|error| io("encode the log position", std::io::Error::other(error)))?;
+        let Applied { outcomes, changes } = {
+            let mut machine = self.inner.machine.lock();
+            machine.apply_all(commands.iter().copied(), Some(bytes.into()))?
+        };
+        self.inner.hub.publish(&changes);
+        self.notify(&commands);
+        self.inner.metrics.applied(began.elapsed());
+        let mut outcomes = outcomes.into_iter();
+        Ok(counts.into_iter().map(|count| Answers { outcomes: outcomes.by_ref().take(count).collect() }).collect())
+    }
+
+    fn notify(&self, commands: &[&Command]) {
+        if commands.iter().any(|command| matches!(command, Command::Compact { .. })) {
+            self.inner.compacted.notify_one();
+        }
+        if commands.iter().any(|command| command.needs_time()) {
+            self.inner.leases_changed.notify_one();
+        }
+    }
+
+    fn install(&self, meta: &SnapshotMeta, received: std::fs::File) -> Result<(), EngineError> {
+        let mut machine = self.inner.machine.lock();
+        self.inner.snapshots.install(&self.inner.engine, meta, received)?;
+        *machine = Machine::open(self.inner.engine.clone())?;
+        let (newest, _) = read::revisions(&self.inner.engine.view())?;
+        drop(machine);
+        self.inner.hub.reset(newest);
+        self.inner.leases_changed.notify_one();
+        Ok(())
+    }
+}
+
+/// Runs what may take long on a thread where that does no harm.
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    run: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(done) => done,
+        Err(gone) => Err(io(operation, std::io::Error::other(gone))),
+    }
+}
+
+fn snapshot_of((meta, file): (SnapshotMeta, std::fs::File)) -> Snapshot<TypeConfig> {
+    Snapshot { meta, snapshot: Box::new(tokio::fs::File::from_std(file)) }
+}
+
+fn read_failed(error: &EngineError) -> StorageError {
+    StorageIOError::read_state_machine(AnyError::new(error)).into()
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
+        let inner = self.inner.clone();
+        let built = blocking("build a snapshot", move || inner.snapshots.build(&inner.engine)).await;
+        built.map(snapshot_of).map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = Self;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, Membership), StorageError> {
+        let position = self.position().map_err(|error| read_failed(&error))?;
+        Ok((position.applied, position.membership))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Answers>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let mut position = self.position().map_err(|error| read_failed(&error))?;
+        let mut answers = Vec::with_capacity(entries.len());
+        for batch in entries.chunks(MAX_APPLY_ENTRIES) {
+            match self.apply_batch(batch, &mut position) {
+                Ok(more) => answers.extend(more),
+                Err(error) => {
+                    let error = self.inner.engine.rocks().fail(error);
+                    let at = batch.first().map(|entry| entry.log_id).unwrap_or_default();
+                    return Err(StorageIOError::apply(at, AnyError::new(&error)).into());
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<tokio::fs::File>, StorageError> {
+        let mut options = tokio::fs::File::options();
+        let file =
+            options.create(true).truncate(true).read(true).write(true).open(self.inner.snapshots.receiving()).await;
+        file.map(Box::new).map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<tokio::fs::File>,
+    ) -> Result<(), StorageError> {
+        let (this, expected) = (self.clone(), meta.clone());
+        let received = snapshot.into_std().await;
+        let installed = blocking("install a snapshot", move || this.install(&expected, received)).await;
+        installed.map_err(|error| {
+            let error = self.inner.engine.rocks().fail(error);
+            StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
+        })
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
+        let inner = self.inner.clone();
+        let loaded = blocking("open the snapshot", move || inner.snapshots.load()).await;
+        let loaded = loaded.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
+        Ok(loaded.map(snapshot_of))
+    }
+}
