@@ -1,0 +1,91 @@
+//! What every request shares.
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use trust::{Authority, Tokens};
+
+use crate::{
+    failure::{Failure, Outcome},
+    limits,
+    metrics::Metrics,
+    openapi::OpenApi,
+    registry::Registry,
+    streams::PodStreams,
+};
+
+/// The parts a request may need.
+pub(crate) struct App {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) tokens: Arc<Tokens>,
+    pub(crate) streams: Arc<dyn PodStreams>,
+    pub(crate) metrics: Metrics,
+    pub(crate) openapi: OpenApi,
+    /// Ends watches and sessions at shutdown.
+    pub(crate) stop: CancellationToken,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) watches: Arc<Semaphore>,
+    pub(crate) sessions: Arc<Semaphore>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}
+
+/// A place among the requests served at once; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    gauge: Option<Gauge>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.gauge {
+            gauge.dec();
+        }
+    }
+}
+
+impl App {
+    /// A place for a short request, or 429.
+    pub(crate) fn admit_request(&self) -> Outcome<Place> {
+        place(&self.requests, None, limits::MAX_IN_FLIGHT, "requests")
+    }
+
+    /// A place for a watch, or 429.
+    pub(crate) fn admit_watch(&self) -> Outcome<Place> {
+        place(&self.watches, Some(&self.metrics.watches), limits::MAX_WATCHES, "watches")
+    }
+
+    /// A place for an exec or log stream, or 429.
+    pub(crate) fn admit_stream(&self) -> Outcome<Place> {
+        place(&self.sessions, Some(&self.metrics.streams), limits::MAX_STREAMS, "exec and log streams")
+    }
+
+    /// Whether requests can be served: the keyspace answers and the built-in namespaces exist.
+    pub(crate) async fn check_ready(&self) -> Outcome<()> {
+        let status = self.registry.keyspace().status().await?;
+        if status.leader.is_none() {
+            return Err(Failure::new(503, "ServiceUnavailable", "the keyspace has no leader"));
+        }
+        self.registry.ensure_namespaces().await
+    }
+}
+
+fn place(all: &Arc<Semaphore>, gauge: Option<&Gauge>, limit: usize, what: &str) -> Outcome<Place> {
+    let permit = all.clone().try_acquire_owned().map_err(|_| {
+        Failure::new(429, "TooManyRequests", format!("{limit} {what} are being served already"))
+            .retry_after(1)
+            .remedy("try again in a second")
+    })?;
+    if let Some(gauge) = gauge {
+        gauge.inc();
+    }
+    Ok(Place { _permit: permit, gauge: gauge.cloned() })
+}

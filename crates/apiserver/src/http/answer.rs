@@ -1,0 +1,171 @@
+//! Answers: objects, lists, tables, metadata and failures as HTTP responses.
+
+use api::Kind;
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::{Failure, Outcome},
+    negotiate::Representation,
+    object,
+    options::Query,
+};
+
+/// How much of each object a table's rows carry (`includeObject`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowObject {
+    None,
+    Metadata,
+    Object,
+}
+
+impl RowObject {
+    pub(crate) fn parse(query: &Query) -> Outcome<Self> {
+        match query.get("includeObject") {
+            None | Some("Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::None),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => {
+                Err(Failure::bad_request(format!("includeObject={other:?} must be None, Metadata or Object")))
+            }
+        }
+    }
+}
+
+/// How objects of a kind are shown to one client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) kind: &'static Kind,
+    pub(crate) representation: Representation,
+    pub(crate) rows: RowObject,
+    pub(crate) now: Timestamp,
+}
+
+impl View {
+    /// The JSON of one object.
+    pub(crate) fn one(&self, object: Value) -> Value {
+        match self.representation {
+            Representation::Object => object,
+            Representation::Metadata => partial(&object),
+            Representation::Table => {
+                let version = object::text(&object, "/metadata/resourceVersion").to_owned();
+                self.table(vec![object], json!({"resourceVersion": version}), true)
+            }
+        }
+    }
+
+    /// The JSON of a list.
+    pub(crate) fn list(&self, objects: Vec<Value>, meta: Value) -> Value {
+        match self.representation {
+            Representation::Object => json!({
+                "kind": format!("{}List", self.kind.kind),
+                "apiVersion": self.kind.api_version(),
+                "metadata": meta,
+                "items": objects,
+            }),
+            Representation::Metadata => json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": meta,
+                "items": objects.iter().map(partial).collect::<Vec<_>>(),
+            }),
+            Representation::Table => self.table(objects, meta, true),
+        }
+    }
+
+    /// A table of objects. In a watch only the first table has the heads of the columns.
+    pub(crate) fn table(&self, objects: Vec<Value>, meta: Value, heads: bool) -> Value {
+        let rows: Vec<_> = objects
+            .into_iter()
+            .map(|object| {
+                let cells = self.kind.row(&object, self.now);
+                match self.rows {
+                    RowObject::None => json!({"cells": cells}),
+                    RowObject::Metadata => json!({"cells": cells, "object": partial(&object)}),
+                    RowObject::Object => json!({"cells": cells, "object": object}),
+                }
+            })
+            .collect();
+        let columns = if heads { json!(self.kind.columns()) } else { json!([]) };
+        json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta,
+            "columnDefinitions": columns,
+            "rows": rows,
+        })
+    }
+}
+
+fn partial(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.get("metadata").cloned().unwrap_or_default(),
+    })
+}
+
+/// A JSON answer.
+pub(crate) fn json(code: StatusCode, body: &Value) -> Response {
+    typed(code, "application/json", body.to_string())
+}
+
+/// An answer of a media type.
+pub(crate) fn typed(code: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each text.
+pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
+    for text in warnings {
+        let quoted: String = text
+            .chars()
+            .filter(|c| !c.is_control())
+            .flat_map(|c| match c {
+                '"' | '\\' => vec!['\\', c],
+                c => vec![c],
+            })
+            .collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// The warnings about fields that were dropped.
+pub(crate) fn unknown_fields(unknown: &[String]) -> Vec<String> {
+    unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect()
+}
+
+/// The answer to a failed request.
+pub(crate) fn failure(failure: &Failure, trace: &str) -> Response {
+    let mut status = failure.status.clone();
+    status.trace_id = trace.to_owned();
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(code, &json!(status));
+    let headers = response.headers_mut();
+    if let Some(seconds) = status.details.as_ref().and_then(|details| details.retry_after_seconds) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if code == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nanocloud\""));
+    }
+    response
+}
+
+/// `Success` as Kubernetes answers a deletion.
+pub(crate) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {"name": name, "group": kind.group, "kind": kind.plural, "uid": uid},
+    })
+}

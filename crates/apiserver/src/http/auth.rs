@@ -1,0 +1,164 @@
+//! Who asks, and whether it may.
+
+use api::kinds;
+use http::{Method, header};
+use trust::{Attributes, Decision, Subject};
+
+use super::entry::Call;
+use crate::{
+    app::App,
+    failure::{Failure, Outcome},
+    identity::{self, Bearer},
+    object,
+    options::Query,
+    route::{Route, Subresource},
+};
+
+/// The certificate a TLS client proved to own, in DER. Set per connection by the listener only.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerCertificate(pub(crate) std::sync::Arc<[u8]>);
+
+/// Finds out who makes the request.
+///
+/// In-process callers carry their [`Subject`] as a request extension, which no header can set. Others prove
+/// themselves by a bearer token or a TLS certificate; who brings neither is anonymous.
+pub(super) fn authenticate(call: &Call, route: Option<&Route>) -> Outcome<Subject> {
+    if let Some(subject) = call.parts.extensions.get::<Subject>() {
+        return Ok(subject.clone());
+    }
+    let Some(value) = call.parts.headers.get(header::AUTHORIZATION) else {
+        return match call.parts.extensions.get::<PeerCertificate>() {
+            Some(certificate) => identity::of_certificate(&call.app, &certificate.0),
+            None => Ok(Subject::anonymous()),
+        };
+    };
+    let bearer = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let Some(token) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+    else {
+        return Err(Failure::unauthorized("only the Bearer scheme of Authorization is understood")
+            .remedy("send Authorization: Bearer <token>, or use a client certificate"));
+    };
+    match identity::of_bearer(&call.app, token)? {
+        Bearer::Signed(subject) => Ok(subject),
+        Bearer::SingleUse(id) => match route {
+            Some(Route::ExchangeToken) => Ok(Subject::bootstrapper(&id)),
+            _ => Err(Failure::unauthorized("a single-use token is good for its exchange only")
+                .remedy("exchange it first: POST /apis/nanocloud.io/v1/tokens/exchange")),
+        },
+    }
+}
+
+/// The verb of a request, in the words of authorisation.
+pub(super) fn verb(route: Option<&Route>, method: &Method, query: &Query) -> &'static str {
+    let get = match method.as_str() {
+        "GET" => "get",
+        "HEAD" => "head",
+        "POST" => "create",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    };
+    match route {
+        Some(Route::Collection { .. }) => match get {
+            // What cannot be read as a flag is judged as the stronger verb and refused later.
+            "get" if query.flag("watch").unwrap_or(true) => "watch",
+            "get" => "list",
+            "delete" => "deletecollection",
+            other => other,
+        },
+        // A session runs something: it is a creation, whatever method opens it.
+        Some(Route::Object { subresource: Some(sub), .. }) if sub.is_session() => "create",
+        _ => get,
+    }
+}
+
+/// What a request wants.
+pub(super) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str) -> Attributes<'a> {
+    let ours = |resource, subresource| Attributes {
+        verb,
+        group: crate::failure::OWN_GROUP,
+        resource,
+        subresource,
+        ..Attributes::default()
+    };
+    match route {
+        Route::Collection { kind, namespace } => Attributes {
+            verb,
+            group: kind.group,
+            resource: kind.plural,
+            namespace: namespace.as_deref().unwrap_or_default(),
+            ..Attributes::default()
+        },
+        Route::Object { kind, namespace, name, subresource } => Attributes {
+            verb,
+            group: kind.group,
+            resource: kind.plural,
+            subresource: subresource.map_or("", Subresource::name),
+            namespace: namespace.as_deref().unwrap_or_default(),
+            name,
+            non_resource_path: None,
+        },
+        Route::BundleAction { namespace, name, .. } => Attributes { namespace, name, ..ours("bundles", "actions") },
+        Route::IssueToken => ours("tokens", "issue"),
+        Route::ExchangeToken => ours("tokens", "exchange"),
+        Route::SignCertificate => ours("certificates", ""),
+        _ => Attributes { verb, non_resource_path: Some(path), ..Attributes::default() },
+    }
+}
+
+/// Refuses what the subject may not do: 401 without credentials, 403 with them.
+pub(super) fn authorize(call: &Call, route: &Route) -> Outcome<()> {
+    let verb = verb(Some(route), &call.parts.method, &call.query);
+    let path = match call.parts.uri.path().trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    match trust::authorize(&call.subject, &attributes(route, verb, path)) {
+        Decision::Allow { .. } => Ok(()),
+        Decision::Deny { reason } if call.subject.is_anonymous() => {
+            Err(Failure::unauthorized(reason).remedy("use a client certificate or Authorization: Bearer <token>"))
+        }
+        Decision::Deny { reason } => {
+            Err(Failure::forbidden(reason).remedy("ask an administrator for a role or a token that covers it"))
+        }
+    }
+}
+
+/// 404, but only for who is somebody: the others learn nothing of what is there.
+pub(super) fn unknown_route(call: &Call) -> Failure {
+    if call.subject.is_anonymous() {
+        return Failure::unauthorized("authentication is needed")
+            .remedy("use a client certificate or Authorization: Bearer <token>");
+    }
+    Failure::new(404, "NotFound", format!("the server has no endpoint {}", call.parts.uri.path()))
+        .remedy("see `kubectl api-resources` for what is served")
+}
+
+/// Keeps a node to what is its own: pods bound to it, and secrets that such a pod names.
+pub(super) async fn confine_node(app: &App, subject: &Subject, method: &Method, route: &Route) -> Outcome<()> {
+    let Some(node) = subject.node_name() else { return Ok(()) };
+    let Route::Object { kind, namespace: Some(namespace), name, subresource } = route else { return Ok(()) };
+    let changes = !matches!(*method, Method::GET | Method::HEAD);
+    let refused =
+        |what: String| Failure::forbidden(format!("node {node:?} may not reach {what}: no pod on this node says so"));
+    let registry = &app.registry;
+    match kind.kind {
+        "Pod" if changes && !subresource.is_some_and(Subresource::is_session) => {
+            match registry.find(kind, Some(namespace), name).await? {
+                Some(pod) if object::text(&pod.object, "/spec/nodeName") != node => {
+                    Err(refused(format!("pod {namespace}/{name}")))
+                }
+                _ => Ok(()),
+            }
+        }
+        "Secret" => {
+            let named = match kinds::find("pods") {
+                Some(pods) => registry.is_secret_of_node(pods, namespace, node, name).await?,
+                None => false,
+            };
+            if named { Ok(()) } else { Err(refused(format!("secret {namespace}/{name}"))) }
+        }
+        _ => Ok(()),
+    }
+}

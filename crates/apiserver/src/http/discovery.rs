@@ -1,0 +1,197 @@
+//! Discovery: which groups, versions and resources there are. Read from the kinds alone.
+
+use api::{Kind, kinds};
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{answer, collection::not_acceptable, entry::Call};
+use crate::{
+    failure::Outcome,
+    negotiate::{self, DiscoveryFormat},
+    route,
+};
+
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// A part of a kind with an endpoint of its own.
+struct Part {
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+/// The subresources of a kind.
+fn parts(kind: &Kind) -> Vec<Part> {
+    let own = |name, verbs| Part { name, group: kind.group, version: kind.version, kind: kind.kind, verbs };
+    let mut all = Vec::new();
+    if kind.has_status {
+        all.push(own("status", &["get", "patch", "update"][..]));
+    }
+    match kind.kind {
+        "Pod" => {
+            all.push(own("log", &["get"]));
+            all.push(Part { kind: "PodExecOptions", ..own("exec", &["create", "get"]) });
+        }
+        "Namespace" => all.push(own("finalize", &["update"])),
+        "StatefulSet" => all.push(Part {
+            name: "scale",
+            group: "autoscaling",
+            version: "v1",
+            kind: "Scale",
+            verbs: &["get", "patch", "update"],
+        }),
+        "Bundle" => all.push(own("actions", &["create"])),
+        _ => {}
+    }
+    all
+}
+
+fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
+    kinds::all().iter().filter(move |kind| kind.group == group && kind.version == version)
+}
+
+fn format(call: &Call) -> Outcome<DiscoveryFormat> {
+    negotiate::discovery(call.accept()).ok_or_else(|| not_acceptable("application/json"))
+}
+
+/// `/api`.
+pub(super) fn core_versions(call: &Call) -> Outcome<Response> {
+    match format(call)? {
+        DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| group.is_empty())),
+        DiscoveryFormat::Plain => Ok(answer::json(
+            StatusCode::OK,
+            &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        )),
+    }
+}
+
+/// `/apis`.
+pub(super) fn groups(call: &Call) -> Outcome<Response> {
+    match format(call)? {
+        DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| !group.is_empty())),
+        DiscoveryFormat::Plain => {
+            let groups: Vec<_> = names().into_iter().map(describe).collect();
+            Ok(answer::json(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})))
+        }
+    }
+}
+
+/// `/apis/{group}`.
+pub(super) fn group(call: &Call, group: &'static str) -> Outcome<Response> {
+    format(call)?;
+    let mut body = describe(group);
+    body["kind"] = "APIGroup".into();
+    body["apiVersion"] = "v1".into();
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// `/api/v1` and `/apis/{group}/{version}`.
+pub(super) fn resources(call: &Call, group: &'static str, version: &'static str) -> Outcome<Response> {
+    format(call)?;
+    let mut resources = Vec::new();
+    for kind in of(group, version) {
+        resources.push(json!({
+            "name": kind.plural,
+            "singularName": kind.singular,
+            "namespaced": kind.is_namespaced(),
+            "kind": kind.kind,
+            "verbs": VERBS,
+            "shortNames": kind.short_names,
+            "categories": kind.categories,
+        }));
+        for part in parts(kind) {
+            resources.push(json!({
+                "name": format!("{}/{}", kind.plural, part.name),
+                "singularName": "",
+                "namespaced": kind.is_namespaced(),
+                "group": part.group,
+                "version": part.version,
+                "kind": part.kind,
+                "verbs": part.verbs,
+            }));
+        }
+    }
+    let body = json!({
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": group_version(group, version),
+        "resources": resources,
+    });
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = route::groups().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
+    names.dedup();
+    names
+}
+
+fn describe(group: &'static str) -> Value {
+    let versions: Vec<_> = route::groups()
+        .filter(|(name, _)| *name == group)
+        .map(|(group, version)| json!({"groupVersion": group_version(group, version), "version": version}))
+        .collect();
+    json!({"name": group, "preferredVersion": versions[0], "versions": versions})
+}
+
+/// Every group that is wanted in one document (`apidiscovery.k8s.io`).
+fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
+    let mut groups: Vec<&str> = route::groups().map(|(group, _)| group).filter(|group| wanted(group)).collect();
+    groups.dedup();
+    let items: Vec<_> = groups
+        .into_iter()
+        .map(|group| {
+            let versions: Vec<_> = route::groups()
+                .filter(|(name, _)| *name == group)
+                .map(|(group, version)| {
+                    let resources: Vec<_> = of(group, version).map(resource).collect();
+                    json!({"version": version, "freshness": "Current", "resources": resources})
+                })
+                .collect();
+            json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions})
+        })
+        .collect();
+    let body = json!({
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": format!("apidiscovery.k8s.io/{format}"),
+        "metadata": {},
+        "items": items,
+    });
+    let media_type = match format {
+        "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+    };
+    answer::typed(StatusCode::OK, media_type, body.to_string())
+}
+
+fn resource(kind: &'static Kind) -> Value {
+    let response_kind =
+        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
+    let parts: Vec<_> = parts(kind)
+        .into_iter()
+        .map(|part| {
+            json!({
+                "subresource": part.name,
+                "responseKind": response_kind(part.group, part.version, part.kind),
+                "verbs": part.verbs,
+            })
+        })
+        .collect();
+    json!({
+        "resource": kind.plural,
+        "responseKind": response_kind(kind.group, kind.version, kind.kind),
+        "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" },
+        "singularResource": kind.singular,
+        "verbs": VERBS,
+        "shortNames": kind.short_names,
+        "categories": kind.categories,
+        "subresources": parts,
+    })
+}

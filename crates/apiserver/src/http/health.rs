@@ -1,0 +1,79 @@
+//! Health, version and metrics.
+
+use axum::response::Response;
+use http::StatusCode;
+use serde_json::json;
+
+use super::{answer, collection::not_acceptable, entry::Call};
+use crate::{
+    failure::{Failure, Outcome},
+    metrics, negotiate,
+    route::Probe,
+};
+
+/// Kubernetes' version whose API we follow, for clients that look at it.
+const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+nanocloud-");
+
+/// `/version`.
+pub(super) fn version() -> Response {
+    let (major, minor, prefix) = KUBERNETES;
+    let body = json!({
+        "major": major,
+        "minor": minor,
+        "gitVersion": format!("{prefix}{}", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "",
+        "gitTreeState": "",
+        "buildDate": "",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    });
+    answer::json(StatusCode::OK, &body)
+}
+
+/// `/healthz`, `/livez` and `/readyz`: `ok`, or 503 when the keyspace cannot be read.
+pub(super) async fn probe(call: Call, probe: Probe) -> Outcome<Response> {
+    let verbose = call.query.flag("verbose")?;
+    let keyspace = match probe {
+        Probe::Live => Ok(()),
+        Probe::Health | Probe::Ready => call.app.check_ready().await,
+    };
+    let mut text = String::from("[+]ping ok\n");
+    match (&keyspace, probe) {
+        (_, Probe::Live) => {}
+        (Ok(()), _) => text.push_str("[+]keyspace ok\n"),
+        (Err(_), _) => text.push_str("[-]keyspace failed\n"),
+    }
+    let (code, word) = match (&keyspace, probe) {
+        (Ok(()), _) => (StatusCode::OK, "ok"),
+        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+    };
+    if let Err(failure) = keyspace {
+        if !verbose {
+            return Err(Failure::new(503, "ServiceUnavailable", format!("not ready: {failure}")).retry_after(1));
+        }
+    }
+    let name = match probe {
+        Probe::Health => "healthz",
+        Probe::Live => "livez",
+        Probe::Ready => "readyz",
+    };
+    let body = if verbose { format!("{text}{name} check {word}\n") } else { "ok".to_owned() };
+    Ok(answer::typed(code, "text/plain; charset=utf-8", body))
+}
+
+/// `/metrics`: every metric of the process.
+pub(super) async fn metrics(call: Call) -> Outcome<Response> {
+    let status = call.app.registry.keyspace().status().await?;
+    call.app.metrics.keyspace(&status);
+    let text = call.app.metrics.encode()?;
+    if call.accept().contains("application/openmetrics-text") {
+        let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return Ok(answer::typed(StatusCode::OK, media_type, text));
+    }
+    if !negotiate::text(call.accept()) {
+        return Err(not_acceptable("text/plain, application/openmetrics-text"));
+    }
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(answer::typed(StatusCode::OK, media_type, metrics::prometheus_text(&text)))
+}

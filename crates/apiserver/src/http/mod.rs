@@ -1,0 +1,13 @@
+//! HTTP: from a request to a route, a subject, a handler and an answer.
+
+mod actions;
+pub(crate) mod answer;
+pub(crate) mod auth;
+pub(crate) mod body;
+pub(crate) mod collection;
+mod discovery;
+pub(crate) mod entry;
+mod health;
+mod object;
+mod scale;
+mod watch;

@@ -1,0 +1,75 @@
+//! The `scale` subresource (`autoscaling/v1 Scale`) of stateful sets.
+
+use api::{Kind, LabelSelector};
+use axum::response::Response;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::{answer, entry::Call, object::edit};
+use crate::{
+    failure::{Failure, Outcome},
+    limits, object,
+    options::WriteOptions,
+    registry::{Edit, Part, Stored},
+};
+
+pub(super) async fn serve(
+    mut call: Call,
+    kind: &'static Kind,
+    namespace: Option<&str>,
+    name: &str,
+) -> Outcome<Response> {
+    let registry = call.app.registry.clone();
+    if call.parts.method == Method::GET {
+        let stored = registry.get(kind, namespace, name).await?;
+        return Ok(answer::json(StatusCode::OK, &scale(stored)));
+    }
+    let options = WriteOptions::parse(&call.query)?;
+    let edit = edit(&mut call, kind).await?;
+    for _ in 0..limits::MAX_WRITE_ATTEMPTS {
+        let stored = registry.get(kind, namespace, name).await?;
+        let mut wanted = stored.clone().published();
+        let current = scale(stored);
+        let asked = match &edit {
+            Edit::Replace(document) => document.clone(),
+            Edit::Patch(patch) => patch.apply(kind, current)?,
+        };
+        let Some(replicas) = asked.pointer("/spec/replicas").and_then(Value::as_i64) else {
+            return Err(Failure::bad_request("spec.replicas must be a number").remedy("send autoscaling/v1 Scale"));
+        };
+        let insists = object::text(&asked, "/metadata/resourceVersion").to_owned();
+        let pinned = matches!(edit, Edit::Replace(_)) && !insists.is_empty();
+        if pinned {
+            object::set_meta(&mut wanted, "resourceVersion", Some(insists.into()));
+        }
+        wanted["spec"]["replicas"] = replicas.into();
+        match registry.update(kind, namespace, name, &Edit::Replace(wanted), Part::Main, &options).await {
+            Err(failure) if failure.status.reason == "Conflict" && !pinned => {}
+            other => return Ok(answer::json(StatusCode::OK, &scale(other?.stored))),
+        }
+    }
+    Err(Failure::conflict(kind, name, "others kept changing it"))
+}
+
+fn scale(stored: Stored) -> Value {
+    let object = stored.published();
+    let field = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
+    let selector = serde_json::from_value(field("/spec/selector")).ok();
+    let selector = selector.and_then(|selector| LabelSelector::of(&selector).ok()).unwrap_or_default();
+    json!({
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": field("/metadata/name"),
+            "namespace": field("/metadata/namespace"),
+            "uid": field("/metadata/uid"),
+            "resourceVersion": field("/metadata/resourceVersion"),
+            "creationTimestamp": field("/metadata/creationTimestamp"),
+        },
+        "spec": {"replicas": field("/spec/replicas").as_i64().unwrap_or(1)},
+        "status": {
+            "replicas": field("/status/replicas").as_i64().unwrap_or(0),
+            "selector": selector.to_string(),
+        },
+    })
+}

@@ -1,0 +1,127 @@
+//! `POST /apis/nanocloud.io/v1/certificates`: a signing request becomes a client certificate.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use trust::{
+    CertificateSpec, Scope, SignedCertificate, SigningRequest, Subject, Usage,
+    subject::{AUTHENTICATED, MASTERS},
+};
+
+use crate::{
+    app::App,
+    failure::{Failure, Outcome},
+    http::{answer, body, entry::Call},
+    limits,
+};
+
+/// What the endpoint takes. Only administrators may name another user or groups than their own.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Request {
+    /// PKCS #10 in PEM.
+    csr: String,
+    user: Option<String>,
+    groups: Option<Vec<String>>,
+    ttl_seconds: Option<u64>,
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "kind")]
+    _kind: Option<String>,
+}
+
+pub(crate) async fn sign(mut call: Call) -> Outcome<Response> {
+    let bytes = body::read(call.take_body()).await?;
+    let document = body::document(&call.parts.headers, &bytes)?;
+    let request: Request = serde_json::from_value(document)
+        .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;
+    let (user, groups) = identity(&call.subject, request.user, request.groups)?;
+    let issued = certify(&call.app, &request.csr, user.clone(), groups, request.ttl_seconds)?;
+    tracing::info!(user, by = %call.subject, not_after = %issued.not_after, "client certificate issued");
+    let mut answer = shown(&issued);
+    answer["kind"] = "Certificate".into();
+    answer["user"] = user.into();
+    Ok(answer::json(StatusCode::CREATED, &answer))
+}
+
+/// Whose certificate it becomes: the caller's own, unless an administrator names another.
+fn identity(subject: &Subject, user: Option<String>, groups: Option<Vec<String>>) -> Outcome<(String, Vec<String>)> {
+    let limited = subject.scopes.as_ref().is_some_and(|scopes| !scopes.contains(Scope::ClusterAdmin));
+    if limited {
+        return Err(Failure::forbidden("a token with scopes cannot become a certificate, which has none")
+            .remedy("use a credential without scopes"));
+    }
+    let admin = subject.in_group(MASTERS) || subject.scopes.is_some();
+    let own: Vec<String> = subject.groups.iter().filter(|group| *group != AUTHENTICATED).cloned().collect();
+    let other = user.as_ref().is_some_and(|user| *user != subject.user)
+        || groups.as_ref().is_some_and(|groups| groups.iter().any(|group| !own.contains(group)));
+    if other && !admin {
+        return Err(Failure::forbidden("only administrators may have certificates made for others")
+            .remedy("leave user and groups out to get a certificate of your own"));
+    }
+    // Naming another user must not hand the caller's own groups on.
+    let groups = match (&user, groups) {
+        (_, Some(groups)) => groups,
+        (Some(user), None) if *user != subject.user => Vec::new(),
+        _ => own,
+    };
+    Ok((user.unwrap_or_else(|| subject.user.clone()), groups))
+}
+
+/// Signs a request for a user.
+pub(super) fn certify(
+    app: &App,
+    csr: &str,
+    user: String,
+    groups: Vec<String>,
+    ttl_seconds: Option<u64>,
+) -> Outcome<SignedCertificate> {
+    let refused = |error: trust::Error| Failure {
+        cause: None,
+        ..Failure::bad_request(format!("the certificate cannot be issued: {error}"))
+            .remedy("send PEM of a PKCS #10 request signed by its own key, and a lifetime within bounds")
+    };
+    let request = SigningRequest::parse(csr).map_err(refused)?;
+    let spec = CertificateSpec {
+        usage: Usage::Client,
+        common_name: user,
+        organizations: groups,
+        names: Vec::new(),
+        lifetime: Duration::from_secs(ttl_seconds.unwrap_or(limits::CERTIFICATE_SECONDS)),
+    };
+    app.authority.sign(&request, &spec, app.registry.now()).map_err(refused)
+}
+
+/// The public parts of a certificate that was issued.
+pub(super) fn shown(issued: &SignedCertificate) -> Value {
+    json!({
+        "apiVersion": "nanocloud.io/v1",
+        "certificate": issued.certificate_pem,
+        "ca": issued.ca_pem,
+        "expiresAt": issued.not_after.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::Scopes;
+
+    use super::*;
+
+    #[test]
+    fn people_get_their_own_certificate_and_administrators_any() {
+        let alice = Subject::authenticated("alice", ["dev".to_owned()]);
+        let own = identity(&alice, None, None).unwrap();
+        assert_eq!(own, ("alice".to_owned(), vec!["dev".to_owned()]));
+        assert!(identity(&alice, Some("bob".into()), None).is_err());
+        assert!(identity(&alice, None, Some(vec!["system:masters".into()])).is_err());
+        let admin = Subject::admin("root");
+        assert_eq!(identity(&admin, Some("bob".into()), None).unwrap(), ("bob".to_owned(), vec![]));
+        let mut scoped = Subject::admin("root");
+        scoped.scopes = Some(Scopes::parse("pods.read").unwrap());
+        assert!(identity(&scoped, None, None).is_err(), "a scope must not be shed");
+    }
+}

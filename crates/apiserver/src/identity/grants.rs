@@ -1,0 +1,202 @@
+//! Single-use tokens: `tokens/issue` makes one, `tokens/exchange` turns it into a credential, once.
+
+use std::time::Duration;
+
+use api::{Kind, kinds, kinds::token::Token};
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use trust::{
+    ExposeSecret, Scopes, SecretString, SignedCertificate, SingleUseToken, TokenGrant, TokenOutcome, TokenRecord,
+    jwt::API_AUDIENCE, single_use,
+};
+
+use super::certificates;
+use crate::{
+    app::App,
+    failure::{Failure, Outcome},
+    http::{answer, body, entry::Call},
+    limits, object,
+    options::WriteOptions,
+    registry::{Edit, Part},
+};
+
+/// What `tokens/issue` takes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct IssueRequest {
+    user: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    ttl_seconds: Option<u64>,
+}
+
+/// What `tokens/exchange` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ExchangeRequest {
+    /// PKCS #10 in PEM: the token becomes a certificate; without it a bearer token.
+    csr: Option<String>,
+    ttl_seconds: Option<u64>,
+}
+
+/// The credential a token became.
+enum Credential {
+    Certificate(SignedCertificate),
+    Bearer(SecretString, Timestamp),
+}
+
+fn tokens() -> Outcome<&'static Kind> {
+    kinds::find("tokens").ok_or_else(|| Failure::new(404, "NotFound", "tokens are not served"))
+}
+
+pub(crate) async fn issue(mut call: Call) -> Outcome<Response> {
+    let bytes = body::read(call.take_body()).await?;
+    let document = body::document(&call.parts.headers, &bytes)?;
+    let wanted: IssueRequest = serde_json::from_value(document)
+        .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;
+    Scopes::parse(&wanted.scopes.join(" ")).map_err(|error| Failure::bad_request(error.to_string()))?;
+    let ttl = Duration::from_secs(wanted.ttl_seconds.unwrap_or(limits::DEFAULT_GRANT_SECONDS));
+    let (registry, now) = (&call.app.registry, call.app.registry.now());
+    let (token, record) = SingleUseToken::mint(ttl, now)
+        .map_err(|error| Failure::bad_request(format!("the token cannot be made: {error}")))?;
+    let expires = record.expires.unwrap_or(now).to_string();
+    let object = json!({
+        "metadata": {"name": token.id()},
+        "spec": {
+            "user": wanted.user,
+            "groups": wanted.groups,
+            "scopes": wanted.scopes,
+            "expiresAt": expires,
+            "digest": record.digest,
+        },
+    });
+    registry.create(tokens()?, None, object, &WriteOptions::default()).await?;
+    tracing::info!(id = token.id(), user = wanted.user, by = %call.subject, expires, "single-use token issued");
+    let answer = json!({
+        "apiVersion": "nanocloud.io/v1",
+        "kind": "IssuedToken",
+        "id": token.id(),
+        "user": wanted.user,
+        "expiresAt": expires,
+        "token": token.reveal().expose_secret(),
+    });
+    Ok(confidential(answer::json(StatusCode::CREATED, &answer)))
+}
+
+pub(crate) async fn exchange(mut call: Call) -> Outcome<Response> {
+    let token = presented(&call)?;
+    let bytes = body::read(call.take_body()).await?;
+    let wanted = if bytes.is_empty() {
+        ExchangeRequest::default()
+    } else {
+        serde_json::from_value(body::document(&call.parts.headers, &bytes)?)
+            .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?
+    };
+    let (kind, registry) = (tokens()?, &call.app.registry);
+    let stored = registry.find(kind, None, token.id()).await?;
+    let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
+    let now = registry.now();
+    let verdict = single_use::verify(&token, grant.as_ref().map(record).as_ref(), single_use::MAX_TTL, now);
+    let (TokenOutcome::Accepted, Some(stored), Some(grant)) = (verdict, stored, grant) else {
+        return Err(refuse(&token, verdict));
+    };
+    // The credential is made first and handed out only if this call is the one that consumes the token, so that a
+    // request that cannot be served does not burn it.
+    let credential = credential(&call.app, &grant, &wanted, now)?;
+    let mut consumed = stored.published();
+    object::set(&mut consumed, "status", Some(json!({"consumedAt": now.to_string()})));
+    let edit = Edit::Replace(consumed);
+    match registry.update(kind, None, token.id(), &edit, Part::Status, &WriteOptions::default()).await {
+        Ok(_) => {}
+        Err(failure) if matches!(failure.status.code, 404 | 409) => {
+            return Err(refuse(&token, TokenOutcome::Replayed));
+        }
+        Err(failure) => return Err(failure),
+    }
+    tracing::info!(id = token.id(), user = grant.spec.user, "single-use token exchanged");
+    Ok(confidential(answer::json(StatusCode::CREATED, &shown(&call.app, &grant, &credential))))
+}
+
+fn shown(app: &App, grant: &Token, credential: &Credential) -> serde_json::Value {
+    let mut answer = match credential {
+        Credential::Certificate(issued) => certificates::shown(issued),
+        Credential::Bearer(token, expires) => json!({
+            "apiVersion": "nanocloud.io/v1",
+            "token": token.expose_secret(),
+            "ca": app.authority.certificate_pem(),
+            "expiresAt": expires.to_string(),
+        }),
+    };
+    answer["kind"] = "Credential".into();
+    answer["user"] = grant.spec.user.clone().into();
+    answer
+}
+
+/// The single-use token of the request's `Authorization`.
+fn presented(call: &Call) -> Outcome<SingleUseToken> {
+    let value = call.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token =
+        value.and_then(|value| value.split_once(' ')).and_then(|(_, token)| SingleUseToken::parse(token.trim()));
+    token.ok_or_else(|| {
+        Failure::unauthorized("an exchange needs a single-use token")
+            .remedy("send it as Authorization: Bearer <id>.<secret>; get one with `nanocloud token`")
+    })
+}
+
+fn record(token: &Token) -> TokenRecord {
+    TokenRecord {
+        digest: token.spec.digest.clone(),
+        minted: token.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        expires: Some(token.spec.expires_at.0),
+        consumed: token.status.as_ref().and_then(|status| status.consumed_at.as_ref()).map(|time| time.0),
+    }
+}
+
+fn refuse(token: &SingleUseToken, outcome: TokenOutcome) -> Failure {
+    tracing::warn!(id = token.id(), reason = outcome.reason(), "single-use token refused");
+    Failure::unauthorized(outcome.message())
+        .with_cause(outcome.reason(), outcome.message())
+        .remedy("ask for a new token: nanocloud token")
+}
+
+fn credential(app: &App, grant: &Token, wanted: &ExchangeRequest, now: Timestamp) -> Outcome<Credential> {
+    let spec = &grant.spec;
+    let scopes = match spec.scopes.is_empty() {
+        true => None,
+        false => Some(Scopes::parse(&spec.scopes.join(" ")).map_err(|error| Failure::bad_request(error.to_string()))?),
+    };
+    if let Some(csr) = &wanted.csr {
+        if scopes.is_some() {
+            return Err(Failure::bad_request(
+                "a token with scopes becomes a bearer token: certificates carry no scopes",
+            )
+            .remedy("exchange it without csr"));
+        }
+        let issued = certificates::certify(app, csr, spec.user.clone(), spec.groups.clone(), wanted.ttl_seconds)?;
+        return Ok(Credential::Certificate(issued));
+    }
+    let ttl = Duration::from_secs(wanted.ttl_seconds.unwrap_or(limits::BEARER_SECONDS));
+    let grant = TokenGrant {
+        user: spec.user.clone(),
+        groups: spec.groups.clone(),
+        scopes,
+        audience: API_AUDIENCE.to_owned(),
+        ttl,
+    };
+    let token = app
+        .tokens
+        .issue(&grant, now)
+        .map_err(|error| Failure::bad_request(format!("the bearer token cannot be made: {error}")))?;
+    Ok(Credential::Bearer(token, now.checked_add(ttl).unwrap_or(now)))
+}
+
+/// Nobody on the way may keep the answer.
+fn confidential(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,114 @@
+//! Which representation a client accepts. Pure.
+
+/// How objects are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Representation {
+    /// The objects themselves.
+    Object,
+    /// `meta.k8s.io/v1 Table`, made for people.
+    Table,
+    /// `meta.k8s.io/v1 PartialObjectMetadata`: metadata alone.
+    Metadata,
+}
+
+/// Version of aggregated discovery a client accepts best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DiscoveryFormat {
+    /// `APIGroupDiscoveryList` in this version of `apidiscovery.k8s.io`.
+    Aggregated(&'static str),
+    /// One document per group and version.
+    Plain,
+}
+
+struct Range<'a> {
+    media: &'a str,
+    group: &'a str,
+    version: &'a str,
+    shape: &'a str,
+}
+
+fn ranges(accept: &str) -> impl Iterator<Item = Range<'_>> {
+    accept.split(',').map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let mut out = Range { media: parts.next().unwrap_or_default(), group: "", version: "", shape: "" };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name.trim() {
+                "g" => out.group = value.trim(),
+                "v" => out.version = value.trim(),
+                "as" => out.shape = value.trim(),
+                _ => {}
+            }
+        }
+        out
+    })
+}
+
+fn is_json(media: &str) -> bool {
+    matches!(media, "application/json" | "application/*" | "*/*" | "")
+}
+
+/// The representation of objects for an `Accept` header; nothing when no JSON is acceptable.
+pub(crate) fn objects(accept: &str) -> Option<Representation> {
+    ranges(accept).find_map(|range| match (is_json(range.media), range.shape) {
+        (true, "") => Some(Representation::Object),
+        (true, "Table") if range.group == "meta.k8s.io" && range.version == "v1" => Some(Representation::Table),
+        (true, "PartialObjectMetadata" | "PartialObjectMetadataList")
+            if range.group == "meta.k8s.io" && range.version == "v1" =>
+        {
+            Some(Representation::Metadata)
+        }
+        _ => None,
+    })
+}
+
+/// The format of discovery for an `Accept` header; nothing when no JSON is acceptable.
+pub(crate) fn discovery(accept: &str) -> Option<DiscoveryFormat> {
+    ranges(accept).find_map(|range| match (is_json(range.media), range.shape, range.group, range.version) {
+        (true, "", _, _) => Some(DiscoveryFormat::Plain),
+        (true, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => Some(DiscoveryFormat::Aggregated("v2")),
+        (true, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
+            Some(DiscoveryFormat::Aggregated("v2beta1"))
+        }
+        _ => None,
+    })
+}
+
+/// Whether any JSON is acceptable.
+pub(crate) fn json(accept: &str) -> bool {
+    ranges(accept).any(|range| is_json(range.media) && range.shape.is_empty())
+}
+
+/// Whether text is acceptable.
+pub(crate) fn text(accept: &str) -> bool {
+    ranges(accept).any(|range| matches!(range.media, "text/plain" | "text/*" | "*/*" | ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_get_the_first_form_that_is_served() {
+        let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        for (accept, wanted) in [
+            ("", Some(Representation::Object)),
+            ("*/*", Some(Representation::Object)),
+            (kubectl, Some(Representation::Table)),
+            ("application/vnd.kubernetes.protobuf, application/json", Some(Representation::Object)),
+            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(Representation::Metadata)),
+            ("application/json;as=Widget;g=meta.k8s.io;v=v1", None),
+            ("application/vnd.kubernetes.protobuf", None),
+            ("text/html", None),
+        ] {
+            assert_eq!(objects(accept), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn discovery_is_aggregated_for_who_asks() {
+        let kubectl = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+        assert_eq!(discovery(kubectl), Some(DiscoveryFormat::Aggregated("v2")));
+        assert_eq!(discovery("application/json"), Some(DiscoveryFormat::Plain));
+        assert!(!json("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+    }
+}

@@ -1,0 +1,146 @@
+//! OpenAPI 3 (and an index of it as 2.0), built once from the kinds' schemas.
+
+mod paths;
+mod schemas;
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    failure::Outcome,
+    http::{answer, collection::not_acceptable, entry::Call},
+    negotiate, route,
+};
+
+/// The documents, as they are served.
+#[derive(Debug)]
+pub(crate) struct OpenApi {
+    v2: Bytes,
+    index: Bytes,
+    documents: BTreeMap<(&'static str, &'static str), Bytes>,
+}
+
+impl OpenApi {
+    /// Builds every document.
+    pub(crate) fn build() -> Self {
+        let documents: BTreeMap<_, Bytes> =
+            route::groups().map(|(group, version)| ((group, version), v3(group, version).to_string().into())).collect();
+        let paths: serde_json::Map<String, Value> = documents
+            .iter()
+            .map(|((group, version), text)| {
+                let path = prefix(group, version);
+                let hash = fingerprint(text);
+                (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016x}")}))
+            })
+            .collect();
+        Self { v2: v2_document().to_string().into(), index: json!({"paths": paths}).to_string().into(), documents }
+    }
+}
+
+/// `api/v1` or `apis/{group}/{version}`.
+fn prefix(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
+
+/// FNV-1a, for cache keys: two documents of one server version differ by it.
+fn fingerprint(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn v3(group: &'static str, version: &'static str) -> Value {
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths::of(group, version, "#/components/schemas/"),
+        "components": {"schemas": schemas::of(|kind| kind.group == group && kind.version == version, "/components/schemas")},
+    })
+}
+
+fn v2_document() -> Value {
+    let mut all = serde_json::Map::new();
+    for (group, version) in route::groups() {
+        if let Value::Object(paths) = paths::of(group, version, "#/definitions/") {
+            all.extend(paths);
+        }
+    }
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
+        "paths": paths::as_v2(all),
+        "definitions": schemas::of(|_| true, "/definitions"),
+    })
+}
+
+fn serve(call: &Call, body: &Bytes) -> Outcome<Response> {
+    if !negotiate::json(call.accept()) {
+        return Err(not_acceptable("application/json"));
+    }
+    Ok(answer::typed(StatusCode::OK, "application/json", body.clone()))
+}
+
+/// `/openapi/v2`.
+pub(crate) fn v2(call: &Call) -> Outcome<Response> {
+    serve(call, &call.app.openapi.v2)
+}
+
+/// `/openapi/v3`.
+pub(crate) fn index(call: &Call) -> Outcome<Response> {
+    serve(call, &call.app.openapi.index)
+}
+
+/// `/openapi/v3/{api/version, apis/group/version}`.
+pub(crate) fn document(call: &Call, group: &'static str, version: &'static str) -> Outcome<Response> {
+    match call.app.openapi.documents.get(&(group, version)) {
+        Some(body) => serve(call, body),
+        None => Err(crate::failure::Failure::new(404, "NotFound", "no such document")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reference of the document leads somewhere.
+    fn check_references(value: &Value, document: &Value) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| check_references(item, document)),
+            Value::Object(fields) => {
+                if let Some(path) = fields.get("$ref").and_then(Value::as_str) {
+                    let pointer = path.trim_start_matches('#');
+                    assert!(document.pointer(pointer).is_some(), "{path} leads nowhere");
+                }
+                fields.values().for_each(|value| check_references(value, document));
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn documents_hold_what_they_refer_to_and_every_kind() {
+        for kind in api::kinds::all() {
+            let document = v3(kind.group, kind.version);
+            check_references(&document, &document);
+            let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
+            let schemas = document["components"]["schemas"].as_object().unwrap();
+            let schema = schemas.values().find(|schema| schema["x-kubernetes-group-version-kind"] == gvk).unwrap();
+            for field in ["apiVersion", "kind", "metadata"] {
+                assert!(schema["properties"].get(field).is_some(), "{kind:?} has no {field}");
+            }
+        }
+        let v2 = v2_document();
+        check_references(&v2, &v2);
+    }
+
+    #[test]
+    fn patches_name_field_validation_so_that_kubectl_lets_the_server_validate() {
+        let document = v3("", "v1");
+        let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
+        assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
+        let parameters = patch["parameters"].as_array().unwrap();
+        assert!(parameters.iter().any(|parameter| parameter["name"] == "fieldValidation"));
+    }
+}

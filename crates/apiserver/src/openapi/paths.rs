@@ -1,0 +1,140 @@
+//! Paths of the API as OpenAPI describes them.
+
+use api::{Kind, kinds};
+use serde_json::{Map, Value, json};
+
+use super::{prefix, schemas::component};
+use crate::patch::MEDIA_TYPES;
+
+const JSON: &str = "application/json";
+
+/// The paths of a group and version. `schemas` is the prefix of references to schemas.
+pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {
+    let mut paths = Map::new();
+    for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
+        let base = format!("/{}", prefix(group, version));
+        let schema = json!({"$ref": format!("{schemas}{}", component(kind))});
+        let place = if kind.is_namespaced() {
+            paths.insert(
+                format!("{base}/{}", kind.plural),
+                json!({"get": operation(kind, "list", &json!({"type": "object"}), &[])}),
+            );
+            format!("{base}/namespaces/{{namespace}}/{}", kind.plural)
+        } else {
+            format!("{base}/{}", kind.plural)
+        };
+        paths.insert(place.clone(), collection(kind, &schema));
+        let one = format!("{place}/{{name}}");
+        paths.insert(one.clone(), object(kind, &schema, true));
+        if kind.has_status {
+            paths.insert(format!("{one}/status"), object(kind, &schema, false));
+        }
+    }
+    Value::Object(paths)
+}
+
+fn collection(kind: &Kind, schema: &Value) -> Value {
+    let list = json!({"type": "object"});
+    let mut item = json!({
+        "get": operation(kind, "list", &list, &[
+            ("labelSelector", "string"), ("fieldSelector", "string"), ("limit", "integer"), ("continue", "string"),
+            ("resourceVersion", "string"), ("resourceVersionMatch", "string"), ("watch", "boolean"),
+            ("allowWatchBookmarks", "boolean"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
+        ]),
+        "post": operation(kind, "post", schema, &[("dryRun", "string"), ("fieldValidation", "string")]),
+        "delete": operation(kind, "deletecollection", &list, &[("labelSelector", "string"), ("fieldSelector", "string")]),
+    });
+    item["post"]["requestBody"] = body(schema, &[JSON]);
+    item["parameters"] = path_parameters(kind, false);
+    item
+}
+
+fn object(kind: &Kind, schema: &Value, main: bool) -> Value {
+    let write = [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+    // Strategic merge is served, but not announced: clients then use the merge keys they know, not a schema's.
+    let patches: Vec<&str> = MEDIA_TYPES.into_iter().filter(|name| !name.contains("strategic")).collect();
+    let mut item = json!({
+        "get": operation(kind, "get", schema, &[]),
+        "put": operation(kind, "put", schema, &write),
+        "patch": operation(kind, "patch", schema, &write),
+    });
+    item["put"]["requestBody"] = body(schema, &[JSON]);
+    item["patch"]["requestBody"] = body(&json!({"type": "object"}), &patches);
+    if main {
+        item["delete"] = operation(
+            kind,
+            "delete",
+            &json!({"type": "object"}),
+            &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")],
+        );
+    }
+    item["parameters"] = path_parameters(kind, true);
+    item
+}
+
+fn operation(kind: &Kind, action: &str, schema: &Value, query: &[(&str, &str)]) -> Value {
+    let parameters: Vec<_> =
+        query.iter().map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
+    json!({
+        "operationId": format!("{action}{}", kind.kind),
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "parameters": parameters,
+        "responses": {"200": {"description": "OK", "content": {JSON: {"schema": schema}}}},
+    })
+}
+
+fn body(schema: &Value, media_types: &[&str]) -> Value {
+    let content: Map<_, _> = media_types.iter().map(|name| ((*name).to_owned(), json!({"schema": schema}))).collect();
+    json!({"required": true, "content": content})
+}
+
+fn path_parameters(kind: &Kind, named: bool) -> Value {
+    let names = [("namespace", kind.is_namespaced()), ("name", named)];
+    let wanted = names.into_iter().filter(|(_, wanted)| *wanted);
+    wanted
+        .map(|(name, _)| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+        .collect()
+}
+
+/// The same paths in the words of OpenAPI 2.0.
+pub(super) fn as_v2(paths: Map<String, Value>) -> Value {
+    let plain = |parameters: &Value| -> Vec<Value> {
+        let all = parameters.as_array().into_iter().flatten();
+        all.map(|parameter| {
+            let mut out = parameter.clone();
+            if let Some(fields) = out.as_object_mut() {
+                let kind = fields.shift_remove("schema").map(|schema| schema["type"].clone()).unwrap_or_default();
+                fields.insert("type".into(), kind);
+            }
+            out
+        })
+        .collect()
+    };
+    let mut out = Map::new();
+    for (path, item) in paths {
+        let mut converted = Map::new();
+        for (key, value) in item.as_object().into_iter().flatten() {
+            if key == "parameters" {
+                converted.insert(key.clone(), json!(plain(value)));
+                continue;
+            }
+            let mut operation = value.clone();
+            let mut parameters = plain(&value["parameters"]);
+            if let Some(content) = value["requestBody"]["content"].as_object() {
+                let schema = content.values().next().map(|content| content["schema"].clone());
+                parameters.push(json!({"name": "body", "in": "body", "required": true, "schema": schema}));
+                operation["consumes"] = json!(content.keys().collect::<Vec<_>>());
+            }
+            operation["parameters"] = json!(parameters);
+            operation["responses"] =
+                json!({"200": {"description": "OK", "schema": value["responses"]["200"]["content"][JSON]["schema"]}});
+            if let Some(fields) = operation.as_object_mut() {
+                fields.shift_remove("requestBody");
+            }
+            converted.insert(key.clone(), operation);
+        }
+        out.insert(path, Value::Object(converted));
+    }
+    Value::Object(out)
+}

@@ -1,0 +1,128 @@
+//! Addresses of services: one key for each address in use, written with the service.
+
+use std::net::Ipv4Addr;
+
+use api::{FieldError, Kind, kinds::service::HEADLESS};
+use ipnet::Ipv4Net;
+use keyspace::{Compare, KeyspaceExt, Op, Projection, RangeRequest};
+use serde_json::{Value, json};
+
+use super::store::Registry;
+use crate::{
+    failure::{Failure, Outcome},
+    object,
+};
+
+const PREFIX: &str = "/registry/core/clusterips/";
+
+/// What claiming an address adds to the service's transaction.
+#[derive(Debug, Default)]
+pub(super) struct Claim {
+    pub(super) compares: Vec<Compare>,
+    pub(super) ops: Vec<Op>,
+}
+
+impl Registry {
+    /// Gives a new service its address: the one it names, or a free one.
+    pub(super) async fn claim_address(&self, kind: &Kind, service: &mut Value) -> Outcome<Claim> {
+        if kind.kind != "Service" {
+            return Ok(Claim::default());
+        }
+        let asked = object::text(service, "/spec/clusterIP").to_owned();
+        if asked == HEADLESS {
+            return Ok(Claim::default());
+        }
+        let address = if asked.is_empty() {
+            self.free_address(service).await?
+        } else {
+            self.own_address(kind, service, &asked).await?
+        };
+        if let Some(spec) = service.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.insert("clusterIP".into(), address.to_string().into());
+            spec.insert("clusterIPs".into(), json!([address.to_string()]));
+        }
+        let owner = format!("{}/{}", object::namespace(service), object::name(service));
+        let key = format!("{PREFIX}{address}");
+        Ok(Claim { compares: vec![Compare::absent(key.clone())], ops: vec![Op::put(key, owner)] })
+    }
+
+    /// The operation that gives a deleted service's address back.
+    pub(super) fn release_address(&self, kind: &Kind, service: &Value) -> Option<Op> {
+        let address = object::text(service, "/spec/clusterIP");
+        (kind.kind == "Service" && address.parse::<Ipv4Addr>().is_ok())
+            .then(|| Op::delete(format!("{PREFIX}{address}")))
+    }
+
+    async fn own_address(&self, kind: &Kind, service: &Value, asked: &str) -> Outcome<Ipv4Addr> {
+        let refuse = |message: String| {
+            let errors = [FieldError::invalid("spec.clusterIP", message)];
+            Err(Failure::invalid(kind, object::name(service), &errors))
+        };
+        match asked.parse::<Ipv4Addr>() {
+            Ok(address) if usable(self.service_cidr, address) => {
+                match self.keyspace.get(format!("{PREFIX}{address}")).await? {
+                    Some(_) => refuse(format!("{address} belongs to another service already")),
+                    None => Ok(address),
+                }
+            }
+            _ => refuse(format!("{asked:?} is no usable address of {}; leave it out to get one", self.service_cidr)),
+        }
+    }
+
+    async fn free_address(&self, service: &Value) -> Outcome<Ipv4Addr> {
+        let mut request = RangeRequest::prefix(PREFIX);
+        request.projection = Projection::KeysOnly;
+        let taken = self.keyspace.range(request).await?;
+        let text = |key: &[u8]| String::from_utf8_lossy(key).strip_prefix(PREFIX).and_then(|ip| ip.parse().ok());
+        let mut taken: Vec<Ipv4Addr> = taken.kvs.iter().filter_map(|kv| text(&kv.key)).collect();
+        taken.sort_unstable();
+        let seed = object::uid(service).bytes().fold(0_u32, |seed, byte| seed.rotate_left(5) ^ u32::from(byte));
+        first_free(self.service_cidr, seed, &taken).ok_or_else(|| {
+            Failure::new(507, "InsufficientStorage", format!("every service address of {} is taken", self.service_cidr))
+                .remedy("delete services, or run with a wider service CIDR")
+        })
+    }
+}
+
+/// Whether services may have the address: neither network, nor broadcast, nor the first (the server's own).
+fn usable(net: Ipv4Net, address: Ipv4Addr) -> bool {
+    let first = u32::from(net.network());
+    net.contains(&address) && u32::from(address) > first + 1 && address != net.broadcast()
+}
+
+/// The first free address at or after a place that `seed` picks; `taken` is sorted.
+fn first_free(net: Ipv4Net, seed: u32, taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {
+    let (low, high) = (u32::from(net.network()) + 2, u32::from(net.broadcast()).checked_sub(1)?);
+    let size = high.checked_sub(low)?.checked_add(1)?;
+    let start = seed % size;
+    // One more step than addresses are taken meets a free one, if there is any.
+    let steps = size.min(u32::try_from(taken.len()).unwrap_or(u32::MAX).saturating_add(1));
+    let mut candidates = (0..size).map(|step| Ipv4Addr::from(low + (start + step) % size));
+    candidates
+        .by_ref()
+        .take(steps as usize)
+        .find(|address| taken.binary_search(address).is_err())
+        .or_else(|| candidates.find(|address| taken.binary_search(address).is_err()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_usable_address_is_given_once_and_then_none() {
+        let net: Ipv4Net = "10.96.0.0/28".parse().unwrap();
+        let mut taken = BTreeSet::new();
+        for seed in 0..13 {
+            let sorted: Vec<_> = taken.iter().copied().collect();
+            let address = first_free(net, seed * 7, &sorted).unwrap();
+            assert!(usable(net, address), "{address}");
+            assert!(taken.insert(address), "{address} twice");
+        }
+        let all: Vec<_> = taken.into_iter().collect();
+        assert_eq!(first_free(net, 3, &all), None);
+        assert!(!usable(net, "10.96.0.0".parse().unwrap()) && !usable(net, "10.96.0.15".parse().unwrap()));
+    }
+}

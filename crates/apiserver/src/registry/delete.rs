@@ -1,0 +1,278 @@
+//! Deleting objects: at once, or after finalizers and, for pods, a period of grace.
+
+use api::{Kind, kinds::pod::GRACE_SECONDS};
+use jiff::{SignedDuration, Timestamp};
+use keyspace::{Compare, Op, Txn};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    BUILT_IN_NAMESPACES,
+    store::{Registry, Stored, key},
+    update::keepers,
+};
+use crate::{
+    failure::{Failure, Outcome},
+    limits, object,
+    options::{Query, Selection},
+};
+
+/// What a delete request asks for (`meta/v1 DeleteOptions`), from body and query.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace_period_seconds: Option<i64>,
+    pub(crate) preconditions: Preconditions,
+    pub(crate) propagation_policy: Option<String>,
+    pub(crate) dry_run: Vec<String>,
+    pub(crate) orphan_dependents: Option<bool>,
+}
+
+/// What must hold for the delete to happen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Preconditions {
+    pub(crate) uid: Option<String>,
+    pub(crate) resource_version: Option<String>,
+}
+
+impl DeleteOptions {
+    /// Reads body and query; the query wins.
+    pub(crate) fn parse(body: &[u8], query: &Query) -> Outcome<Self> {
+        let mut options: Self = if body.is_empty() {
+            Self::default()
+        } else {
+            serde_json::from_slice(body)
+                .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?
+        };
+        if let Some(seconds) = query.number("gracePeriodSeconds")? {
+            options.grace_period_seconds = i64::try_from(seconds).ok();
+        }
+        if let Some(policy) = query.get("propagationPolicy") {
+            options.propagation_policy = Some(policy.to_owned());
+        }
+        options.dry_run.extend(query.all("dryRun"));
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Outcome<()> {
+        if self.grace_period_seconds.is_some_and(i64::is_negative) {
+            return Err(Failure::bad_request("gracePeriodSeconds must not be negative"));
+        }
+        if let Some(odd) = self.dry_run.iter().find(|value| *value != "All") {
+            return Err(Failure::bad_request(format!("dryRun={odd:?} must be All")));
+        }
+        match self.propagation_policy.as_deref() {
+            None | Some("Background" | "Foreground" | "Orphan") => Ok(()),
+            Some(other) => Err(Failure::bad_request(format!(
+                "propagationPolicy={other:?} must be Background, Foreground or Orphan"
+            ))),
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        !self.dry_run.is_empty()
+    }
+
+    /// The finalizer by which the garbage collector carries the policy out.
+    fn finalizer(&self) -> Option<&'static str> {
+        match (self.propagation_policy.as_deref(), self.orphan_dependents) {
+            (Some("Foreground"), _) => Some("foregroundDeletion"),
+            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
+            _ => None,
+        }
+    }
+}
+
+/// What became of the object.
+#[derive(Clone, Debug)]
+pub(crate) enum Deleted {
+    /// It is gone; this was its last version.
+    Gone(Stored),
+    /// It goes when its finalizers, or its kubelet, are done.
+    Pending(Stored),
+}
+
+/// The next step of a deletion.
+#[derive(Debug, PartialEq)]
+enum Step {
+    Remove,
+    Mark(Value),
+    Nothing,
+}
+
+impl Registry {
+    /// Deletes an object, or begins to.
+    pub(crate) async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Outcome<Deleted> {
+        if kind.kind == "Namespace" && BUILT_IN_NAMESPACES.contains(&name) {
+            return Err(Failure::forbidden(format!("namespace {name} always exists and cannot be deleted")));
+        }
+        for _ in 0..limits::MAX_WRITE_ATTEMPTS {
+            let current = self.get(kind, namespace, name).await?;
+            check_preconditions(kind, name, &current, &options.preconditions)?;
+            match plan(kind, &current.object, options, self.now()) {
+                Step::Remove if options.is_dry() => return Ok(Deleted::Gone(current)),
+                Step::Remove => {
+                    if let Some(revision) = self.remove(kind, &key(kind, namespace, name), &current).await? {
+                        return Ok(Deleted::Gone(Stored { revision, ..current }));
+                    }
+                }
+                Step::Mark(object) if options.is_dry() => return Ok(Deleted::Pending(Stored { object, ..current })),
+                Step::Mark(object) => {
+                    if let Some(stored) = self.replace(kind, namespace, name, &current, object).await? {
+                        return Ok(Deleted::Pending(stored));
+                    }
+                }
+                Step::Nothing => return Ok(Deleted::Pending(current)),
+            }
+        }
+        Err(Failure::conflict(kind, name, "others kept changing it"))
+    }
+
+    /// Deletes every selected object of a collection; answers what they were.
+    pub(crate) async fn delete_collection(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selection: &Selection,
+        options: &DeleteOptions,
+    ) -> Outcome<(Vec<Stored>, u64)> {
+        let (found, revision) = self.everything(kind, namespace, selection).await?;
+        let mut deleted = Vec::with_capacity(found.len());
+        for stored in found {
+            let (name, place) = (object::name(&stored.object), object::namespace(&stored.object));
+            if kind.kind == "Namespace" && BUILT_IN_NAMESPACES.contains(&name) {
+                continue;
+            }
+            match self.delete(kind, Some(place).filter(|place| !place.is_empty()), name, options).await {
+                Ok(Deleted::Gone(stored) | Deleted::Pending(stored)) => deleted.push(stored),
+                Err(failure) if failure.status.code == 404 => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok((deleted, revision))
+    }
+
+    /// Removes exactly this version. Answers nothing when somebody else was faster.
+    pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Outcome<Option<u64>> {
+        let mut ops = vec![Op::delete(key.to_owned())];
+        ops.extend(self.release_address(kind, &current.object));
+        let unchanged = Compare::unchanged(key.to_owned(), current.revision);
+        let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
+        Ok(answer.succeeded.then_some(answer.revision))
+    }
+}
+
+fn check_preconditions(kind: &Kind, name: &str, current: &Stored, wanted: &Preconditions) -> Outcome<()> {
+    let found = (object::uid(&current.object), current.revision.to_string());
+    if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != found.0) {
+        let message = format!("the UID in the precondition ({uid}) does not match the UID in record ({})", found.0);
+        return Err(Failure::conflict(kind, name, &message));
+    }
+    if let Some(version) = wanted.resource_version.as_deref().filter(|version| *version != found.1) {
+        let message = format!(
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({})",
+            found.1
+        );
+        return Err(Failure::conflict(kind, name, &message));
+    }
+    Ok(())
+}
+
+/// What a delete request does to an object. Pure.
+fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -> Step {
+    let mut next = current.clone();
+    let deleting = object::is_deleting(current);
+    if let Some(finalizer) = options.finalizer().filter(|_| !deleting) {
+        let mut all = object::finalizers(current);
+        if !all.contains(&finalizer) {
+            all.push(finalizer);
+        }
+        let all = json!(all);
+        object::set_meta(&mut next, "finalizers", Some(all));
+    }
+    let grace = if kind.kind == "Pod" { pod_grace(current, options) } else { 0 };
+    let held = !keepers(kind, &next).is_empty();
+    if grace == 0 && !held {
+        return Step::Remove;
+    }
+    let before = current.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+    if deleting && before.is_none_or(|before| grace >= before) {
+        return Step::Nothing;
+    }
+    let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
+    object::set_meta(&mut next, "deletionTimestamp", Some(object::time(end)));
+    object::set_meta(&mut next, "deletionGracePeriodSeconds", Some(grace.into()));
+    if kind.kind == "Namespace" {
+        next["status"]["phase"] = "Terminating".into();
+    }
+    if let Some(generation) = next.pointer("/metadata/generation").and_then(Value::as_i64).filter(|_| !deleting) {
+        object::set_meta(&mut next, "generation", Some((generation + 1).into()));
+    }
+    Step::Mark(next)
+}
+
+/// Seconds a pod has to end: none when nothing runs it or it has ended already.
+fn pod_grace(pod: &Value, options: &DeleteOptions) -> i64 {
+    let phase = object::text(pod, "/status/phase");
+    if object::text(pod, "/spec/nodeName").is_empty() || matches!(phase, "Succeeded" | "Failed") {
+        return 0;
+    }
+    let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
+    options.grace_period_seconds.or(own).unwrap_or(GRACE_SECONDS).max(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(kind: &str, object: &Value, options: &DeleteOptions) -> Step {
+        plan(api::kinds::find(kind).unwrap(), object, options, Timestamp::from_second(1_600_000_000).unwrap())
+    }
+
+    fn marked(step: Step) -> Value {
+        match step {
+            Step::Mark(object) => object,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn grace(seconds: i64) -> DeleteOptions {
+        DeleteOptions { grace_period_seconds: Some(seconds), ..DeleteOptions::default() }
+    }
+
+    #[test]
+    fn pods_end_in_grace_once_they_are_scheduled() {
+        let unscheduled = json!({"metadata": {"name": "p"}, "spec": {}});
+        assert_eq!(step("pods", &unscheduled, &DeleteOptions::default()), Step::Remove);
+        let running = json!({"metadata": {"name": "p", "generation": 1}, "spec": {"nodeName": "n"}});
+        let ending = marked(step("pods", &running, &DeleteOptions::default()));
+        assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], 30);
+        assert_eq!(ending["metadata"]["deletionTimestamp"], "2020-09-13T12:27:10Z");
+        assert_eq!(step("pods", &ending, &DeleteOptions::default()), Step::Nothing);
+        assert_eq!(marked(step("pods", &ending, &grace(5)))["metadata"]["deletionGracePeriodSeconds"], 5);
+        assert_eq!(step("pods", &ending, &grace(0)), Step::Remove);
+        let done = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Succeeded"}});
+        assert_eq!(step("pods", &done, &DeleteOptions::default()), Step::Remove);
+    }
+
+    #[test]
+    fn finalizers_hold_an_object_and_policies_add_theirs() {
+        let held = json!({"metadata": {"name": "c", "finalizers": ["x/y"]}});
+        let marked_once = marked(step("configmaps", &held, &DeleteOptions::default()));
+        assert!(object::is_deleting(&marked_once));
+        assert_eq!(step("configmaps", &marked_once, &DeleteOptions::default()), Step::Nothing);
+        let orphan = DeleteOptions { propagation_policy: Some("Orphan".into()), ..DeleteOptions::default() };
+        let free = json!({"metadata": {"name": "c"}});
+        assert_eq!(marked(step("configmaps", &free, &orphan))["metadata"]["finalizers"], json!(["orphan"]));
+        let namespace = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes"]}});
+        assert_eq!(marked(step("namespaces", &namespace, &grace(0)))["status"]["phase"], "Terminating");
+    }
+}

@@ -1,0 +1,24 @@
+//! The generic registry: every kind's objects over the keyspace.
+//!
+//! ```text
+//!   create/update/patch/delete ─► plan on JSON ─► Txn { unchanged?, put/delete } ─► Keyspace
+//!   get/list/watch            ◄─ open seal, add resourceVersion ◄──────────────────────┘
+//! ```
+
+mod address;
+mod collection;
+mod confine;
+mod create;
+mod delete;
+mod events;
+mod namespace;
+mod read;
+mod store;
+mod update;
+mod watch;
+
+pub(crate) use delete::{DeleteOptions, Deleted};
+pub(crate) use namespace::BUILT_IN as BUILT_IN_NAMESPACES;
+pub(crate) use store::{Registry, Stored};
+pub(crate) use update::{Edit, Part};
+pub(crate) use watch::WatchItem;

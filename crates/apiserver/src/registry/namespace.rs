@@ -1,0 +1,56 @@
+//! Namespaces as the place of other objects.
+
+use api::{Kind, kinds};
+use keyspace::Compare;
+use serde_json::json;
+
+use super::store::{Registry, key};
+use crate::{
+    failure::{Failure, Outcome},
+    object,
+    options::WriteOptions,
+};
+
+/// Namespaces that always exist.
+pub(crate) const BUILT_IN: [&str; 2] = ["default", "kube-system"];
+
+/// The kind Namespace itself.
+fn namespaces() -> Option<&'static Kind> {
+    kinds::find("namespaces")
+}
+
+impl Registry {
+    /// The condition under which an object may be made in a namespace: that it stays as it is now.
+    ///
+    /// Fails with 404 when there is no such namespace, and with 403 when it is going away.
+    pub(super) async fn namespace_open(&self, namespace: &str) -> Outcome<Option<Compare>> {
+        let Some(kind) = namespaces() else { return Ok(None) };
+        let Some(found) = self.find(kind, None, namespace).await? else {
+            return Err(Failure::not_found(kind, namespace)
+                .remedy(format!("make it first: kubectl create namespace {namespace}")));
+        };
+        if object::is_deleting(&found.object) {
+            let message = format!("namespace {namespace} is being terminated, so nothing new is made in it");
+            return Err(Failure::forbidden(&message)
+                .with_cause("NamespaceTerminating", message)
+                .remedy("wait until it is gone, or use another namespace"));
+        }
+        Ok(Some(Compare::unchanged(key(kind, None, namespace), found.revision)))
+    }
+
+    /// Makes the namespaces that always exist.
+    pub(crate) async fn ensure_namespaces(&self) -> Outcome<()> {
+        let Some(kind) = namespaces() else { return Ok(()) };
+        for name in BUILT_IN {
+            if self.find(kind, None, name).await?.is_some() {
+                continue;
+            }
+            let object = json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}});
+            match self.create(kind, None, object, &WriteOptions::default()).await {
+                Err(failure) if failure.status.reason == "AlreadyExists" => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+}

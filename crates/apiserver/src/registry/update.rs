@@ -1,0 +1,275 @@
+//! Changing objects: replacement and patches, of the object or of its status.
+
+use api::{FieldError, Kind};
+use keyspace::{Compare, Op, Put, Txn};
+use serde_json::Value;
+
+use super::{
+    create::{Written, admit, place},
+    store::{Registry, Stored, key},
+};
+use crate::{
+    failure::{Failure, Outcome},
+    limits, object,
+    options::WriteOptions,
+    patch::Patch,
+};
+
+/// Which part of the object a request may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything but the status, when the kind has one of its own writers.
+    Main,
+    /// The status alone.
+    Status,
+}
+
+/// How a request changes an object.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    /// By a whole new object.
+    Replace(Value),
+    /// By a patch of the current one.
+    Patch(Patch),
+}
+
+impl Edit {
+    fn apply(&self, kind: &Kind, current: &Stored) -> Outcome<Value> {
+        match self {
+            Self::Replace(document) => Ok(document.clone()),
+            Self::Patch(patch) => patch.apply(kind, current.clone().published()),
+        }
+    }
+
+    /// The revision the client insists on.
+    fn precondition(&self, kind: &Kind, document: &Value, current: &Stored) -> Outcome<Option<u64>> {
+        let text = object::text(document, "/metadata/resourceVersion");
+        // A patch that does not speak of the version carries the current one, which is no condition.
+        let spoken = match self {
+            Self::Replace(_) => !text.is_empty(),
+            Self::Patch(_) => !text.is_empty() && text != current.revision.to_string(),
+        };
+        let wrong = || {
+            let errors =
+                [FieldError::invalid("metadata.resourceVersion", format!("{text:?} is not one this server gave"))];
+            Failure::invalid(kind, object::name(&current.object), &errors)
+        };
+        spoken.then(|| text.parse().map_err(|_| wrong())).transpose()
+    }
+}
+
+impl Registry {
+    /// Changes an object; without a precondition a concurrent change leads to another try.
+    pub(crate) async fn update(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        edit: &Edit,
+        part: Part,
+        options: &WriteOptions,
+    ) -> Outcome<Written> {
+        for _ in 0..limits::MAX_WRITE_ATTEMPTS {
+            let current = self.get(kind, namespace, name).await?;
+            let document = edit.apply(kind, &current)?;
+            let insists = edit.precondition(kind, &document, &current)?;
+            if insists.is_some_and(|revision| revision != current.revision) {
+                return Err(Failure::conflict(
+                    kind,
+                    name,
+                    "the object has been modified; please apply your changes to the latest version and try again",
+                ));
+            }
+            let (next, unknown) = plan(kind, namespace, document, &current.object, part, options)?;
+            if next == current.object || options.dry_run {
+                return Ok(Written { stored: Stored { object: next, ..current }, unknown });
+            }
+            if let Some(stored) = self.replace(kind, namespace, name, &current, next).await? {
+                return Ok(Written { stored, unknown });
+            }
+            if insists.is_some() {
+                return Err(Failure::conflict(kind, name, "the object was changed at the same time"));
+            }
+        }
+        Err(Failure::conflict(kind, name, "others kept changing it"))
+    }
+
+    /// Writes the next version over exactly this one, or removes the object when nothing keeps it any more.
+    /// Answers nothing when somebody else was faster.
+    pub(super) async fn replace(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        current: &Stored,
+        next: Value,
+    ) -> Outcome<Option<Stored>> {
+        let key = key(kind, namespace, name);
+        if is_finished(kind, &next) {
+            let gone = self.remove(kind, &key, current).await?;
+            return Ok(gone.map(|revision| Stored { object: next, revision, lease: 0 }));
+        }
+        let value = self.value(kind, &key, &next)?.into();
+        let put = Op::Put(Put { key: key.clone().into(), value, lease: current.lease, ..Put::default() });
+        let answer = self.keyspace.txn(Txn::when([Compare::unchanged(key, current.revision)]).then([put])).await?;
+        Ok(answer.succeeded.then(|| Stored { object: next, revision: answer.revision, lease: current.lease }))
+    }
+}
+
+/// Whether a deletion has nothing to wait for any more.
+fn is_finished(kind: &Kind, object: &Value) -> bool {
+    let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+    object::is_deleting(object) && keepers(kind, object).is_empty() && (kind.kind != "Pod" || grace == 0)
+}
+
+/// What keeps an object from going: its finalizers, and those in a namespace's spec.
+pub(super) fn keepers<'a>(kind: &Kind, object: &'a Value) -> Vec<&'a str> {
+    let mut all = object::finalizers(object);
+    if kind.kind == "Namespace" {
+        all.extend(object::strings(object.pointer("/spec/finalizers")));
+    }
+    all
+}
+
+/// The next version of an object: the client's wishes where it may have some, the stored values elsewhere. Pure.
+fn plan(
+    kind: &Kind,
+    namespace: Option<&str>,
+    mut document: Value,
+    current: &Value,
+    part: Part,
+    options: &WriteOptions,
+) -> Outcome<(Value, Vec<String>)> {
+    place(kind, namespace, &mut document)?;
+    same_identity(kind, &document, current)?;
+    let wanted = match part {
+        Part::Status => {
+            let mut next = current.clone();
+            object::set(&mut next, "status", document.get("status").cloned());
+            next
+        }
+        Part::Main => {
+            keep_server_fields(kind, &mut document, current);
+            document
+        }
+    };
+    let (mut next, unknown) = admit(kind, wanted, Some(current), options.validation)?;
+    let generation = current.pointer("/metadata/generation").and_then(Value::as_i64);
+    if let Some(generation) = generation
+        && object::desired_differs(current, &next)
+    {
+        object::set_meta(&mut next, "generation", Some((generation + 1).into()));
+    }
+    Ok((next, unknown))
+}
+
+fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> {
+    let name = object::name(current);
+    let said = object::name(document);
+    if !said.is_empty() && said != name {
+        return Err(Failure::bad_request(format!(
+            "the name of the object ({said}) does not match the name on the URL ({name})"
+        )));
+    }
+    let uid = object::uid(document);
+    if !uid.is_empty() && uid != object::uid(current) {
+        let message =
+            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(current));
+        return Err(Failure::conflict(kind, name, &message));
+    }
+    if object::is_deleting(current) {
+        let before = object::finalizers(current);
+        let added: Vec<_> = object::finalizers(document).into_iter().filter(|name| !before.contains(name)).collect();
+        if !added.is_empty() {
+            let message =
+                format!("no new finalizers can be added if the object is being deleted: {}", added.join(", "));
+            let error = FieldError { field: "metadata.finalizers".into(), reason: "FieldValueForbidden", message };
+            return Err(Failure::invalid(kind, name, &[error]));
+        }
+    }
+    Ok(())
+}
+
+/// Puts back what clients cannot change by writing the main object.
+fn keep_server_fields(kind: &Kind, document: &mut Value, current: &Value) {
+    for field in [
+        "name",
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+    ] {
+        let kept = current.pointer(&format!("/metadata/{field}")).cloned();
+        object::set_meta(document, field, kept);
+    }
+    for field in ["selfLink", "resourceVersion", "managedFields"] {
+        object::set_meta(document, field, None);
+    }
+    if kind.has_status {
+        object::set(document, "status", current.get("status").cloned());
+    }
+    if kind.kind == "Service" && object::text(document, "/spec/clusterIP").is_empty() {
+        let address = current.pointer("/spec/clusterIP").cloned();
+        if let (Some(spec), Some(address)) = (document.get_mut("spec").and_then(Value::as_object_mut), address) {
+            spec.insert("clusterIP".into(), address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn next(kind: &str, document: Value, current: Value, part: Part) -> Value {
+        let kind = api::kinds::find(kind).unwrap();
+        let (current, _) = admit(kind, current, None, Default::default()).unwrap();
+        plan(kind, Some("d"), document, &current, part, &WriteOptions::default()).unwrap().0
+    }
+
+    fn pod() -> Value {
+        json!({
+            "metadata": {"name": "p", "namespace": "d", "uid": "u", "generation": 1},
+            "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+            "status": {"phase": "Running"},
+        })
+    }
+
+    #[test]
+    fn writers_of_the_object_cannot_change_the_status_and_back() {
+        let mut wish = pod();
+        wish["status"]["phase"] = "Failed".into();
+        wish["metadata"]["labels"] = json!({"a": "b"});
+        wish["metadata"]["generation"] = 9.into();
+        let main = next("pods", wish.clone(), pod(), Part::Main);
+        assert_eq!(main["status"]["phase"], "Running");
+        assert_eq!(main["metadata"]["labels"]["a"], "b");
+        assert_eq!(main["metadata"]["generation"], 1, "labels are no wish about the spec");
+        let status = next("pods", wish, pod(), Part::Status);
+        assert_eq!(status["status"]["phase"], "Failed");
+        assert_eq!(status["metadata"].get("labels"), None);
+    }
+
+    #[test]
+    fn a_changed_spec_is_a_new_generation() {
+        let mut wish = pod();
+        wish["spec"]["containers"][0]["image"] = "i:2".into();
+        assert_eq!(next("pods", wish, pod(), Part::Main)["metadata"]["generation"], 2);
+    }
+
+    #[test]
+    fn a_service_keeps_its_address_when_the_client_does_not_know_it() {
+        let service = |address: &str| {
+            let mut service = json!({"metadata": {"name": "s", "namespace": "d"}, "spec": {"ports": [{"port": 80}]}});
+            if !address.is_empty() {
+                service["spec"]["clusterIP"] = address.into();
+            }
+            service
+        };
+        let kept = next("services", service(""), service("10.96.0.9"), Part::Main);
+        assert_eq!(kept["spec"]["clusterIP"], "10.96.0.9");
+    }
+}

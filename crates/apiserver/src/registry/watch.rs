@@ -1,0 +1,129 @@
+//! Watches: a collection's changes from a revision on, without gaps.
+
+use std::collections::VecDeque;
+
+use api::Kind;
+use futures::{StreamExt, stream::BoxStream};
+use keyspace::{EventKind, KeyRange, WatchBatch, WatchEvent, WatchRequest};
+
+use super::store::{Registry, Stored, key, prefix};
+use crate::{
+    failure::{Failure, Outcome, too_large},
+    limits,
+    options::{Selection, WatchOptions, WatchStart},
+};
+
+/// What a watch tells. Objects carry the revision of the change.
+#[derive(Clone, Debug)]
+pub(crate) enum WatchItem {
+    Added(Stored),
+    Modified(Stored),
+    Deleted(Stored),
+    /// Everything up to this revision has been told; `initial` ends the first state.
+    Bookmark {
+        revision: u64,
+        initial: bool,
+    },
+}
+
+/// The items of a watch; an error is the last item.
+pub(crate) type WatchItems = BoxStream<'static, Outcome<WatchItem>>;
+
+/// Whether an object is in the watched selection before and after a change.
+struct Lens {
+    kind: &'static Kind,
+    selection: Selection,
+}
+
+impl Registry {
+    /// Follows a collection, or one object of it.
+    pub(crate) async fn watch(
+        self: &std::sync::Arc<Self>,
+        kind: &'static Kind,
+        namespace: Option<&str>,
+        options: &WatchOptions,
+    ) -> Outcome<WatchItems> {
+        // A watch of one name is a watch of one key: others' changes cost it nothing.
+        let range = match (namespace, options.selection.fields.exact("metadata.name")) {
+            (Some(namespace), Some(name)) => KeyRange::key(key(kind, Some(namespace), name)),
+            (None, Some(name)) if !kind.is_namespaced() => KeyRange::key(key(kind, None, name)),
+            _ => KeyRange::prefix(prefix(kind, namespace)),
+        };
+        let mut first = VecDeque::new();
+        let after = match options.start {
+            WatchStart::After(revision) => {
+                let newest = self.newest().await?;
+                if revision > newest {
+                    return Err(Failure::expired(format!(
+                        "resourceVersion {revision} is newer than this server's {newest}"
+                    )));
+                }
+                revision
+            }
+            WatchStart::Now => self.newest().await?,
+            WatchStart::State { at_least, marked } => {
+                let (items, revision) = self.everything(kind, namespace, &options.selection).await?;
+                if revision < at_least {
+                    return Err(too_large(at_least, revision));
+                }
+                first.extend(items.into_iter().map(|stored| Ok(WatchItem::Added(stored))));
+                if marked {
+                    first.push_back(Ok(WatchItem::Bookmark { revision, initial: true }));
+                }
+                revision
+            }
+        };
+        let request = WatchRequest::new(range, after + 1).with_prev().with_progress(limits::BOOKMARK_EVERY);
+        let changes = self.keyspace.watch(request).await?;
+        let lens = Lens { kind, selection: options.selection.clone() };
+        let (registry, bookmarks) = (self.clone(), options.bookmarks);
+        let changes = changes.flat_map(move |batch| futures::stream::iter(registry.told(&lens, batch, bookmarks)));
+        Ok(futures::stream::iter(first).chain(changes).boxed())
+    }
+
+    /// The items of one batch of changes.
+    fn told(
+        &self,
+        lens: &Lens,
+        batch: Result<WatchBatch, keyspace::Error>,
+        bookmarks: bool,
+    ) -> Vec<Outcome<WatchItem>> {
+        match batch {
+            Err(error) => vec![Err(error.into())],
+            Ok(batch) if batch.is_progress() && bookmarks => {
+                vec![Ok(WatchItem::Bookmark { revision: batch.revision, initial: false })]
+            }
+            Ok(batch) => batch.events.iter().filter_map(|event| self.change(lens, event).transpose()).collect(),
+        }
+    }
+
+    fn change(&self, lens: &Lens, event: &WatchEvent) -> Outcome<Option<WatchItem>> {
+        let before = event.prev.as_ref().map(|kv| self.stored(lens.kind, kv)).transpose()?;
+        let after = match event.kind {
+            EventKind::Put => Some(self.stored(lens.kind, &event.kv)?),
+            EventKind::Delete => None,
+        };
+        let history_needed = after.is_none() || !lens.selection.is_everything();
+        if before.is_none() && !event.is_create() && history_needed {
+            return Err(Failure::expired("history that this watch needs has been compacted"));
+        }
+        Ok(lens.item(before, after, event))
+    }
+}
+
+impl Lens {
+    fn item(&self, before: Option<Stored>, after: Option<Stored>, event: &WatchEvent) -> Option<WatchItem> {
+        let wanted = |stored: &Stored| self.selection.matches(self.kind, &stored.object);
+        let was = !event.is_create() && before.as_ref().is_none_or(wanted);
+        let is = after.as_ref().is_some_and(wanted);
+        match (was, is) {
+            (false, true) => after.map(WatchItem::Added),
+            (true, true) => after.map(WatchItem::Modified),
+            // The last state that was wanted, at the revision at which it was left.
+            (true, false) => {
+                before.map(|stored| WatchItem::Deleted(Stored { revision: event.kv.mod_revision, ..stored }))
+            }
+            (false, false) => None,
+        }
+    }
+}

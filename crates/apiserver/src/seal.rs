@@ -1,0 +1,36 @@
+//! Confidential values are sealed before they reach the keyspace.
+
+use std::sync::Arc;
+
+use trust::{Envelope, SealContext};
+
+use crate::failure::{Failure, Outcome};
+
+/// Seals whole values under their key, so that a value moved to another key does not open.
+///
+/// The whole object is sealed, not its data alone: `kubectl apply` copies the data into an annotation.
+#[derive(Clone, Debug)]
+pub(crate) struct Seal(Arc<Envelope>);
+
+fn place(key: &str) -> SealContext<'_> {
+    SealContext { resource: "registry", namespace: "", name: key, key: "" }
+}
+
+impl Seal {
+    pub(crate) fn new(envelope: Arc<Envelope>) -> Self {
+        Self(envelope)
+    }
+
+    /// Seals a value for a key.
+    pub(crate) fn close(&self, key: &str, plain: &[u8]) -> Outcome<Vec<u8>> {
+        self.0.seal(plain, place(key)).map_err(|error| Failure::internal("the value cannot be sealed", error))
+    }
+
+    /// Opens what [`Seal::close`] made for the same key.
+    pub(crate) fn open(&self, key: &str, sealed: &[u8]) -> Outcome<impl std::ops::Deref<Target = Vec<u8>>> {
+        self.0.open(sealed, place(key)).map_err(|error| {
+            Failure::internal(&format!("the stored value of {key} cannot be opened"), error)
+                .remedy("the master key does not fit the data: put the key back with `nanocloud setup --repair`")
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The server: its parts, its router, its listener.
+
+use std::sync::Arc;
+
+use axum::Router;
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use keyspace::Keyspace;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use trust::{Authority, Envelope, Tokens};
+
+use crate::{
+    app::App,
+    error::Error,
+    http::entry,
+    limits, listen,
+    metrics::{Metrics, MetricsRegistry},
+    openapi::OpenApi,
+    registry::Registry,
+    seal::Seal,
+    streams::PodStreams,
+};
+
+/// What the operator decides.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses that services get.
+    pub service_cidr: Ipv4Net,
+    /// The clock; tests may have their own.
+    pub now: fn() -> Timestamp,
+}
+
+impl Config {
+    /// A server on the system's clock.
+    pub fn new(service_cidr: Ipv4Net) -> Self {
+        Self { service_cidr, now: Timestamp::now }
+    }
+}
+
+/// What the server uses of `trust`.
+#[derive(Clone, Debug)]
+pub struct Security {
+    /// Signs client certificates.
+    pub authority: Arc<Authority>,
+    /// Issues and verifies bearer tokens.
+    pub tokens: Arc<Tokens>,
+    /// Seals confidential objects.
+    pub envelope: Arc<Envelope>,
+}
+
+/// The API over a keyspace. Cloning is cheap; clones are the same server.
+#[derive(Clone, Debug)]
+pub struct ApiServer {
+    app: Arc<App>,
+}
+
+impl ApiServer {
+    /// A server over a keyspace. Its metrics go into `metrics`, beside others' of the process.
+    pub fn new(
+        config: Config,
+        keyspace: Arc<dyn Keyspace>,
+        security: Security,
+        streams: Arc<dyn PodStreams>,
+        metrics: MetricsRegistry,
+    ) -> Self {
+        let registry = Registry::new(keyspace, Seal::new(security.envelope), config.service_cidr, config.now);
+        let app = App {
+            registry: Arc::new(registry),
+            authority: security.authority,
+            tokens: security.tokens,
+            streams,
+            metrics: Metrics::new(metrics),
+            openapi: OpenApi::build(),
+            stop: CancellationToken::new(),
+            requests: Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT)),
+            watches: Arc::new(Semaphore::new(limits::MAX_WATCHES)),
+            sessions: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
+        };
+        Self { app: Arc::new(app) }
+    }
+
+    /// Makes the namespaces that always exist. Call it once the keyspace answers; `/readyz` does it too.
+    ///
+    /// # Errors
+    /// When the keyspace cannot be written.
+    pub async fn prepare(&self) -> Result<(), Error> {
+        self.app.registry.ensure_namespaces().await.map_err(|failure| Error::Prepare { source: Box::new(failure) })
+    }
+
+    /// The whole API as a tower service.
+    ///
+    /// A request may carry a [`trust::Subject`] as an extension: then it is that subject's, without further proof.
+    /// Only callers in the process can set one.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(entry::serve).with_state(self.app.clone())
+    }
+
+    /// Ends open watches and sessions; short requests are still served.
+    pub fn stop_streams(&self) {
+        self.app.stop.cancel();
+    }
+
+    /// Serves TLS connections until told to stop, then lets open requests end for a while.
+    ///
+    /// # Errors
+    /// When the listener has no address any more.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
+        listen::serve(self.router(), listener, tls, stop, self.app.stop.clone()).await
+    }
+}

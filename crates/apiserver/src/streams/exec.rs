@@ -1,0 +1,193 @@
+//! `pods/{name}/exec`: a command over a WebSocket.
+
+use axum::{
+    extract::{
+        FromRequestParts,
+        ws::{Message, WebSocket, WebSocketUpgrade},
+    },
+    response::Response,
+};
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt, stream::SplitSink};
+use http::{HeaderName, HeaderValue, header};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    ExecExit, ExecOptions, ExecSession, TerminalSize,
+    frame::{self, Input, PROTOCOLS, Protocol},
+};
+use crate::{
+    failure::{Failure, Outcome},
+    http::entry::Call,
+    limits,
+    options::Query,
+};
+
+/// Says which protocol was chosen, as Kubernetes does beside `Sec-WebSocket-Protocol`.
+const CHOSEN: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+
+pub(super) async fn serve(mut call: Call, namespace: &str, name: &str) -> Outcome<Response> {
+    let options = parse(&call.query)?;
+    let asked = call.parts.headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+    let Some((subprotocol, protocol)) = choose(asked.unwrap_or_default()) else {
+        let served = PROTOCOLS.map(|(name, _)| name).join(", ");
+        return Err(Failure::bad_request("no subprotocol of the request is served")
+            .remedy(format!("send Sec-WebSocket-Protocol: {served}")));
+    };
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut call.parts, &())
+        .await
+        .map_err(|error| Failure::bad_request(format!("no WebSocket can be opened: {error}")))?;
+    let place = call.app.admit_stream()?;
+    let session =
+        call.app.streams.exec(namespace, name, options.clone()).await.map_err(|status| Failure::from(*status))?;
+    let span = tracing::info_span!("exec", trace_id = %call.trace, user = %call.subject, namespace, pod = name, command = options.command[0], tty = options.tty);
+    tracing::info!(parent: &span, protocol = subprotocol, "session opened");
+    let stop = call.app.stop.clone();
+    let tty = options.tty;
+    let talk = async move |socket: WebSocket| {
+        let _place = place;
+        converse(socket, session, protocol, tty, stop).await;
+    };
+    let mut response = upgrade
+        .max_message_size(limits::MAX_WEBSOCKET_MESSAGE)
+        .max_frame_size(limits::MAX_WEBSOCKET_MESSAGE)
+        .protocols([subprotocol])
+        .on_upgrade(move |socket| talk(socket).instrument(span));
+    response.headers_mut().insert(CHOSEN, HeaderValue::from_static(subprotocol));
+    Ok(response)
+}
+
+/// The best protocol of those the client offers.
+fn choose(offered: &str) -> Option<(&'static str, Protocol)> {
+    let offered: Vec<&str> = offered.split(',').map(str::trim).collect();
+    PROTOCOLS.into_iter().find(|(name, _)| offered.contains(name))
+}
+
+/// Reads `PodExecOptions`. Pure.
+fn parse(query: &Query) -> Outcome<ExecOptions> {
+    let options = ExecOptions {
+        container: query.get("container").map(str::to_owned),
+        command: query.all("command"),
+        stdin: query.flag("stdin")?,
+        stdout: query.flag("stdout")?,
+        stderr: query.flag("stderr")?,
+        tty: query.flag("tty")?,
+    };
+    if options.command.first().is_none_or(String::is_empty) {
+        return Err(Failure::bad_request("you must specify at least one command for the container")
+            .remedy("add command=<program> and a further command= for each argument"));
+    }
+    if options.tty && options.stderr {
+        return Err(Failure::bad_request("tty and stderr cannot both be true: a terminal has one output"));
+    }
+    if !(options.stdin || options.stdout || options.stderr) {
+        return Err(Failure::bad_request("you must specify at least one of stdin, stdout, stderr"));
+    }
+    Ok(options)
+}
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// Carries data both ways until the command ends, the client goes, or the server stops.
+async fn converse(socket: WebSocket, session: ExecSession, protocol: Protocol, tty: bool, stop: CancellationToken) {
+    let ExecSession { stdin, stdout, stderr, resize, exit } = session;
+    let (mut sink, mut source) = socket.split();
+    let resize = resize.filter(|_| tty);
+    let input = async {
+        let mut stdin = stdin;
+        while let Some(Ok(message)) = source.next().await {
+            let data = match message {
+                Message::Binary(data) => data,
+                Message::Text(text) => Bytes::from(text),
+                Message::Close(_) => return,
+                Message::Ping(_) | Message::Pong(_) => continue,
+            };
+            take(frame::read(protocol, &data), &mut stdin, resize.as_ref()).await;
+        }
+    };
+    let output = async {
+        let out = stdout.map(|data| frame::write(frame::STDOUT, &data));
+        let err = stderr.map(|data| frame::write(frame::STDERR, &data));
+        let mut frames = futures::stream::select(out, err);
+        let mut ping = tokio::time::interval(limits::WEBSOCKET_PING_EVERY);
+        ping.reset();
+        loop {
+            let message = tokio::select! {
+                frame = frames.next() => match frame {
+                    Some(frame) => Message::Binary(frame),
+                    None => break,
+                },
+                _ = ping.tick() => Message::Ping(Bytes::new()),
+            };
+            if sink.send(message).await.is_err() {
+                return None;
+            }
+        }
+        Some(exit.await)
+    };
+    let ended = tokio::select! {
+        ended = output => ended,
+        () = input => None,
+        () = stop.cancelled() => Some(ExecExit::Failed("the server is shutting down".into())),
+    };
+    tracing::info!(exit = ?ended, "session ended");
+    if let Some(ended) = ended {
+        finish(&mut sink, protocol, &ended).await;
+    }
+}
+
+async fn take(input: Input, stdin: &mut Option<mpsc::Sender<Bytes>>, resize: Option<&mpsc::Sender<TerminalSize>>) {
+    match input {
+        Input::Stdin(data) => {
+            if let Some(sender) = stdin
+                && sender.send(data).await.is_err()
+            {
+                // The command closed its input; what else comes is lost, as in a pipe.
+                *stdin = None;
+            }
+        }
+        Input::StdinClosed => *stdin = None,
+        Input::Resize(size) => {
+            if let Some(resize) = resize {
+                // A newer size follows when this one cannot be taken now.
+                let _ = resize.try_send(size);
+            }
+        }
+        Input::Nothing => {}
+    }
+}
+
+/// Tells how it ended. The client may be gone already, which changes nothing.
+async fn finish(sink: &mut Sink, protocol: Protocol, ended: &ExecExit) {
+    if let Some(frame) = frame::exit(protocol, ended)
+        && sink.send(Message::Binary(frame)).await.is_err()
+    {
+        return;
+    }
+    let _ = sink.send(Message::Close(None)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_common_protocol_is_chosen() {
+        assert_eq!(choose("channel.k8s.io, v4.channel.k8s.io").map(|(name, _)| name), Some("v4.channel.k8s.io"));
+        assert_eq!(choose("v5.channel.k8s.io,v4.channel.k8s.io").map(|(_, version)| version), Some(Protocol::V5));
+        assert_eq!(choose("base64.channel.k8s.io"), None);
+        assert_eq!(choose(""), None);
+    }
+
+    #[test]
+    fn commands_are_read_in_order() {
+        let options = |query| parse(&Query::parse(Some(query)));
+        let read = options("command=sh&command=-c&command=exit+7&stdout=true&stderr=1").unwrap();
+        assert_eq!(read.command, ["sh", "-c", "exit 7"]);
+        for bad in ["stdout=1", "command=a", "command=a&stdout=1&stderr=1&tty=1", "command=&stdout=1"] {
+            assert!(options(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `pods/{name}/log`: a container's log as text.
+
+use axum::{body::Body, response::Response};
+use futures::StreamExt;
+use http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+
+use super::LogOptions;
+use crate::{
+    failure::{Failure, Outcome},
+    http::{answer, entry::Call},
+    options::Query,
+};
+
+pub(super) async fn serve(call: Call, namespace: &str, name: &str) -> Outcome<Response> {
+    let options = parse(&call.query, call.app.registry.now())?;
+    let place = call.app.admit_stream()?;
+    let stop = call.app.stop.clone();
+    let lines = call.app.streams.logs(namespace, name, options).await.map_err(|status| Failure::from(*status))?;
+    let lines = lines.map(move |chunk| {
+        let _held = &place;
+        chunk
+    });
+    let body = Body::from_stream(lines.take_until(stop.cancelled_owned()));
+    Ok(answer::typed(StatusCode::OK, "text/plain; charset=utf-8", body))
+}
+
+/// Reads `PodLogOptions`. Pure.
+fn parse(query: &Query, now: Timestamp) -> Outcome<LogOptions> {
+    let since = match (query.get("sinceTime"), query.number("sinceSeconds")?) {
+        (Some(_), Some(_)) => return Err(Failure::bad_request("give sinceTime or sinceSeconds, not both")),
+        (Some(text), None) => {
+            let at = text.parse::<Timestamp>();
+            Some(at.map_err(|_| Failure::bad_request(format!("sinceTime={text:?} must be a time (RFC 3339)")))?)
+        }
+        (None, Some(seconds)) => {
+            let ago = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+            Some(now.checked_sub(ago).unwrap_or(Timestamp::MIN))
+        }
+        (None, None) => None,
+    };
+    Ok(LogOptions {
+        container: query.get("container").map(str::to_owned),
+        follow: query.flag("follow")?,
+        previous: query.flag("previous")?,
+        timestamps: query.flag("timestamps")?,
+        tail_lines: query.number("tailLines")?,
+        since,
+        limit_bytes: query.number("limitBytes")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_options_are_read_and_checked() {
+        let now = Timestamp::from_second(1_000).unwrap();
+        let options = |query| parse(&Query::parse(Some(query)), now);
+        let read = options("container=c&follow=true&tailLines=5&sinceSeconds=10&timestamps=1").unwrap();
+        assert_eq!((read.container.as_deref(), read.follow, read.tail_lines), (Some("c"), true, Some(5)));
+        assert_eq!(read.since.map(Timestamp::as_second), Some(990));
+        for bad in ["follow=maybe", "tailLines=-1", "sinceTime=now", "sinceTime=2020-01-01T00:00:00Z&sinceSeconds=1"] {
+            assert!(options(bad).is_err(), "{bad}");
+        }
+    }
+}
