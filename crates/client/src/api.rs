@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use api::{ObjectKey, Resource, decode, encode};
 use bytes::Bytes;
-use futures::Stream;
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::{
     Client, DeleteParams, Error, ListParams, LogParams, Result, WatchEvent, exec,
     lines::lines,
     request::{Target, json, patch, plain},
-    watcher::decode_event,
+    watcher::{Changes, Watchable, decode_event},
 };
 
 /// Objects in one page of [`Api::list_all`].
@@ -47,18 +47,18 @@ pub struct List<R> {
 }
 
 #[derive(Deserialize)]
-struct RawList {
+pub(crate) struct RawList {
     #[serde(default)]
-    metadata: RawListMeta,
+    pub(crate) metadata: RawListMeta,
     #[serde(default)]
-    items: Vec<Value>,
+    pub(crate) items: Vec<Value>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct RawListMeta {
-    resource_version: String,
-    r#continue: String,
+pub(crate) struct RawListMeta {
+    pub(crate) resource_version: String,
+    pub(crate) r#continue: String,
 }
 
 impl<R: Resource> Api<R> {
@@ -185,7 +185,7 @@ impl<R: Resource> Api<R> {
         let request = plain(Method::GET, self.target.collection(), &query)?;
         let response = self.client.stream(request).await?;
         let events = lines(response.into_body(), self.client.server());
-        Ok(futures::StreamExt::map(events, |line| line.and_then(|line| decode_event(&line))))
+        Ok(events.map(|line| line.and_then(|line| decode_event(&line))))
     }
 
     /// Calls a subresource such as `actions/restart`.
@@ -226,6 +226,22 @@ impl<R: Resource> Api<R> {
     fn decode(&self, value: Value) -> Result<R> {
         decode(value)
             .map_err(|error| Error::Decode { request: self.target.collection().to_owned(), source: error.into() })
+    }
+}
+
+impl<R: Resource> Watchable for Api<R> {
+    type Object = R;
+
+    fn list_objects<'a>(&'a self, params: &'a ListParams) -> BoxFuture<'a, Result<(Vec<R>, String)>> {
+        async { self.list_all(params).await.map(|list| (list.items, list.resource_version)) }.boxed()
+    }
+
+    fn watch_objects<'a>(&'a self, params: &'a ListParams, from: &'a str) -> BoxFuture<'a, Result<Changes<R>>> {
+        async { self.watch(params, from).await.map(StreamExt::boxed) }.boxed()
+    }
+
+    fn revision(object: &R) -> Option<String> {
+        object.meta().resource_version.clone()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Requests as values: URLs, methods and bodies, without sending anything.
 
-use api::{Resource, Scope};
+use api::{Kind, Resource, Scope};
 use bytes::Bytes;
 use http::{Method, Request, header::CONTENT_TYPE};
 use serde::Serialize;
@@ -21,12 +21,17 @@ pub struct Target {
 impl Target {
     /// The objects of `R` in a namespace, or in all when `namespace` is `None`.
     pub fn of<R: Resource>(namespace: Option<&str>) -> Self {
-        let group = if R::GROUP.is_empty() { "/api".to_owned() } else { format!("/apis/{}", R::GROUP) };
-        let namespace = match (R::SCOPE, namespace) {
+        Self::of_kind(&Kind::of::<R>(), namespace)
+    }
+
+    /// The objects of a kind in a namespace, or in all when `namespace` is `None`.
+    pub fn of_kind(kind: &Kind, namespace: Option<&str>) -> Self {
+        let group = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+        let namespace = match (kind.scope, namespace) {
             (Scope::Namespaced, Some(name)) => format!("/namespaces/{}", segment(name)),
             _ => String::new(),
         };
-        Self { base: format!("{group}/{}{namespace}/{}", R::VERSION, R::PLURAL) }
+        Self { base: format!("{group}/{}{namespace}/{}", kind.version, kind.plural) }
     }
 
     /// Path of all of them.

@@ -1,1 +1,14 @@
-fn main() {}
+//! Repository chores, run by `make`: `xtask layers` and `xtask rocksdb`.
+
+mod layers;
+mod rocksdb;
+
+use anyhow::bail;
+
+fn main() -> anyhow::Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("layers") => layers::check(),
+        Some("rocksdb") => rocksdb::print_environment(),
+        _ => bail!("usage: xtask layers|rocksdb"),
+    }
+}
