@@ -82,6 +82,11 @@ impl<'a> Apt<'a> {
         self.ensure_lists()?;
         self.write_status(installed)?;
         let mut command = self.get();
+        // apt does not print what the archive folder holds, so it is shown an empty one.
+        let empty = self.status.with_extension("archives");
+        let partial = empty.join("partial");
+        fs::create_dir_all(&partial).map_err(Error::write(partial))?;
+        command.arg("-o").arg(option("Dir::Cache::archives", &empty));
         command.args(["--yes", "--print-uris", "install"]).args(wanted);
         let output = self.run(command, "finding packages")?;
         let uris = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -184,30 +189,34 @@ impl<'a> Apt<'a> {
     }
 
     fn write_status(&self, installed: &Installed<'_>) -> Result<(), Error> {
+        let base = installed.base.iter().filter(|package| !installed.omitted.contains(&package.name));
+        let base: Vec<String> = base.map(|package| exact(&package.name, &package.version)).collect();
         let mut text = String::new();
-        for name in installed.omitted {
-            stanza(&mut text, name, STAND_IN_VERSION, "all", "");
-        }
-        let base: Vec<&Package> =
-            installed.base.iter().filter(|package| !installed.omitted.contains(&package.name)).collect();
         if !base.is_empty() {
-            let described =
-                self.show(&base.iter().map(|package| exact(&package.name, &package.version)).collect::<Vec<_>>());
-            let described = described.unwrap_or_default();
-            for package in base {
-                // An outdated base is not in the lists any more; its provides are then unknown, its name is not.
-                let provides = described
-                    .iter()
-                    .find(|fields| {
-                        fields.get("Package") == Some(package.name.as_str())
-                            && fields.get("Version") == Some(package.version.as_str())
-                    })
-                    .and_then(|fields| fields.get("Provides"))
-                    .map(|provides| format!("Provides: {provides}\n"));
-                stanza(&mut text, &package.name, &package.version, &package.arch, &provides.unwrap_or_default());
+            for fields in self.show(&base)? {
+                fields.write_installed(&mut text);
+            }
+        }
+        if !installed.omitted.is_empty() {
+            // A package that is not known is not missed either.
+            let described = self.show_known(installed.omitted)?;
+            for name in installed.omitted {
+                let fields = described.iter().find(|fields| fields.get("Package") == Some(name.as_str()));
+                self.stand_in(&mut text, name, fields.and_then(|fields| fields.get("Provides")));
             }
         }
         fs::write(&self.status, text).map_err(Error::write(&self.status))
+    }
+
+    fn stand_in(&self, text: &mut String, name: &str, provides: Option<&str>) {
+        let provides = provides.map(|provides| format!("Provides: {provides}\n")).unwrap_or_default();
+        // `allowed` also satisfies dependencies on "<name>:any". Writing to a String cannot fail.
+        let _infallible = write!(
+            text,
+            "Package: {name}\nStatus: install ok installed\nMaintainer: none\nArchitecture: {}\nMulti-Arch: allowed\n\
+             Version: {STAND_IN_VERSION}\n{provides}Description: stand-in\n\n",
+            self.arch
+        );
     }
 
     /// Version and hash of each package file.
@@ -236,12 +245,23 @@ impl<'a> Apt<'a> {
     }
 
     fn show(&self, names: &[String]) -> Result<Vec<Fields>, Error> {
+        let output = self.run(self.show_command(names), "reading package descriptions")?;
+        Ok(paragraphs(&output))
+    }
+
+    /// As [`Apt::show`], for names of which some may be unknown.
+    fn show_known(&self, names: &[String]) -> Result<Vec<Fields>, Error> {
+        let mut command = self.show_command(names);
+        quiet(&mut command);
+        let tool = &self.config.apt_cache;
+        command.output().map(|output| paragraphs(&output)).map_err(|source| start_error(tool, "apt", source))
+    }
+
+    fn show_command(&self, names: &[String]) -> Command {
         let mut command = Command::new(&self.config.apt_cache);
         self.directories(&mut command);
         command.args(["show", "--no-all-versions"]).args(names);
-        let output = self.run(command, "reading package descriptions")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.split("\n\n").map(Fields::parse).collect())
+        command
     }
 
     fn run(&self, mut command: Command, doing: &str) -> Result<Output, Error> {
@@ -251,7 +271,10 @@ impl<'a> Apt<'a> {
         if output.status.success() {
             return Ok(output);
         }
-        Err(self.failure(&tool, doing, &String::from_utf8_lossy(&output.stderr)))
+        // apt explains unmet dependencies on its standard output.
+        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        Err(self.failure(&tool, doing, &said))
     }
 
     fn stream(&self, mut command: Command, doing: &str, mut each: impl FnMut(&str)) -> Result<(), Error> {
@@ -323,13 +346,9 @@ fn exact(name: &str, version: &str) -> String {
     format!("{name}={version}")
 }
 
-fn stanza(text: &mut String, name: &str, version: &str, arch: &str, more: &str) {
-    let foreign = if arch == "all" { "Multi-Arch: foreign\n" } else { "" };
-    // Writing to a String cannot fail.
-    let _infallible = write!(
-        text,
-        "Package: {name}\nStatus: install ok installed\nMaintainer: none\nArchitecture: {arch}\n{foreign}Version: {version}\n{more}Description: {name}\n\n"
-    );
+fn paragraphs(output: &Output) -> Vec<Fields> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split("\n\n").map(Fields::parse).filter(|fields| fields.get("Package").is_some()).collect()
 }
 
 fn percent_of(total: u64, percent: f64) -> u64 {
@@ -378,6 +397,28 @@ fn unknown_package(said: &str) -> Option<&str> {
     None
 }
 
+/// Fields that say how a package relates to others. apt takes a version in its lists for the installed one
+/// only when these agree.
+const RELATIONS: [&str; 17] = [
+    "Package",
+    "Version",
+    "Architecture",
+    "Multi-Arch",
+    "Essential",
+    "Important",
+    "Maintainer",
+    "Installed-Size",
+    "Depends",
+    "Pre-Depends",
+    "Recommends",
+    "Suggests",
+    "Provides",
+    "Conflicts",
+    "Breaks",
+    "Replaces",
+    "Enhances",
+];
+
 /// The fields of one control paragraph; continuation lines are left out.
 struct Fields(Vec<(String, String)>);
 
@@ -385,6 +426,16 @@ impl Fields {
     fn parse(paragraph: &str) -> Self {
         let lines = paragraph.lines().filter(|line| !line.starts_with([' ', '\t']));
         Self(lines.filter_map(|line| line.split_once(": ")).map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+    }
+
+    /// Writes the paragraph as that of an installed package.
+    fn write_installed(&self, text: &mut String) {
+        text.push_str("Status: install ok installed\nDescription: part of the base\n");
+        for (name, value) in self.0.iter().filter(|(name, _)| RELATIONS.contains(&name.as_str())) {
+            // Writing to a String cannot fail.
+            let _infallible = writeln!(text, "{name}: {value}");
+        }
+        text.push('\n');
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -117,7 +117,7 @@ impl Making<'_> {
     fn make(&self, reporter: &mut Reporter<'_>) -> Result<(Layout, Stored, Vec<Candidate>, bool), Error> {
         let wanted = &self.folder.recipe.packages.debian;
         let tags = tags(self.folder);
-        let layout = Layout::open(self.config.catalog.join(&self.folder.recipe.name))?;
+        let layout = Layout::at(self.config.catalog.join(&self.folder.recipe.name));
         let mut candidates = self.resolve()?;
         if let Some(stored) = layout.find(&self.inputs(&candidates), &tags)? {
             return Ok((layout, stored, candidates, true));
@@ -182,7 +182,7 @@ impl Making<'_> {
     ) -> Result<(), Error> {
         let (tree, spool, epoch) = self.tree(candidates, reporter)?;
         let mut spool = spool.into_file().map_err(Error::write(self.work))?;
-        let blobs = layout.root().join("blobs/sha256");
+        let blobs = layout.prepare()?;
         let mut out = tempfile::NamedTempFile::new_in(&blobs).map_err(Error::write(&blobs))?;
         let written = layer::write(&tree, &mut spool, out.as_file_mut(), |done, total| {
             reporter.report(Phase::Write, done, total);

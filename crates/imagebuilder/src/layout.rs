@@ -43,16 +43,16 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Opens or makes the folder.
-    pub(crate) fn open(root: PathBuf) -> Result<Self, Error> {
-        let blobs = root.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(Error::write(blobs))?;
-        let layout = Self { root };
-        let marker = layout.root.join("oci-layout");
-        if !marker.exists() {
-            layout.replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        }
-        Ok(layout)
+    /// The folder, which need not exist yet.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Makes the folder for blobs and says where it is.
+    pub(crate) fn prepare(&self) -> Result<PathBuf, Error> {
+        let blobs = self.root.join("blobs/sha256");
+        fs::create_dir_all(&blobs).map_err(Error::write(&blobs))?;
+        Ok(blobs)
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -157,6 +157,7 @@ impl Layout {
             entry["annotations"] = json!({ REF_NAME: tag, INPUTS: inputs });
             entries.push(entry);
         }
+        self.replace(&self.root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries });
         self.replace(&self.root.join("index.json"), index.to_string().as_bytes())?;
         let mut needed: BTreeSet<PathBuf> = layers.iter().map(|layer| self.blob(&layer.digest)).collect();
@@ -232,6 +233,7 @@ mod tests {
     use super::*;
 
     fn publish(layout: &Layout, content: &str, inputs: &str) -> Descriptor {
+        layout.prepare().unwrap();
         let layer = layout.put(&json!(content)).unwrap();
         let config = json!({ "architecture": "amd64", "os": "linux", "created": "x", "rootfs": { "diff_ids": ["d"] } });
         layout.publish(&config, &[layer], &serde_json::Map::new(), inputs, &["1", "latest"]).unwrap()
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn finds_what_it_published_and_only_that() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::open(folder.path().join("a/b")).unwrap();
+        let layout = Layout::at(folder.path().join("a/b"));
         assert!(layout.find("i", &["latest"]).unwrap().is_none());
         let manifest = publish(&layout, "one", "i");
         let found = layout.find("i", &["1", "latest"]).unwrap().unwrap();
@@ -253,7 +255,7 @@ mod tests {
     #[test]
     fn a_new_image_replaces_the_old_ones_blobs() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::open(folder.path().to_owned()).unwrap();
+        let layout = Layout::at(folder.path().to_owned());
         let old = publish(&layout, "one", "i");
         publish(&layout, "two", "j");
         assert!(!layout.blob(&old.digest).exists());
@@ -263,7 +265,7 @@ mod tests {
     #[test]
     fn a_damaged_image_is_not_found() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::open(folder.path().to_owned()).unwrap();
+        let layout = Layout::at(folder.path().to_owned());
         publish(&layout, "one", "i");
         let layer = layout.find("i", &["latest"]).unwrap().unwrap().layers.remove(0);
         fs::write(layout.blob(&layer.digest), "").unwrap();
