@@ -1,1 +1,100 @@
-//! Reconcilers: bundles, stateful sets, scheduling, garbage collection.
+//! Reconcilers: bundles, stateful sets, claims, scheduling, garbage collection, namespaces, nodes, tokens.
+//!
+//! ```text
+//!                 watches                     plan (pure)               apply
+//!   World ──► Change ──► keys ──► reconcile: read ──► Vec<Step> ──► World (at the version that was read)
+//!     ▲                                                                │
+//!     └──────────── client, hence apiserver: admission, authorisation ─┘
+//!   ports: Catalog  HostFacts  CertificateIssuer  Random
+//! ```
+//!
+//! [`all`] is the one list of controllers; a controller is one module and one line in it.
+//!
+//! Invariants:
+//! * Controllers are level-triggered and remember nothing: after a crash at any step the objects
+//!   alone lead on.
+//! * Deciding is pure; time, randomness and the host come in as arguments.
+//! * Every write carries the version it was decided on; a conflict means reading and planning again.
+//! * Of a bundle's conditions each one is True only when all before it are, in every stored status.
+//! * A secret's value is in Secret objects only: never in a status, event, log or error.
+//!
+//! Limits: [`bundle::BINDING_BACKOFF_MAX`], [`bundle::MESSAGE_MAX`], [`scheduler::RETRY`], [`WORKERS`], [`RESYNC`].
+
+pub mod bundle;
+mod client_world;
+mod controller;
+mod digest;
+mod error;
+pub mod garbage;
+mod health;
+mod namespace;
+mod node_lifecycle;
+mod persistent_volume_claim;
+pub mod ports;
+mod random;
+mod run;
+pub mod scheduler;
+mod stateful_set;
+mod step;
+mod token;
+pub mod world;
+
+use std::sync::Arc;
+
+pub use bundle::Bundles;
+pub use controller::{Change, Controller, Next, Watch};
+pub use error::Error;
+pub use garbage::GarbageCollector;
+pub use namespace::Namespaces;
+pub use node_lifecycle::{LEASE_NAMESPACE, NodeLifecycle};
+pub use persistent_volume_claim::PersistentVolumeClaims;
+pub use random::{KernelRandom, Random, RandomError};
+pub use run::{RESYNC, WORKERS, run};
+pub use scheduler::Scheduler;
+pub use stateful_set::StatefulSets;
+pub use step::{Notice, Step};
+pub use token::ExpiredTokens;
+pub use world::{World, WorldError};
+
+/// What controllers need beside the API.
+#[derive(Clone)]
+pub struct Context {
+    /// The images that can be installed.
+    pub catalog: Arc<dyn ports::Catalog>,
+    /// Facts of the host.
+    pub host: Arc<dyn ports::HostFacts>,
+    /// The certificate authority.
+    pub issuer: Arc<dyn ports::CertificateIssuer>,
+    /// Where secrets are drawn from.
+    pub random: Arc<dyn Random>,
+    /// Settings.
+    pub config: Config,
+}
+
+/// Settings of controllers.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Registry of services that name no image, such as `registry.nanocloud.io`.
+    pub registry: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { registry: "registry.nanocloud.io".into() }
+    }
+}
+
+/// Every controller, ready to be run by a supervisor.
+#[must_use]
+pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
+    vec![
+        Arc::new(Bundles::new(context.clone())),
+        Arc::new(StatefulSets),
+        Arc::new(PersistentVolumeClaims),
+        Arc::new(Scheduler),
+        Arc::new(GarbageCollector),
+        Arc::new(Namespaces),
+        Arc::new(NodeLifecycle),
+        Arc::new(ExpiredTokens),
+    ]
+}

@@ -1,0 +1,237 @@
+//! `nanocloud.io/v1 Bundle`: from a service's name and options to a running, bound workload.
+//!
+//! ```text
+//!  image ─► surface ─► resolve ─► Secrets ─► Bindings ─► Service, StatefulSet ─► Ready
+//!        ProfilePrepared     SecretsProvisioned      Bound                    Ready
+//! ```
+
+mod bindings;
+mod conditions;
+pub(crate) mod image;
+pub mod names;
+mod plan;
+mod readiness;
+mod secrets;
+mod workload;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use api::{
+    Kind, LabelSelector, ObjectKey,
+    kinds::{Binding, Bundle, PersistentVolumeClaim, Pod, Secret, Service, StatefulSet},
+};
+use async_trait::async_trait;
+use dockyard::Surface;
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use crate::{
+    Context,
+    controller::{Change, Controller, Next, Watch, itself, namespace_of, owner},
+    error::{Error, chain},
+    ports::CatalogError,
+    step::Step,
+    world::{self, World, WorldError},
+};
+
+pub use bindings::RERUN_BINDINGS;
+pub use image::surface;
+pub use workload::PIDS_LIMIT;
+
+use conditions::Open;
+use plan::{Image, Observed, Plan};
+use secrets::Make;
+
+/// Longest pause between two tries of a binding.
+pub const BINDING_BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// Longest message of a condition, in bytes.
+pub const MESSAGE_MAX: usize = 4096;
+/// Finalizer that keeps a bundle until it is settled what becomes of its volumes.
+pub const FINALIZER: &str = "nanocloud.io/volumes";
+/// Pause before an image that could not be looked at is asked for again.
+const IMAGE_RETRY: Duration = Duration::from_secs(15);
+
+/// Reconciles bundles.
+pub struct Bundles {
+    context: Context,
+    /// Who waits for whom: only to wake them; every reconcile writes its part again.
+    waiting: std::sync::Arc<Mutex<BTreeMap<ObjectKey, BTreeSet<ObjectKey>>>>,
+}
+
+impl Bundles {
+    /// A controller over these ports.
+    #[must_use]
+    pub fn new(context: Context) -> Self {
+        Self { context, waiting: std::sync::Arc::default() }
+    }
+
+    /// Reads everything about a bundle.
+    async fn observe(&self, world: &dyn World, bundle: Bundle) -> Result<Observed, Error> {
+        let key = ObjectKey::of(&bundle);
+        let namespace = key.namespace.clone();
+        let name = key.name.clone();
+        let beside = |name: String| names::beside(&bundle, name);
+        let bindings = world::list::<Binding>(world, namespace.as_deref()).await?;
+        let mut observed = Observed {
+            image: self.image(&bundle, true).await,
+            peers: BTreeMap::new(),
+            surfaces: BTreeMap::new(),
+            facts: self.context.host.facts(),
+            profile_secret: world::get::<Secret>(world, &beside(names::profile_secret(&name))).await?,
+            tls_secret: world::get::<Secret>(world, &beside(names::tls_secret(&name))).await?,
+            bindings: bindings.into_iter().filter(|binding| names::is_owned(&bundle, &binding.metadata)).collect(),
+            service: world::get::<Service>(world, &key).await?,
+            set: world::get::<StatefulSet>(world, &key).await?,
+            pod: world::get::<Pod>(world, &beside(names::pod(&name))).await?,
+            claims: claims(world, &bundle).await?,
+            now: world.now(),
+            bundle,
+        };
+        let wanted = plan::requirements(&observed);
+        // Interest is noted before the bundles are read, so that no change between is missed.
+        self.wait_for(&key, wanted.iter().map(|wanted| names::beside(&observed.bundle, wanted.bundle.clone())));
+        for wanted in wanted {
+            let peer = names::beside(&observed.bundle, wanted.bundle.clone());
+            if let Some(peer) = world::get::<Bundle>(world, &peer).await? {
+                if let Ok(image) = self.image(&peer, false).await {
+                    observed.surfaces.insert(wanted.bundle.clone(), image.surface);
+                }
+                observed.peers.insert(wanted.bundle, peer);
+            }
+        }
+        Ok(observed)
+    }
+
+    /// The image of a bundle. The registry is asked again once for each generation that wants it.
+    async fn image(&self, bundle: &Bundle, own: bool) -> Result<Image, Open> {
+        let reference = reference(bundle, &self.context.config.registry);
+        let seen = bundle.status.as_ref().and_then(|status| status.observed_generation);
+        let update = own && bundle.spec.update && seen != bundle.metadata.generation;
+        let info = self.context.catalog.inspect(&reference, update).await.map_err(|error| {
+            let text = chain(&error);
+            if matches!(error, CatalogError::Unavailable { .. }) { Open::Pending(text) } else { Open::Failed(text) }
+        })?;
+        let surface: Surface = surface(&info).map_err(Open::Failed)?;
+        Ok(Image { reference, digest: info.digest, surface })
+    }
+
+    fn wait_for(&self, key: &ObjectKey, targets: impl Iterator<Item = ObjectKey>) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|_, keys| {
+            keys.remove(key);
+            !keys.is_empty()
+        });
+        for target in targets {
+            waiting.entry(target).or_default().insert(key.clone());
+        }
+    }
+
+    /// Makes secrets and certificates and stores them.
+    async fn make(&self, world: &dyn World, observed: &Observed, make: &Make) -> Result<(), Error> {
+        let bundle = &observed.bundle;
+        let random = self.context.random.as_ref();
+        let step = secrets::profile_step(bundle, observed.profile_secret.as_ref(), &make.secrets, random)
+            .map_err(|source| Error::Secrets { bundle: ObjectKey::of(bundle), source })?;
+        world::apply(world, step.as_slice()).await?;
+        if let Some(request) = &make.certificate {
+            let issued = self.context.issuer.issue(request);
+            let issued = issued.map_err(|source| Error::Certificate { bundle: ObjectKey::of(bundle), source })?;
+            let step = secrets::tls_step(bundle, observed.tls_secret.as_ref(), request, &issued);
+            world::apply(world, &[step]).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&self, world: &dyn World, observed: &Observed, plan: &Plan) -> Result<(), Error> {
+        let done = world::apply(world, &plan.steps).await;
+        let status = match &done {
+            Err(error @ Error::Write { source: WorldError::Refused { .. }, .. }) => {
+                plan::refused(observed, plan, chain(error))
+            }
+            Err(_) => return done,
+            Ok(()) => plan.status.clone(),
+        };
+        world::apply(world, &plan::status_steps(&observed.bundle, &status)).await?;
+        if let Some(make) = &plan.make
+            && let Err(error) = self.make(world, observed, make).await
+        {
+            if !error.is_conflict() {
+                tracing::warn!(bundle = %ObjectKey::of(&observed.bundle), error = %chain(&error), "secrets were not made");
+            }
+            return Err(error);
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl Controller for Bundles {
+    fn name(&self) -> &'static str {
+        "bundle-controller"
+    }
+
+    fn watches(&self) -> Vec<Watch> {
+        let waiting = self.waiting.clone();
+        let with_waiting = move |change: Change<'_>| {
+            let mut keys = itself(change);
+            let others = keys.first().and_then(|key| waiting.lock().get(key).cloned());
+            keys.extend(others.into_iter().flatten());
+            keys
+        };
+        let owned = |change: Change<'_>| owner(change, "Bundle");
+        vec![
+            Watch::new(Kind::of::<Bundle>(), with_waiting),
+            Watch::new(Kind::of::<Secret>(), owned),
+            Watch::new(Kind::of::<Binding>(), owned),
+            Watch::new(Kind::of::<Service>(), owned),
+            Watch::new(Kind::of::<StatefulSet>(), owned),
+            Watch::new(Kind::of::<Pod>(), of_instance),
+            Watch::new(Kind::of::<PersistentVolumeClaim>(), of_instance),
+        ]
+    }
+
+    async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(mut bundle) = world::get::<Bundle>(world, key).await? else {
+            self.wait_for(key, std::iter::empty());
+            return Ok(Next::OnChange);
+        };
+        if bundle.metadata.deletion_timestamp.is_some() {
+            let claims = claims(world, &bundle).await?;
+            world::apply(world, &plan::finalize(&bundle, &claims)).await?;
+            return Ok(Next::OnChange);
+        }
+        let finalizers = bundle.metadata.finalizers.get_or_insert_default();
+        if !finalizers.iter().any(|name| name == FINALIZER) {
+            finalizers.push(FINALIZER.to_owned());
+            world::apply(world, &[Step::replace(&bundle)]).await?;
+            return Ok(Next::OnChange);
+        }
+        let observed = self.observe(world, bundle).await?;
+        let plan = plan::plan(&observed);
+        self.carry_out(world, &observed, &plan).await?;
+        let retry = if observed.image.is_err() { Next::After(IMAGE_RETRY) } else { Next::OnChange };
+        Ok(plan.next.sooner(retry))
+    }
+}
+
+/// The image a bundle runs: its own, or that of its service in the default registry.
+#[must_use]
+pub fn reference(bundle: &Bundle, registry: &str) -> String {
+    let own = bundle.spec.image.as_deref().map(str::trim).filter(|image| !image.is_empty());
+    own.map_or_else(|| format!("{registry}/{}:latest", bundle.spec.service), str::to_owned)
+}
+
+async fn claims(world: &dyn World, bundle: &Bundle) -> Result<Vec<PersistentVolumeClaim>, Error> {
+    let selector = LabelSelector::equals(&names::selector(bundle));
+    let all = world::list::<PersistentVolumeClaim>(world, Some(names::namespace(bundle))).await?;
+    Ok(all.into_iter().filter(|claim| selector.matches(claim.metadata.labels.as_ref())).collect())
+}
+
+fn of_instance(change: Change<'_>) -> Vec<ObjectKey> {
+    let labels = change.object.pointer("/metadata/labels");
+    let name = labels.and_then(|labels| labels.get(names::INSTANCE)).and_then(Value::as_str);
+    name.map(|name| ObjectKey { namespace: namespace_of(change.object), name: name.to_owned() }).into_iter().collect()
+}

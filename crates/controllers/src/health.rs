@@ -1,0 +1,26 @@
+//! How a pod is.
+
+use api::kinds::Pod;
+
+/// Whether the pod runs and is ready to serve.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    !is_terminating(pod)
+        && phase(pod) == "Running"
+        && conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
+}
+
+/// Whether the pod is being deleted.
+pub(crate) fn is_terminating(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
+
+/// Whether the pod has ended and will not run again.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// The pod's phase; empty when it has none yet.
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}

@@ -1,0 +1,114 @@
+//! Says that a node is unknown when it stops renewing its lease.
+
+use std::time::Duration;
+
+use api::{
+    Kind, ObjectKey, Time,
+    kinds::{Lease, Node},
+};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::NodeCondition;
+
+use crate::{
+    controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
+    error::Error,
+    step::Step,
+    world::{self, World},
+};
+
+/// Namespace of the leases of nodes, as in Kubernetes.
+pub const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Seconds a lease lasts when it does not say.
+const LEASE_SECONDS: i32 = 40;
+
+/// Reconciles the `Ready` condition of nodes whose kubelet is silent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NodeLifecycle;
+
+#[async_trait]
+impl Controller for NodeLifecycle {
+    fn name(&self) -> &'static str {
+        "node-lifecycle-controller"
+    }
+
+    fn watches(&self) -> Vec<Watch> {
+        vec![Watch::new(Kind::of::<Node>(), itself), Watch::new(Kind::of::<Lease>(), node_of_lease)]
+    }
+
+    async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
+        let Some(node) = world::get::<Node>(world, key).await? else {
+            return Ok(Next::OnChange);
+        };
+        let lease = world::get::<Lease>(world, &ObjectKey::namespaced(LEASE_NAMESPACE, key.name.clone())).await?;
+        let (steps, next) = plan(&node, lease.as_ref(), world.now());
+        world::apply(world, &steps).await?;
+        Ok(next)
+    }
+}
+
+fn node_of_lease(change: Change<'_>) -> Vec<ObjectKey> {
+    let node = name_of(change.object).filter(|_| namespace_of(change.object).as_deref() == Some(LEASE_NAMESPACE));
+    node.map(ObjectKey::cluster).into_iter().collect()
+}
+
+fn plan(node: &Node, lease: Option<&Lease>, now: Timestamp) -> (Vec<Step>, Next) {
+    let spec = lease.and_then(|lease| lease.spec.as_ref());
+    let seconds = spec.and_then(|spec| spec.lease_duration_seconds).unwrap_or(LEASE_SECONDS);
+    let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+    // A node without a lease yet has as long as its first lease would last.
+    let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let Some(since) = renewed.or(created) else { return (Vec::new(), Next::OnChange) };
+    let end = since.checked_add(SignedDuration::from_secs(seconds.into())).unwrap_or(since);
+    if let Ok(left) = Duration::try_from(end.duration_since(now))
+        && !left.is_zero()
+    {
+        return (Vec::new(), Next::After(left));
+    }
+    let mut node = node.clone();
+    let conditions = node.status.get_or_insert_default().conditions.get_or_insert_default();
+    let ready = conditions.iter().position(|condition| condition.type_ == "Ready");
+    if ready.is_some_and(|index| conditions[index].status == "Unknown") {
+        return (Vec::new(), Next::OnChange);
+    }
+    let condition = NodeCondition {
+        type_: "Ready".into(),
+        status: "Unknown".into(),
+        reason: Some("NodeStatusUnknown".into()),
+        message: Some("the kubelet stopped renewing its lease; check that nanocloud runs on the node".into()),
+        last_transition_time: Some(Time(now)),
+        last_heartbeat_time: renewed.map(Time),
+    };
+    match ready {
+        Some(index) => conditions[index] = condition,
+        None => conditions.push(condition),
+    }
+    let news = Step::warning(&node, "NodeNotReady", "the kubelet stopped renewing its lease");
+    (vec![Step::replace_status(&node), news], Next::OnChange)
+}
+
+#[cfg(test)]
+mod tests {
+    use api::decode;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn silence_becomes_unknown_once() {
+        let node: Node = decode(json!({"metadata": {"name": "n"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+        .unwrap();
+        let lease: Lease = decode(json!({"metadata": {"name": "n"},
+            "spec": {"leaseDurationSeconds": 40, "renewTime": "2026-01-01T00:00:00.000000Z"}}))
+        .unwrap();
+        let at = |node: &Node, text: &str| plan(node, Some(&lease), text.parse().unwrap());
+        assert!(matches!(&at(&node, "2026-01-01T00:00:30Z"), (steps, Next::After(left))
+            if steps.is_empty() && *left == Duration::from_secs(10)));
+        let (steps, _) = at(&node, "2026-01-01T00:00:40Z");
+        let Step::ReplaceStatus { object, .. } = &steps[0] else { panic!() };
+        assert_eq!(object["status"]["conditions"][0]["status"], "Unknown");
+        let unknown: Node = decode(object.clone()).unwrap();
+        assert!(at(&unknown, "2026-01-01T00:01:00Z").0.is_empty());
+    }
+}

@@ -1,0 +1,173 @@
+//! The API as controllers see it: objects of any kind, read and written one at a time.
+
+use api::{Kind, ObjectKey, Resource, decode, encode};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    error::Error,
+    step::{Notice, Step},
+};
+
+/// A refusal or failure of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// No such object.
+    #[error("it does not exist")]
+    Missing,
+    /// The name is taken.
+    #[error("it exists already")]
+    Exists {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It changed after it was read, or is not the object that was meant.
+    #[error("it was changed meanwhile")]
+    Conflict {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API will not take the object as it is.
+    #[error("the API refuses it")]
+    Refused {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API cannot be reached, or failed.
+    #[error("the API does not answer")]
+    Unavailable {
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Everything a controller may do to the cluster. Writes carry the `resourceVersion` that was read.
+#[async_trait]
+pub trait World: Send + Sync + 'static {
+    /// The time by which controllers decide.
+    fn now(&self) -> Timestamp;
+    /// One object, or `None`.
+    async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, WorldError>;
+    /// All objects of a kind, in one namespace or in all.
+    async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Value>, WorldError>;
+    /// Creates an object.
+    async fn create(&self, kind: &Kind, object: &Value) -> Result<(), WorldError>;
+    /// Replaces an object, its status excepted.
+    async fn replace(&self, kind: &Kind, object: &Value) -> Result<(), WorldError>;
+    /// Replaces the status of an object.
+    async fn replace_status(&self, kind: &Kind, object: &Value) -> Result<(), WorldError>;
+    /// Deletes the object with this uid, or does nothing when it is gone.
+    async fn delete(&self, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WorldError>;
+    /// Tells people; never fails a reconcile.
+    async fn notify(&self, notice: &Notice);
+}
+
+/// Reads one object.
+pub(crate) async fn get<R: Resource>(world: &dyn World, key: &ObjectKey) -> Result<Option<R>, Error> {
+    let found = world.get(&Kind::of::<R>(), key).await;
+    let found = found.map_err(|source| Error::Read { kind: R::KIND, key: key.clone(), source })?;
+    found.map(|value| typed(key, value)).transpose()
+}
+
+/// Reads all objects of a kind; those that do not fit it are reported and left out, so that one
+/// broken object does not stop the others.
+pub(crate) async fn list<R: Resource>(world: &dyn World, namespace: Option<&str>) -> Result<Vec<R>, Error> {
+    let found = world.list(&Kind::of::<R>(), namespace).await.map_err(|source| Error::Read {
+        kind: R::KIND,
+        key: ObjectKey { namespace: namespace.map(str::to_owned), name: String::new() },
+        source,
+    })?;
+    let mut objects = Vec::with_capacity(found.len());
+    for value in found {
+        match decode::<R>(value) {
+            Ok(object) => objects.push(object),
+            Err(error) => tracing::warn!(kind = R::KIND, %error, "an object does not fit its kind and is ignored"),
+        }
+    }
+    Ok(objects)
+}
+
+fn typed<R: Resource>(key: &ObjectKey, value: Value) -> Result<R, Error> {
+    decode(value).map_err(|source| Error::Decode { kind: R::KIND, key: key.clone(), source })
+}
+
+/// Carries steps out, in order; stops at the first that fails.
+pub(crate) async fn apply(world: &dyn World, steps: &[Step]) -> Result<(), Error> {
+    for step in steps {
+        let (verb, kind, key, result) = match step {
+            Step::Create { kind, object, key } => ("create", kind, key, world.create(kind, object).await),
+            Step::Replace { kind, object, key } => ("replace", kind, key, world.replace(kind, object).await),
+            Step::ReplaceStatus { kind, object, key } => {
+                ("update the status of", kind, key, world.replace_status(kind, object).await)
+            }
+            Step::Delete { kind, key, uid } => ("delete", kind, key, world.delete(kind, key, uid).await),
+            Step::Notify(notice) => {
+                world.notify(notice).await;
+                continue;
+            }
+        };
+        result.map_err(|source| Error::Write { verb, kind: kind.kind, key: key.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// Whether every field of `desired` has the same value in `found`; lists are compared whole.
+///
+/// `found` may hold more: defaults and what others set. Null, empty lists and empty maps are absence.
+pub(crate) fn contains(found: &Value, desired: &Value) -> bool {
+    match (found, desired) {
+        (Value::Object(found), Value::Object(desired)) => desired.iter().all(|(key, value)| match found.get(key) {
+            Some(found) => contains(found, value),
+            None => is_void(value),
+        }),
+        (Value::Array(found), Value::Array(desired)) => {
+            found.len() == desired.len() && found.iter().zip(desired).all(|(found, desired)| contains(found, desired))
+        }
+        (found, desired) => found == desired,
+    }
+}
+
+fn is_void(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_void),
+        _ => false,
+    }
+}
+
+/// [`contains`] over typed objects, leaving out status and the metadata others own.
+pub(crate) fn is_applied<R: Resource>(found: &R, desired: &R) -> bool {
+    let mut desired = desired.clone();
+    desired.apply_defaults();
+    let mut desired = encode(&desired);
+    if let Value::Object(fields) = &mut desired {
+        fields.shift_remove("status");
+    }
+    contains(&encode(found), &desired)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn containment_ignores_what_others_add_but_not_what_differs() {
+        let found = json!({"a": 1, "b": {"c": 2, "d": 3}, "list": [{"x": 1, "y": 2}]});
+        for same in
+            [json!({}), json!({"a": 1, "z": null, "y": {}}), json!({"b": {"c": 2}}), json!({"list": [{"x": 1}]})]
+        {
+            assert!(contains(&found, &same), "{same}");
+        }
+        for other in [json!({"a": 2}), json!({"b": {"e": 1}}), json!({"list": []}), json!({"list": [{"x": 2}]})] {
+            assert!(!contains(&found, &other), "{other}");
+        }
+    }
+}
