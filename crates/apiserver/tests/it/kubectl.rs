@@ -1,0 +1,246 @@
+//! Stock kubectl against the server over TLS on loopback.
+
+use std::{path::PathBuf, process::Output, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, process::Command, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use trust::{
+    CertificateSpec, ClientAuth, ExposeSecret, Identity, Usage,
+    tls::{ServerCertificate, server_config},
+};
+
+use crate::server::{self, Server, ask};
+
+/// A server on a port of loopback, and a directory with a kubeconfig for it.
+struct Cluster {
+    server: Server,
+    dir: TempDir,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), apiserver::Error>>,
+}
+
+fn spec(usage: Usage, name: &str, groups: &[&str], names: &[&str]) -> CertificateSpec {
+    let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+    CertificateSpec {
+        usage,
+        common_name: name.into(),
+        organizations: owned(groups),
+        names: owned(names),
+        lifetime: Duration::from_secs(3600),
+    }
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let server = server::start().await;
+        let now = Timestamp::now();
+        let issued = server.authority.issue(&spec(Usage::Server, "api", &[], &["127.0.0.1"]), now).unwrap();
+        let identity = Identity::from_pem(&issued.certificate_pem, issued.key_pem).unwrap();
+        let certificate = ServerCertificate::new(&identity);
+        let tls = Arc::new(server_config(&server.authority, certificate, ClientAuth::Optional).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (api, token) = (server.api.clone(), stop.clone());
+        let serving = tokio::spawn(async move { api.serve(listener, tls, token).await });
+
+        let dir = TempDir::new().unwrap();
+        let admin = server.authority.issue(&spec(Usage::Client, "root", &["system:masters"], &[]), now).unwrap();
+        let write = |name: &str, text: &str| -> PathBuf {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://{address}"),
+                "certificate-authority": write("ca.crt", server.authority.certificate_pem()),
+            }}],
+            "users": [{"name": "root", "user": {
+                "client-certificate": write("root.crt", &admin.certificate_pem),
+                "client-key": write("root.key", admin.key_pem.expose_secret()),
+            }}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "root"}}],
+        });
+        write("config", &config.to_string());
+        Self { server, dir, stop, serving }
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("kubectl");
+        command.args(line.split(' ')).current_dir(self.dir.path()).kill_on_drop(true);
+        command.env("KUBECONFIG", self.dir.path().join("config")).env("HOME", self.dir.path());
+        command
+    }
+
+    async fn output(&self, line: &str) -> Output {
+        let output = self.command(line).output().await.expect("kubectl must be in PATH (.ci/run installs it)");
+        assert!(output.status.code().is_some(), "{line} was killed");
+        output
+    }
+
+    /// Runs a command that must succeed; answers what it printed.
+    async fn run(&self, line: &str) -> String {
+        let output = self.output(line).await;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "kubectl {line}\n{out}\n{err}");
+        format!("{out}{err}")
+    }
+
+    /// Runs a command that must fail; answers what it printed.
+    async fn fails(&self, line: &str) -> String {
+        let output = self.output(line).await;
+        assert!(!output.status.success(), "kubectl {line} did not fail");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn file(&self, name: &str, document: &Value) {
+        std::fs::write(self.dir.path().join(name), document.to_string()).unwrap();
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+#[track_caller]
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+fn pod(image: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "main", "image": image, "env": [{"name": "A", "value": "1"}]}]},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_find_their_way() {
+    let cluster = Cluster::start().await;
+    holds(&cluster.run("version").await, &["Server Version: v1.33"]);
+    let resources = cluster.run("api-resources").await;
+    holds(&resources, &["bundles", "statefulsets", "sts", "persistentvolumeclaims", "nanocloud.io/v1"]);
+    holds(&cluster.run("get namespaces").await, &["NAME", "STATUS", "AGE", "default", "kube-system", "Active"]);
+    holds(&cluster.run("explain pod.spec.containers").await, &["KIND:       Pod", "image", "<string>"]);
+    holds(&cluster.run("explain bundle.spec").await, &["GROUP:      nanocloud.io", "service", "-required-"]);
+    holds(&cluster.run("auth whoami --help").await, &["whoami"]);
+    holds(&cluster.run("get --raw /readyz?verbose").await, &["[+]keyspace ok"]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manifests_are_applied_changed_and_deleted() {
+    let cluster = Cluster::start().await;
+    cluster.file("pod.json", &pod("redis:7"));
+    holds(&cluster.run("apply -f pod.json").await, &["pod/web created"]);
+    holds(&cluster.run("apply -f pod.json").await, &["pod/web unchanged"]);
+    cluster.file("pod.json", &pod("redis:8"));
+    holds(&cluster.run("apply -f pod.json").await, &["pod/web configured"]);
+    holds(&cluster.run("get pod web -o jsonpath={.spec.containers[0].image}").await, &["redis:8"]);
+    let mut odd = pod("redis:8");
+    odd["spec"]["colour"] = "red".into();
+    cluster.file("odd.json", &odd);
+    holds(&cluster.fails("apply -f odd.json").await, &["unknown field \"spec.colour\""]);
+    holds(&cluster.run("apply --validate=warn -f odd.json").await, &["Warning: unknown field \"spec.colour\""]);
+    holds(&cluster.fails("apply --server-side -f pod.json").await, &["server-side apply"]);
+
+    cluster.run("label pod web tier=front").await;
+    cluster.run("annotate pod web note=hello").await;
+    holds(&cluster.run("get pods -l tier=front -o wide --show-labels").await, &["READY", "NODE", "tier=front", "0/1"]);
+    holds(&cluster.run("describe pod web").await, &["Name:", "web", "redis:8", "note: hello"]);
+    cluster.run(r#"patch pod web -p {"metadata":{"labels":{"tier":null}}}"#).await;
+    holds(&cluster.run("get pods -l tier=front").await, &["No resources found"]);
+    cluster.run(r#"patch pod web --subresource=status --type=merge -p {"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#).await;
+    holds(&cluster.run("wait --for=condition=Ready pod/web --timeout=20s").await, &["condition met"]);
+    holds(&cluster.run("delete pod web").await, &["deleted"]);
+    holds(&cluster.fails("get pod web").await, &["NotFound"]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_are_created_by_generators_and_listed_in_chunks() {
+    let cluster = Cluster::start().await;
+    cluster.run("create namespace shop").await;
+    cluster.run("create configmap settings --from-literal=a=1 -n shop").await;
+    cluster.run("create secret generic login --from-literal=password=x -n shop").await;
+    holds(&cluster.run("get secret login -n shop -o jsonpath={.data.password}").await, &["eA=="]);
+    for n in 0..5 {
+        cluster.run(&format!("create configmap m{n} -n shop")).await;
+    }
+    let listed = cluster.run("get configmaps -A --chunk-size=2 --no-headers").await;
+    assert_eq!(listed.lines().count(), 6, "{listed}");
+    holds(&cluster.run("get configmaps -n shop --sort-by=.metadata.name -o name").await, &["configmap/m0"]);
+    let set = api::kinds::find("sts").unwrap();
+    let mut set_object = crate::sample::object(set, "db");
+    set_object["apiVersion"] = "apps/v1".into();
+    set_object["kind"] = "StatefulSet".into();
+    cluster.file("set.json", &set_object);
+    cluster.run("create -f set.json").await;
+    holds(&cluster.run("scale sts db --replicas=3").await, &["scaled"]);
+    holds(&cluster.run("get sts db").await, &["0/3"]);
+    let bundle = json!({
+        "apiVersion": "nanocloud.io/v1", "kind": "Bundle", "metadata": {"name": "redis"},
+        "spec": {"service": "redis", "options": {"maxmemory": "1"}},
+    });
+    cluster.file("bundle.json", &bundle);
+    holds(&cluster.run("apply -f bundle.json").await, &["bundle.nanocloud.io/redis created"]);
+    holds(&cluster.run("get bundles").await, &["SERVICE", "READY", "redis", "ProfilePending"]);
+    holds(&cluster.run("get all").await, &["bundle.nanocloud.io/redis", "statefulset.apps/db"]);
+    holds(&cluster.run("delete configmaps --all -n shop").await, &["deleted"]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_and_exec_speak_kubectls_protocol() {
+    let cluster = Cluster::start().await;
+    cluster.file("pod.json", &pod("redis:7"));
+    cluster.run("create -f pod.json").await;
+    let patch = json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running"}});
+    ask("PATCH", "/api/v1/namespaces/default/pods/web")
+        .typed("application/merge-patch+json", &patch)
+        .send(&cluster.server)
+        .await
+        .expect(200);
+    assert_eq!(cluster.run("logs web --tail=1").await, "two\n");
+    holds(&cluster.run("exec web -- true").await, &["out\n"]);
+    let exit = cluster.output("exec web -- exit 7").await;
+    assert_eq!(exit.status.code(), Some(7), "{}", String::from_utf8_lossy(&exit.stderr));
+    let mut cat = cluster.command("exec -i web -- cat");
+    let mut child = cat
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"hello").await.unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"hello"[..]), "{output:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_print_what_happens_and_shutdown_ends_them() {
+    let cluster = Cluster::start().await;
+    let mut watch = cluster.command("get configmaps -w -o name");
+    let mut child = watch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(child.stdout.take().unwrap()));
+    for name in ["a", "b"] {
+        cluster.run(&format!("create configmap {name}")).await;
+        let line = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("no line came");
+        assert_eq!(line.unwrap().as_deref(), Some(format!("configmap/{name}").as_str()));
+    }
+    cluster.end().await;
+    tokio::time::timeout(Duration::from_secs(30), child.wait()).await.expect("the watch went on").unwrap();
+}

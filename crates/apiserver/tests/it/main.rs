@@ -1,0 +1,12 @@
+//! The whole router over the memory keyspace, and stock kubectl over TLS.
+
+mod authorisation;
+mod conformance;
+mod kubectl;
+mod pages;
+mod protocol;
+mod sample;
+mod server;
+mod services;
+mod tokens;
+mod watches;

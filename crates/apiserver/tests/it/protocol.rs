@@ -1,0 +1,99 @@
+//! Failures, field validation, health, metrics and streams as HTTP shows them.
+
+use keyspace::Keyspace;
+use serde_json::json;
+use trust::Subject;
+
+use crate::server::{self, ask};
+
+#[tokio::test]
+async fn every_failure_is_a_status_with_a_trace_id() {
+    let server = server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let large = vec![b' '; apiserver::limits::MAX_BODY_BYTES + 1];
+    for (request, code, reason) in [
+        (ask("GET", "/nothing"), 404, "NotFound"),
+        (ask("GET", "/api/v1/widgets"), 404, "NotFound"),
+        (ask("PUT", maps), 405, "MethodNotAllowed"),
+        (ask("GET", maps).header("accept", "text/html"), 406, "NotAcceptable"),
+        (
+            ask("GET", "/openapi/v2").header("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"),
+            406,
+            "NotAcceptable",
+        ),
+        (ask("POST", maps).raw(large), 413, "RequestEntityTooLarge"),
+        (ask("POST", maps).typed("application/vnd.kubernetes.protobuf", &json!({})), 415, "UnsupportedMediaType"),
+        (ask("POST", maps).raw(b"{".to_vec()), 400, "BadRequest"),
+        (ask("POST", maps).raw(b"[]".to_vec()), 400, "BadRequest"),
+        (ask("POST", maps).json(&json!({"metadata": {"name": "Bad Name"}})), 422, "Invalid"),
+        (ask("POST", maps).json(&json!({"kind": "Secret", "metadata": {"name": "a"}})), 422, "Invalid"),
+        (
+            ask("POST", "/apis/nanocloud.io/v1/namespaces/default/bundles")
+                .json(&json!({"spec": {"service": "x", "odd": 1}})),
+            400,
+            "Invalid",
+        ),
+        (ask("GET", maps).outside(), 401, "Unauthorized"),
+        (ask("GET", maps).by(Subject::authenticated("nobody", [])), 403, "Forbidden"),
+        (ask("GET", maps).outside().header("authorization", "Basic eDp5"), 401, "Unauthorized"),
+        (ask("GET", maps).outside().header("authorization", "Bearer rubbish"), 401, "Unauthorized"),
+        (ask("GET", "/api/v1/namespaces/default/pods/p/attach"), 501, "NotImplemented"),
+    ] {
+        let answer = request.send(&server).await.expect(code);
+        assert_eq!(answer.body["kind"], "Status");
+        assert_eq!((&answer.body["reason"], &answer.body["code"]), (&json!(reason), &json!(code)), "{:#}", answer.body);
+        assert_eq!(answer.body["trace_id"], answer.headers["x-trace-id"].to_str().unwrap());
+        assert_eq!(answer.body["trace_id"].as_str().unwrap().len(), 32);
+    }
+}
+
+#[tokio::test]
+async fn unknown_fields_warn_or_fail_as_asked() {
+    let server = server::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let map = |name: &str| json!({"metadata": {"name": name}, "colour": "red"});
+    let warned = ask("POST", maps).json(&map("a")).send(&server).await.expect(201);
+    assert_eq!(warned.headers["warning"], "299 - \"unknown field \\\"colour\\\"\"");
+    let silent = ask("POST", &format!("{maps}?fieldValidation=Ignore")).json(&map("b")).send(&server).await.expect(201);
+    assert!(!silent.headers.contains_key("warning"));
+    let strict = ask("POST", &format!("{maps}?fieldValidation=Strict")).json(&map("c")).send(&server).await.expect(400);
+    assert!(strict.body["message"].as_str().unwrap().contains("unknown field \"colour\""));
+    let bundle = json!({"spec": {"service": "x", "options": {}, "odd": 1}});
+    let own =
+        ask("POST", "/apis/nanocloud.io/v1/namespaces/default/bundles").json(&bundle).send(&server).await.expect(400);
+    assert_eq!(own.body["details"]["causes"][0]["field"], "spec.odd");
+}
+
+#[tokio::test]
+async fn health_is_for_everybody_and_metrics_are_text() {
+    let server = server::start().await;
+    for path in ["/healthz", "/livez", "/readyz", "/version"] {
+        ask("GET", path).outside().send(&server).await.expect(200);
+    }
+    let verbose = ask("GET", "/readyz?verbose").send(&server).await.expect(200);
+    assert!(verbose.body.as_str().unwrap().contains("[+]keyspace ok"));
+    ask("GET", "/metrics").outside().send(&server).await.expect(401);
+    let metrics = ask("GET", "/metrics").send(&server).await.expect(200);
+    let text = metrics.body.as_str().unwrap();
+    assert!(text.contains("# TYPE nanocloud_api_requests_total counter\n"), "{text}");
+    assert!(text.contains("nanocloud_keyspace_revision ") && !text.contains("# EOF"));
+    assert!(server.keyspace.status().await.unwrap().revision > 1);
+}
+
+#[tokio::test]
+async fn logs_are_text_and_sessions_want_a_websocket() {
+    let server = server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    ask("POST", pods).json(&pod).send(&server).await.expect(201);
+    let log = ask("GET", &format!("{pods}/p/log?tailLines=1")).send(&server).await.expect(200);
+    assert_eq!(log.body, "two\n");
+    assert_eq!(ask("GET", "/api/v1/pods/p/log").send(&server).await.expect(200).body, "one\ntwo\n");
+    ask("GET", &format!("{pods}/none/log")).send(&server).await.expect(404);
+    let exec = format!("{pods}/p/exec?command=a&stdout=1");
+    ask("GET", &exec).send(&server).await.expect(400);
+    let spdy = ask("POST", &exec).header("upgrade", "SPDY/3.1").send(&server).await.expect(400);
+    assert!(spdy.body["message"].as_str().unwrap().contains("SPDY"));
+    let h2 = ask("GET", &exec).version(http::Version::HTTP_2).send(&server).await.expect(426);
+    assert_eq!(h2.body["reason"], "UpgradeRequired");
+}

@@ -1,0 +1,36 @@
+//! A valid object of every kind, and where it lives.
+
+use api::Kind;
+use serde_json::{Value, json};
+
+/// A valid object. A kind without a line here must be valid with metadata alone.
+pub fn object(kind: &Kind, name: &str) -> Value {
+    let pod = json!({"containers": [{"name": "main", "image": "redis:7"}]});
+    let mut object = match kind.kind {
+        "Pod" => json!({"spec": pod}),
+        "Service" => json!({"spec": {"ports": [{"port": 80}], "selector": {"app": "x"}}}),
+        "PersistentVolumeClaim" => json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
+        "StatefulSet" => json!({"spec": {
+            "serviceName": name,
+            "selector": {"matchLabels": {"app": "x"}},
+            "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod},
+        }}),
+        "Event" => json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Started", "message": "m"}),
+        "Bundle" => json!({"spec": {"service": "redis"}}),
+        "Binding" => json!({"spec": {
+            "bundle": "wordpress", "bindingId": "create_user", "command": ["/bin/true"],
+            "target": {"bundle": "mariadb", "service": "mariadb"},
+        }}),
+        "Token" => json!({"spec": {"user": "u", "expiresAt": "2040-01-01T00:00:00Z", "digest": "00"}}),
+        _ => json!({}),
+    };
+    object["metadata"] = json!({"name": name, "labels": {"suite": "conformance"}});
+    object
+}
+
+/// The collection's path in namespace `default`.
+pub fn collection(kind: &Kind) -> String {
+    let base = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+    let place = if kind.is_namespaced() { "/namespaces/default" } else { "" };
+    format!("{base}/{}{place}/{}", kind.version, kind.plural)
+}

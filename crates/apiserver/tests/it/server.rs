@@ -1,0 +1,199 @@
+//! A server over the memory keyspace, and a client that calls its router.
+
+use std::{sync::Arc, time::Duration};
+
+use apiserver::{ApiServer, Config, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, Security, StreamError};
+use async_trait::async_trait;
+use axum::{Router, body::Body, response::Response};
+use bytes::Bytes;
+use futures::{StreamExt, future, stream, stream::BoxStream};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use keyspace::MemoryKeyspace;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+use trust::{Authority, Envelope, MasterKeys, Subject, TokenKeys, Tokens};
+
+/// Pods whose command `exit N` exits with N, whose `cat` repeats its input, and whose log is two lines.
+pub struct ScriptedPods;
+
+#[async_trait]
+impl PodStreams for ScriptedPods {
+    async fn logs(
+        &self,
+        _: &str,
+        _: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, StreamError> {
+        const LINES: [&str; 2] = ["one\n", "two\n"];
+        let from = LINES.len() - options.tail_lines.map_or(LINES.len(), |count| LINES.len().min(count as usize));
+        Ok(stream::iter(LINES[from..].iter().map(|line| Ok(Bytes::from_static(line.as_bytes())))).boxed())
+    }
+
+    async fn exec(&self, _: &str, _: &str, options: ExecOptions) -> Result<ExecSession, StreamError> {
+        let (stdin, input) = mpsc::channel(4);
+        let code = match options.command[..] {
+            [ref program, ref code] if program == "exit" => code.parse().unwrap_or(1),
+            _ => 0,
+        };
+        let echo = options.command[0] == "cat";
+        let stdout = if echo {
+            stream::unfold(input, |mut input| async { input.recv().await.map(|data| (data, input)) }).boxed()
+        } else {
+            stream::iter([Bytes::from_static(b"out\n")]).boxed()
+        };
+        Ok(ExecSession {
+            stdin: options.stdin.then_some(stdin),
+            stdout,
+            stderr: stream::empty().boxed(),
+            resize: None,
+            exit: Box::pin(future::ready(ExecExit::Code(code))),
+        })
+    }
+}
+
+pub struct Server {
+    pub api: ApiServer,
+    pub router: Router,
+    pub keyspace: Arc<MemoryKeyspace>,
+    pub authority: Arc<Authority>,
+    pub tokens: Arc<Tokens>,
+}
+
+/// A fresh server with its built-in namespaces.
+pub async fn start() -> Server {
+    let now = Timestamp::now();
+    let keyspace = Arc::new(MemoryKeyspace::new());
+    let (authority, _) = Authority::generate("test authority", now).unwrap();
+    let authority = Arc::new(authority);
+    let tokens = Arc::new(Tokens::new("test", &TokenKeys::generate(now).unwrap()).unwrap());
+    let envelope = Arc::new(Envelope::new(&MasterKeys::generate(now).unwrap()));
+    let security = Security { authority: authority.clone(), tokens: tokens.clone(), envelope };
+    let config = Config::new("10.96.0.0/24".parse().unwrap());
+    let api = ApiServer::new(config, keyspace.clone(), security, Arc::new(ScriptedPods), Arc::default());
+    api.prepare().await.unwrap();
+    Server { router: api.router(), api, keyspace, authority, tokens }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: StatusCode,
+    pub headers: http::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn version(&self) -> &str {
+        self.body["metadata"]["resourceVersion"].as_str().unwrap_or_default()
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: u16) -> Self {
+        assert_eq!(self.code.as_u16(), code, "{:#}", self.body);
+        self
+    }
+}
+
+/// A request to be.
+pub struct Ask {
+    request: http::request::Builder,
+    body: Body,
+}
+
+pub fn ask(method: &str, path: &str) -> Ask {
+    let request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+    Ask { request: request.extension(Subject::admin("tester")), body: Body::empty() }
+}
+
+impl Ask {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn version(mut self, version: http::Version) -> Self {
+        self.request = self.request.version(version);
+        self
+    }
+
+    /// Makes the request somebody else's.
+    pub fn by(mut self, subject: Subject) -> Self {
+        self.request = self.request.extension(subject);
+        self
+    }
+
+    /// Makes the request one from outside the process: without a subject.
+    pub fn outside(mut self) -> Self {
+        self.request.extensions_mut().unwrap().remove::<Subject>();
+        self
+    }
+
+    pub fn json(self, body: &Value) -> Self {
+        self.typed("application/json", body)
+    }
+
+    pub fn typed(mut self, media_type: &str, body: &Value) -> Self {
+        self.request = self.request.header(header::CONTENT_TYPE, media_type);
+        self.body = body.to_string().into();
+        self
+    }
+
+    pub fn raw(mut self, body: Vec<u8>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn open(self, server: &Server) -> Response {
+        server.router.clone().oneshot(self.request.body(self.body).unwrap()).await.unwrap()
+    }
+
+    pub async fn send(self, server: &Server) -> Answer {
+        let (parts, body) = self.open(server).await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+        Answer { code: parts.status, headers: parts.headers, body }
+    }
+}
+
+/// Longest wait for an event that must come; only a failing test waits that long.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The events of a watch, one by one.
+pub struct Watch {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    pub async fn open(server: &Server, path: &str) -> Self {
+        Self::of(ask("GET", path).open(server).await)
+    }
+
+    pub fn of(response: Response) -> Self {
+        assert_eq!(response.status(), StatusCode::OK);
+        Self { body: response.into_body(), buffer: Vec::new() }
+    }
+
+    /// The next event, or nothing when the watch has ended.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).unwrap());
+            }
+            let frame = tokio::time::timeout(EVENT_TIMEOUT, self.body.frame()).await.expect("no event came");
+            self.buffer.extend_from_slice(frame?.unwrap().data_ref().unwrap());
+        }
+    }
+
+    /// Type and name of the next event.
+    pub async fn told(&mut self) -> (String, String) {
+        let event = self.next().await.expect("the watch ended");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+    }
+}
