@@ -1,0 +1,66 @@
+# nanocloud: `make quickstart` shows it, `make test` proves it. Everything builds with one profile.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nanocloud
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export PATH := $(CACHE)/tools:$(PATH)
+BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
+ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.PHONY: build
+build: ## Build the release binary
+	@scripts/install-deps build
+	@$(ROCKSDB) && cargo build --release --package nanocloud
+
+.PHONY: quickstart
+quickstart: ## Start a node, install WordPress with MariaDB, show the page
+	@scripts/quickstart check
+	@scripts/install-deps run
+	@$(MAKE) --no-print-directory build
+	@scripts/quickstart up $(BINARY)
+
+.PHONY: quickstart-down
+quickstart-down: ## Remove everything the quickstart made
+	@scripts/quickstart down $(BINARY)
+
+.PHONY: test
+test: ## Run all checks and tests (root)
+	@scripts/install-deps build
+	@scripts/install-deps test
+	@scripts/install-kubectl $(CACHE)/tools
+	@$(MAKE) --no-print-directory verify
+	@$(ROCKSDB) && scripts/run-tests
+
+.PHONY: verify
+verify: ## Check formatting and layers; changes nothing
+	cargo fmt --all --check
+	rustfmt --edition 2024 --check crates/api/src/kinds/*.rs
+	@$(MAKE) --no-print-directory layers
+
+.PHONY: fix
+fix: ## Format everything
+	cargo fmt --all
+	rustfmt --edition 2024 crates/api/src/kinds/*.rs
+
+.PHONY: layers
+layers: ## Fail when a crate names a higher rank
+	@cargo run --quiet --release --package xtask -- layers
+
+.PHONY: lint
+lint: ## Run clippy on everything
+	@$(ROCKSDB) && cargo clippy --release --workspace --all-targets -- -D warnings
+
+.PHONY: deny
+deny: ## Check licences and banned crates (needs cargo-deny)
+	cargo deny check
+
+.PHONY: bench
+bench: ## Measure against peers and print a table of ratios (root)
+	@scripts/install-deps test
+	@$(MAKE) --no-print-directory build
+	@scripts/bench $(BINARY)
