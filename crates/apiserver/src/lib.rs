@@ -34,6 +34,7 @@ mod object;
 mod openapi;
 mod options;
 mod patch;
+mod protobuf;
 mod registry;
 mod route;
 mod sample;

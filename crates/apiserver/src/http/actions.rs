@@ -28,7 +28,7 @@ pub(super) async fn run(
         Action::Stop => json!({"spec": {"start": false}}),
         Action::Restart => restart(registry.now().to_string()),
         Action::Uninstall => {
-            let options = DeleteOptions::parse(&[], &call.query)?;
+            let options = DeleteOptions::parse(None, &call.query)?;
             return match registry.delete(kind, Some(namespace), name, &options).await? {
                 Deleted::Gone(stored) => {
                     Ok(answer::json(StatusCode::OK, &answer::deleted(kind, name, object::uid(&stored.object))))

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     failure::{Failure, Outcome},
-    limits,
+    limits, protobuf,
 };
 
 /// Reads a whole body, up to the bound and not for longer than its time.
@@ -45,7 +45,13 @@ pub(crate) fn document(headers: &HeaderMap, body: &[u8]) -> Outcome<Value> {
             serde_saphyr::from_str(text)
                 .map_err(|error| Failure::bad_request(format!("the body is no YAML document: {error}")))
         }
+        protobuf::MEDIA_TYPE => protobuf::document(body),
         other => Err(Failure::new(415, "UnsupportedMediaType", format!("bodies of type {other:?} are not read here"))
             .remedy("send application/json or application/yaml")),
     }
+}
+
+/// Reads a document that may be missing.
+pub(super) fn optional(headers: &HeaderMap, body: &[u8]) -> Outcome<Option<Value>> {
+    if body.is_empty() { Ok(None) } else { document(headers, body).map(Some) }
 }

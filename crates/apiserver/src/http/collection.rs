@@ -73,7 +73,7 @@ fn namespace_of(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> O
 pub(super) async fn delete(mut call: Call, kind: &'static Kind, namespace: Option<&str>) -> Outcome<Response> {
     let view = view(&call, kind)?;
     let bytes = body::read(call.take_body()).await?;
-    let options = DeleteOptions::parse(&bytes, &call.query)?;
+    let options = DeleteOptions::parse(body::optional(&call.parts.headers, &bytes)?, &call.query)?;
     let registry = &call.app.registry;
     let selection = Selection::parse(kind, &call.query, registry.now())?;
     selection.check_fields(kind)?;

@@ -51,7 +51,7 @@ pub(super) async fn delete(
 ) -> Outcome<Response> {
     let view = view(&call, kind)?;
     let bytes = body::read(call.take_body()).await?;
-    let options = DeleteOptions::parse(&bytes, &call.query)?;
+    let options = DeleteOptions::parse(body::optional(&call.parts.headers, &bytes)?, &call.query)?;
     match call.app.registry.delete(kind, namespace, name, &options).await? {
         Deleted::Gone(stored) => {
             Ok(answer::json(StatusCode::OK, &answer::deleted(kind, name, object::uid(&stored.object))))

@@ -37,13 +37,12 @@ pub(crate) struct Preconditions {
 }
 
 impl DeleteOptions {
-    /// Reads body and query; the query wins.
-    pub(crate) fn parse(body: &[u8], query: &Query) -> Outcome<Self> {
-        let mut options: Self = if body.is_empty() {
-            Self::default()
-        } else {
-            serde_json::from_slice(body)
-                .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?
+    /// Reads the body's document, if there is one, and the query, which wins.
+    pub(crate) fn parse(document: Option<Value>, query: &Query) -> Outcome<Self> {
+        let mut options: Self = match document {
+            None => Self::default(),
+            Some(document) => serde_json::from_value(document)
+                .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?,
         };
         if let Some(seconds) = query.number("gracePeriodSeconds")? {
             options.grace_period_seconds = i64::try_from(seconds).ok();

@@ -3,7 +3,7 @@
 use axum::{
     extract::{
         FromRequestParts,
-        ws::{Message, WebSocket, WebSocketUpgrade},
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
     },
     response::Response,
 };
@@ -166,7 +166,8 @@ async fn finish(sink: &mut Sink, protocol: Protocol, ended: &ExecExit) {
     {
         return;
     }
-    let _ = sink.send(Message::Close(None)).await;
+    let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+    let _ = sink.send(Message::Close(Some(normal))).await;
 }
 
 #[cfg(test)]

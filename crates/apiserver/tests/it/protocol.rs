@@ -22,7 +22,7 @@ async fn every_failure_is_a_status_with_a_trace_id() {
             "NotAcceptable",
         ),
         (ask("POST", maps).raw(large), 413, "RequestEntityTooLarge"),
-        (ask("POST", maps).typed("application/vnd.kubernetes.protobuf", &json!({})), 415, "UnsupportedMediaType"),
+        (ask("POST", maps).typed("application/cbor", &json!({})), 415, "UnsupportedMediaType"),
         (ask("POST", maps).raw(b"{".to_vec()), 400, "BadRequest"),
         (ask("POST", maps).raw(b"[]".to_vec()), 400, "BadRequest"),
         (ask("POST", maps).json(&json!({"metadata": {"name": "Bad Name"}})), 422, "Invalid"),
