@@ -36,6 +36,8 @@ mod run;
 pub mod scheduler;
 mod stateful_set;
 mod step;
+#[cfg(test)]
+mod testing;
 mod token;
 pub mod world;
 

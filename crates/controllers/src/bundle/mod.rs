@@ -42,6 +42,8 @@ pub use image::surface;
 pub use workload::PIDS_LIMIT;
 
 use conditions::Open;
+#[cfg(test)]
+pub(crate) use conditions::REASONS;
 use plan::{Image, Observed, Plan};
 use secrets::Make;
 
