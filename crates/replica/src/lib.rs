@@ -36,6 +36,9 @@ mod snapshot;
 mod state_machine;
 mod types;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::Config;
 pub use error::Error;
 pub use replica::Replica;

@@ -260,12 +260,14 @@ async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> 
         let node = BasicNode { addr: config.address.clone() };
         raft.initialize(BTreeMap::from([(node_id, node)])).await.map_err(failed("form a cluster"))?;
     }
-    let metrics = raft.metrics().borrow().clone();
-    if metrics.membership_config.membership().voter_ids().eq([node_id]) {
-        if metrics.current_leader != Some(node_id) {
+    // Until Raft's own task has run, its metrics say nothing.
+    let wait = raft.wait(Some(READY_WITHIN));
+    let known = wait.metrics(|metrics| voters(metrics).next().is_some(), "the members are known").await;
+    let known = known.map_err(failed("learn its members"))?;
+    if voters(&known).eq([node_id]) {
+        if known.current_leader != Some(node_id) {
             raft.trigger().elect().await.map_err(failed("elect"))?;
         }
-        let wait = raft.wait(Some(READY_WITHIN));
         let ready = wait.metrics(
             |metrics| {
                 let applied = metrics.last_applied.map(|applied| applied.index);
@@ -276,6 +278,10 @@ async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> 
         ready.await.map_err(failed("get ready"))?;
     }
     Ok(raft)
+}
+
+fn voters(metrics: &openraft::RaftMetrics<u64, BasicNode>) -> impl Iterator<Item = u64> + '_ {
+    metrics.membership_config.membership().voter_ids()
 }
 
 /// Ticks for leases while this member leads.

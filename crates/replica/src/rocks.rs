@@ -69,7 +69,11 @@ impl Rocks {
         // "repairs" it would drop acknowledged writes without a word.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-        let families = [(LOG, WRITE_BUFFER_BYTES), (META, META_BUFFER_BYTES), (STATE, WRITE_BUFFER_BYTES)]
+        // RocksDB always has the default family; unnamed here it would have large buffers.
+        let sizes = [WRITE_BUFFER_BYTES, META_BUFFER_BYTES, WRITE_BUFFER_BYTES, META_BUFFER_BYTES];
+        let families = [LOG, META, STATE, rocksdb::DEFAULT_COLUMN_FAMILY_NAME]
+            .into_iter()
+            .zip(sizes)
             .map(|(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)));
         let path = dir.join("db");
         let db = DB::open_cf_descriptors(&options, &path, families).map_err(|error| {

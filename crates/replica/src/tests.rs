@@ -1,0 +1,361 @@
+//! The stores against openraft's suite, the replica against the keyspace's contract, and damage of all kinds.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use keyspace::testing::{against_model, contract, events_until};
+use keyspace::{
+    Compare, EngineError, Error as KeyspaceError, KeyRange, Keyspace, KeyspaceExt, Op, RangeRequest, Txn, WatchRequest,
+};
+use openraft::testing::{StoreBuilder, Suite};
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::log_store::LogStore;
+use crate::metrics::Metrics;
+use crate::rocks::{Rocks, RocksEngine, STATE};
+use crate::state_machine::StateMachine;
+use crate::types::{StorageError, TypeConfig};
+use crate::{Config, Error, Replica};
+
+struct Builder;
+
+impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
+        let dir = TempDir::new().expect("a directory");
+        let rocks = Arc::new(Rocks::open(dir.path()).expect("a new database"));
+        let engine = Arc::new(RocksEngine::new(rocks.clone()));
+        let machine = StateMachine::open(engine, Metrics::default()).expect("an empty state");
+        let log = LogStore::open(rocks, Metrics::default(), Arc::new(Notify::new())).expect("an empty log");
+        Ok((dir, log, machine))
+    }
+}
+
+#[test]
+fn openraft_suite() {
+    Suite::test_all(Builder).expect("the stores keep openraft's contract");
+}
+
+fn config(dir: &TempDir) -> Config {
+    Config::new(dir.path().join("keyspace"))
+}
+
+async fn open(config: &Config) -> Arc<Replica> {
+    Replica::open(config.clone(), &mut Registry::default()).await.expect("the replica opens")
+}
+
+/// Shuts down, and waits until the directory is free.
+async fn close(replica: Arc<Replica>) {
+    let closed = replica.closed();
+    replica.shutdown().await.expect("a clean end");
+    drop(replica);
+    closed.await;
+}
+
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let dir = TempDir::new().expect("a directory");
+            let replica = open(&config(&dir)).await;
+            contract::$name(replica.clone()).await;
+            close(replica).await;
+        })*
+    };
+}
+
+promises!(
+    one_swap_wins,
+    writers_get_distinct_revisions,
+    slow_watcher_catches_up,
+    compacted_watches_end,
+    watches_select,
+    progress_marks,
+    leases_expire,
+    keep_alive_keeps,
+    refusals,
+    pages_are_consistent,
+);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_histories_agree_with_the_model() {
+    for seed in 1_000..1_004 {
+        let dir = TempDir::new().expect("a directory");
+        let replica = open(&config(&dir)).await;
+        against_model(replica.clone(), seed, 400).await;
+        close(replica).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_survives_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    let lease = replica.lease_grant(0, 1_000).await.expect("grant");
+    for n in 0..300 {
+        replica.put(format!("k{}", n % 50), format!("{n}")).await.expect("put");
+    }
+    replica.compact(100).await.expect("compact");
+    let before = replica.status().await.expect("status");
+    let all = replica.range(RangeRequest::prefix("")).await.expect("range");
+    let old = replica.range(RangeRequest::prefix("").at(150)).await.expect("range");
+    close(replica).await;
+
+    let replica = open(&config(&dir)).await;
+    let after = replica.status().await.expect("status");
+    assert_eq!((after.revision, after.compact_revision, after.leases), (before.revision, before.compact_revision, 1));
+    assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("range"), all);
+    assert_eq!(replica.range(RangeRequest::prefix("").at(150)).await.expect("range"), old);
+    assert_eq!(replica.leases().await.expect("leases"), [lease.id]);
+    let mut watch = replica.watch(WatchRequest::new(KeyRange::all(), 100)).await.expect("watch");
+    let events = events_until(&mut watch, before.revision).await;
+    let revisions: Vec<u64> = events.iter().map(|event| event.kv.mod_revision).collect();
+    assert_eq!(revisions, (100..=before.revision).collect::<Vec<_>>());
+    drop(watch);
+    assert_eq!(replica.put("next", "x").await.expect("put"), before.revision + 1);
+    close(replica).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_log_and_a_snapshot_survive_a_restart() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    let entries = crate::config::KEEP_LOG_ENTRIES + 50;
+    for n in 0..entries {
+        replica.put("k", format!("{n}")).await.expect("put");
+    }
+    let raft = replica.parts.raft.clone();
+    raft.trigger().snapshot().await.expect("raft runs");
+    let purged = raft.wait(None).metrics(|metrics| metrics.purged.is_some(), "the log is cut").await;
+    assert!(purged.expect("raft runs").purged.expect("cut").index >= 40);
+    let kept = replica.get("k").await.expect("get");
+    close(replica).await;
+
+    let replica = open(&config(&dir)).await;
+    assert_eq!(replica.get("k").await.expect("get"), kept);
+    replica.put("k", "more").await.expect("put");
+    close(replica).await;
+}
+
+/// A snapshot of one state replaces another, also when that is interrupted; a damaged one is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_replace_the_state() {
+    use openraft::RaftSnapshotBuilder;
+    use openraft::storage::RaftStateMachine;
+
+    let (from, to) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let replica = open(&config(&from)).await;
+    for n in 0..2_000 {
+        replica.put(format!("new/{n}"), vec![7; 300]).await.expect("put");
+    }
+    let wanted = replica.range(RangeRequest::prefix("")).await.expect("range");
+    let mut built = replica.parts.machine.clone().build_snapshot().await.expect("builds");
+    close(replica).await;
+
+    let replica = open(&config(&to)).await;
+    replica.put("old", "x").await.expect("put");
+    let mut machine = replica.parts.machine.clone();
+    let bytes = std::fs::read(from.path().join("keyspace/snapshots/current")).expect("the snapshot's file");
+    for damage in [0, 9, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[damage] ^= 4;
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&damaged).expect("writes");
+        let refused = machine.install_snapshot(&built.meta, Box::new(tokio::fs::File::from_std(file))).await;
+        refused.expect_err("a damaged snapshot is refused");
+        assert!(replica.get("old").await.expect("get").is_some(), "and touches nothing");
+    }
+    let mut watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
+    let file = std::mem::replace(
+        &mut built.snapshot,
+        Box::new(tokio::fs::File::from_std(tempfile::tempfile().expect("a file"))),
+    );
+    machine.install_snapshot(&built.meta, file).await.expect("installs");
+    assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("range").kvs, wanted.kvs);
+    let events = events_until(&mut watch, wanted.revision).await;
+    assert_eq!(events.len() as u64, wanted.revision - 2, "watchers go on from the history in the snapshot");
+    let current = machine.get_current_snapshot().await.expect("loads").expect("is kept");
+    assert_eq!(current.meta, built.meta);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_is_for_one_process_and_one_member() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    let second = Replica::open(config(&dir), &mut Registry::default()).await;
+    assert!(matches!(second, Err(Error::Locked { .. })), "{second:?}");
+    close(replica).await;
+    let other = Config { node_id: 2, ..config(&dir) };
+    let other = Replica::open(other, &mut Registry::default()).await;
+    assert!(matches!(other, Err(Error::Identity { found: 1, configured: 2, .. })), "{other:?}");
+    let nobody = Replica::open(Config { node_id: 0, ..config(&dir) }, &mut Registry::default()).await;
+    assert!(matches!(nobody, Err(Error::NoIdentity)), "{nobody:?}");
+    close(open(&config(&dir)).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_shutdown_everything_says_closed() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    let mut watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
+    replica.shutdown().await.expect("a clean end");
+    replica.shutdown().await.expect("twice is harmless");
+    assert!(matches!(replica.get("k").await, Err(KeyspaceError::Closed)));
+    assert!(matches!(replica.put("k", "x").await, Err(KeyspaceError::Closed)));
+    assert!(matches!(keyspace::testing::next(&mut watch).await, Err(KeyspaceError::Closed)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_move() {
+    let dir = TempDir::new().expect("a directory");
+    let mut registry = Registry::default();
+    let replica = Replica::open(config(&dir), &mut registry).await.expect("opens");
+    let watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
+    let puts = (0..50).map(|n| replica.put(format!("k{n}"), "x"));
+    futures::future::try_join_all(puts).await.expect("puts");
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.starts_with(&format!("nanocloud_keyspace_{name} ")));
+        let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
+    };
+    assert_eq!(value("queue_wait_seconds_count"), 50.0);
+    assert_eq!(value("batch_commands_sum"), 50.0);
+    assert!(value("batch_commands_count") < 50.0, "writers at once share log entries");
+    assert!(value("log_fsync_seconds_count") >= 1.0);
+    assert!(value("apply_seconds_count") >= value("batch_commands_count"));
+    assert_eq!((value("queue_depth"), value("queue_active"), value("watchers")), (0.0, 0.0, 1.0));
+    drop(watch);
+    close(replica).await;
+}
+
+/// A record that is not what was written at its place is named and not served; the others are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_record_is_named() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    for key in ["a", "b", "c"] {
+        replica.put(key, "right").await.expect("put");
+    }
+    let rocks = &replica.parts.rocks;
+    let family = rocks.family(STATE).expect("there");
+    // Table 1 holds the newest versions; give "b" the record of "a".
+    let other = rocks.db().get_cf(family, b"\x01a").expect("reads").expect("there");
+    rocks.db().put_cf(family, b"\x01b", other).expect("writes");
+    let error = replica.get("b").await.expect_err("not served");
+    let KeyspaceError::Storage(EngineError::Corrupt { what, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(what, "record b of table Current");
+    assert!(replica.range(RangeRequest::prefix("")).await.is_err(), "nor in a range");
+    let swap = Txn::when([Compare::present("b")]).then([Op::put("c", "wrong")]);
+    assert!(
+        matches!(replica.txn(swap).await, Err(KeyspaceError::Storage(EngineError::Corrupt { .. }))),
+        "nor decided upon"
+    );
+    assert_eq!(replica.get("a").await.expect("get").expect("there").value, "right");
+}
+
+fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<PathBuf> = entries.filter(|path| path.to_string_lossy().ends_with(suffix)).collect();
+    found.sort();
+    found
+}
+
+fn flip(path: &Path, offset: u64) {
+    let mut file = File::options().read(true).write(true).open(path).expect("opens");
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(offset)).expect("seeks");
+    file.read_exact(&mut byte).expect("reads");
+    file.seek(SeekFrom::Start(offset)).expect("seeks");
+    file.write_all(&[byte[0] ^ 0x10]).expect("writes");
+}
+
+/// A flipped byte in the write-ahead log is noticed at start: acknowledged writes do not silently go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_in_the_log_is_noticed() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    for n in 0..200 {
+        replica.put(format!("k{n}"), vec![b'x'; 100]).await.expect("put");
+    }
+    close(replica).await;
+    let wal = files(&dir.path().join("keyspace/db"), ".log").pop().expect("a write-ahead log");
+    let length = wal.metadata().expect("metadata").len();
+    for part in [1, 2, 3] {
+        let offset = length * part / 4;
+        flip(&wal, offset);
+        let damaged = Replica::open(config(&dir), &mut Registry::default()).await;
+        assert!(
+            matches!(damaged, Err(Error::Storage { source: EngineError::Corrupt { .. }, .. })),
+            "byte {offset} of {length}: {damaged:?}"
+        );
+        flip(&wal, offset);
+    }
+    let replica = open(&config(&dir)).await;
+    assert!(replica.get("k199").await.expect("get").is_some(), "undamaged again, it opens");
+    close(replica).await;
+}
+
+/// An end of the write-ahead log that a crash cut short is no damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_end_of_the_log_is_fine() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    for n in 0..50 {
+        replica.put(format!("k{n}"), "x").await.expect("put");
+    }
+    close(replica).await;
+    let wal = files(&dir.path().join("keyspace/db"), ".log").pop().expect("a write-ahead log");
+    let length = wal.metadata().expect("metadata").len();
+    File::options().write(true).open(&wal).expect("opens").set_len(length - 3).expect("truncates");
+    let replica = open(&config(&dir)).await;
+    assert_eq!(replica.range(RangeRequest::prefix("k")).await.expect("range").count, 50, "the log had it all");
+    close(replica).await;
+}
+
+/// Wherever a byte of a table file flips: what is answered is right, or an error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_in_a_table_is_never_served() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    for n in 0..300 {
+        replica.put(format!("k{n:03}"), format!("value {n} {}", "x".repeat(100))).await.expect("put");
+    }
+    let right = replica.range(RangeRequest::prefix("k")).await.expect("range").kvs;
+    let rocks = replica.parts.rocks.clone();
+    rocks.db().flush_cf(rocks.family(STATE).expect("there")).expect("flushes");
+    drop(rocks);
+    close(replica).await;
+    let table = files(&dir.path().join("keyspace/db"), ".sst")
+        .into_iter()
+        .max_by_key(|path| path.metadata().expect("metadata").len())
+        .expect("a table file");
+    let length = table.metadata().expect("metadata").len();
+    let mut noticed = 0;
+    for part in 0..12 {
+        let offset = length * part / 12 + 7;
+        flip(&table, offset);
+        match Replica::open(config(&dir), &mut Registry::default()).await {
+            Err(error) => {
+                assert!(matches!(error, Error::Storage { .. }), "{error:?}");
+                noticed += 1;
+            }
+            Ok(replica) => {
+                match replica.range(RangeRequest::prefix("k")).await {
+                    Ok(answer) => assert_eq!(answer.kvs, right, "byte {offset}: wrong data was served"),
+                    Err(error) => {
+                        assert!(matches!(error, KeyspaceError::Storage(EngineError::Corrupt { .. })), "{error:?}");
+                        noticed += 1;
+                    }
+                }
+                close(replica).await;
+            }
+        }
+        flip(&table, offset);
+    }
+    assert!(noticed > 0, "no flip hit what is read");
+}

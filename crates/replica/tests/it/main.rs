@@ -1,0 +1,4 @@
+//! The replica in processes that die, and on a disk that is full.
+
+mod crash;
+mod full;
