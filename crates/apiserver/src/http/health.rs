@@ -48,10 +48,10 @@ pub(super) async fn probe(call: Call, probe: Probe) -> Outcome<Response> {
         (Ok(()), _) => (StatusCode::OK, "ok"),
         (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
     };
-    if let Err(failure) = keyspace {
-        if !verbose {
-            return Err(Failure::new(503, "ServiceUnavailable", format!("not ready: {failure}")).retry_after(1));
-        }
+    if let Err(failure) = keyspace
+        && !verbose
+    {
+        return Err(Failure::new(503, "ServiceUnavailable", format!("not ready: {failure}")).retry_after(1));
     }
     let name = match probe {
         Probe::Health => "healthz",
