@@ -383,3 +383,131 @@ fn alternative_name(name: &str) -> Result<SanType, Error> {
 pub fn check_name(name: &str) -> Result<(), Error> {
     alternative_name(name).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn authority() -> Authority {
+        Authority::generate("test-ca", at(0)).unwrap().0
+    }
+
+    fn spec() -> CertificateSpec {
+        CertificateSpec {
+            usage: Usage::Service,
+            common_name: "web".into(),
+            organizations: vec!["one".into(), "two".into()],
+            names: vec!["web.default.svc".into(), "*.web.local".into(), "10.0.0.1".into(), "::1".into()],
+            lifetime: Duration::from_secs(3600),
+        }
+    }
+
+    fn request(common_name: &str, organization: &str) -> (String, KeyPair) {
+        let key = new_key().unwrap();
+        let mut params = CertificateParams::new(vec!["asked.example".to_owned()]).unwrap();
+        params.distinguished_name = distinguished_name(common_name, &[organization.to_owned()]).unwrap();
+        (params.serialize_request(&key).unwrap().pem().unwrap(), key)
+    }
+
+    #[test]
+    fn a_certificate_says_what_was_specified() {
+        let authority = authority();
+        let issued = authority.issue(&spec(), at(0)).unwrap();
+        let info = CertificateInfo::from_pem(&issued.certificate_pem).unwrap();
+        assert_eq!(
+            (info.common_name.as_str(), info.organizations.as_slice()),
+            ("web", &["one".into(), "two".into()][..])
+        );
+        assert_eq!(info.names, spec().names.into_iter().collect());
+        assert_eq!((info.not_before, info.not_after), (at(-300), at(3600)));
+        assert_eq!(issued.not_after, info.not_after);
+        assert!(!info.is_ca && authority.info().is_ca);
+        assert!(crate::Identity::from_pem(&issued.certificate_pem, issued.key_pem).is_ok());
+    }
+
+    #[test]
+    fn only_its_own_signatures_are_recognised() {
+        let (one, two) = (authority(), authority());
+        let der = |authority: &Authority| {
+            let issued = authority.issue(&spec(), at(0)).unwrap();
+            CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap()
+        };
+        assert!(one.signed(&der(&one)));
+        assert!(!one.signed(&der(&two)), "same name, another key");
+        assert!(!one.signed(b"nonsense"));
+    }
+
+    #[test]
+    fn a_request_gives_its_key_and_nothing_else() {
+        let authority = authority();
+        let (pem, key) = request("jo", "system:masters");
+        let request = SigningRequest::parse(&pem).unwrap();
+        assert_eq!(
+            (request.common_name.as_str(), request.organizations.as_slice()),
+            ("jo", &["system:masters".into()][..])
+        );
+        assert!(request.names.contains("asked.example"));
+        let granted = CertificateSpec { usage: Usage::Client, organizations: vec![], names: vec![], ..spec() };
+        let signed = authority.sign(&request, &granted, at(0)).unwrap();
+        let info = CertificateInfo::from_pem(&signed.certificate_pem).unwrap();
+        assert_eq!((info.common_name.as_str(), info.organizations.len(), info.names.len()), ("web", 0, 0));
+        assert!(crate::Identity::from_pem(&signed.certificate_pem, key.serialize_pem().into()).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_does_not_prove_its_key_is_refused() {
+        let (pem, _) = request("jo", "ops");
+        let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let mut forged = der.to_vec();
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        let body = crate::encoding::base64(&forged);
+        let pem = format!("-----BEGIN CERTIFICATE REQUEST-----\n{body}\n-----END CERTIFICATE REQUEST-----\n");
+        assert!(matches!(SigningRequest::parse(&pem), Err(Error::SigningRequest { .. })));
+        assert!(matches!(SigningRequest::parse("nonsense"), Err(Error::SigningRequest { .. })));
+    }
+
+    #[test]
+    fn names_and_subjects_that_cannot_stand_in_a_certificate_are_refused() {
+        for bad in ["", "a b", "-a", "a..b", "a.*", "*.", "é.example", "http://a", &"a".repeat(64), &"a.".repeat(130)]
+        {
+            assert!(matches!(check_name(bad), Err(Error::InvalidName { .. })), "{bad}");
+        }
+        let authority = authority();
+        for bad in ["", "a\nb", &"a".repeat(65)] {
+            let spec = CertificateSpec { common_name: bad.into(), ..spec() };
+            assert!(matches!(authority.issue(&spec, at(0)), Err(Error::InvalidSubject { .. })), "{bad}");
+        }
+        let organizations = vec!["a".into(), "b".into(), "c".into()];
+        assert!(authority.issue(&CertificateSpec { organizations, ..spec() }, at(0)).is_err());
+        let names = (0..=MAX_NAMES).map(|index| format!("n{index}")).collect();
+        assert!(matches!(
+            authority.issue(&CertificateSpec { names, ..spec() }, at(0)),
+            Err(Error::TooManyNames { .. })
+        ));
+    }
+
+    #[test]
+    fn a_certificate_ends_no_later_than_its_authority() {
+        let authority = authority();
+        let end = authority.info().not_after;
+        let late = end.checked_sub(Duration::from_secs(60)).unwrap();
+        assert_eq!(authority.issue(&spec(), late).unwrap().not_after, end);
+        let after_end = end.checked_add(Duration::from_secs(1)).unwrap();
+        assert!(matches!(authority.issue(&spec(), after_end), Err(Error::AuthorityExpired { .. })));
+        assert!(matches!(authority.issue(&spec(), at(-301)), Err(Error::ClockBehind { .. })));
+        let spec = CertificateSpec { lifetime: MAX_LIFETIME + Duration::from_secs(1), ..spec() };
+        assert!(matches!(authority.issue(&spec, at(0)), Err(Error::Lifetime { .. })));
+    }
+
+    #[test]
+    fn the_key_must_belong_to_the_certificate() {
+        let (one, _) = Authority::generate("test-ca", at(0)).unwrap();
+        let (_, other_key) = Authority::generate("test-ca", at(0)).unwrap();
+        assert!(Authority::from_pem(one.certificate_pem(), &other_key).is_err());
+    }
+}

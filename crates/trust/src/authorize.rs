@@ -123,3 +123,6 @@ fn allow(reason: &str) -> Decision {
 fn allows(rules: &[Rule], request: &Attributes<'_>) -> bool {
     rules.iter().any(|rule| rule.covers(request))
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,3 +167,6 @@ fn roots(certificates: &[CertificateDer<'static>], role: &'static str) -> Result
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests;
