@@ -59,11 +59,6 @@ enum Secrets {
 }
 
 fn option(surface: &Surface, place: &Place<'_>, declaration: &Declaration) -> Result<(), LabelError> {
-    if let [only] = declaration.alternatives.as_slice()
-        && only.value == Alternative::Nothing
-    {
-        return Err(place.error(&only.span, "there is no value after '='"));
-    }
     let single = declaration.alternatives.len() == 1;
     for (at, alternative) in declaration.alternatives.iter().enumerate() {
         match &alternative.value {

@@ -36,6 +36,8 @@ mod recipe;
 mod request;
 mod resolution;
 mod resolve;
+#[cfg(test)]
+mod roundtrip_tests;
 mod surface;
 
 pub use charset::{Charset, CharsetError};
