@@ -27,7 +27,7 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a pod needs a spec")] };
-        let mut errors = validate_spec(spec, "spec");
+        let mut errors = validate_spec(spec, "spec", &[]);
         if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
             if before.containers.len() != spec.containers.len() {
                 errors.push(FieldError::immutable("spec.containers"));
@@ -106,15 +106,15 @@ fn default_container(container: &mut Container) {
     }
 }
 
-/// Checks a pod template, for kinds that make pods.
-pub(super) fn validate_template(template: &PodTemplateSpec, path: &str) -> Vec<FieldError> {
+/// Checks a pod template, for kinds that make pods. `claimed` are volumes that the kind adds to each pod.
+pub(super) fn validate_template(template: &PodTemplateSpec, path: &str, claimed: &[&str]) -> Vec<FieldError> {
     match &template.spec {
         None => vec![FieldError::required(format!("{path}.spec"), "a pod template needs a spec")],
-        Some(spec) => validate_spec(spec, &format!("{path}.spec")),
+        Some(spec) => validate_spec(spec, &format!("{path}.spec"), claimed),
     }
 }
 
-fn validate_spec(spec: &PodSpec, path: &str) -> Vec<FieldError> {
+fn validate_spec(spec: &PodSpec, path: &str, claimed: &[&str]) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if spec.containers.is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), "at least one container is needed"));
@@ -123,7 +123,8 @@ fn validate_spec(spec: &PodSpec, path: &str) -> Vec<FieldError> {
         errors.push(FieldError::not_supported(format!("{path}.restartPolicy"), "must be Always, OnFailure or Never"));
     }
     let mut names = BTreeSet::new();
-    let volumes: BTreeSet<&str> = spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
+    let volumes = spec.volumes.iter().flatten().map(|volume| volume.name.as_str());
+    let volumes: BTreeSet<&str> = volumes.chain(claimed.iter().copied()).collect();
     let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
     for (list, containers) in lists {
         for (index, container) in containers.into_iter().flatten().enumerate() {

@@ -26,7 +26,8 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a stateful set needs a spec")] };
-        let mut errors = pod::validate_template(&spec.template, "spec.template");
+        let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.as_deref());
+        let mut errors = pod::validate_template(&spec.template, "spec.template", &claims.collect::<Vec<_>>());
         if spec.replicas.is_some_and(|replicas| replicas < 0) {
             errors.push(FieldError::invalid("spec.replicas", "must not be negative"));
         }

@@ -61,3 +61,17 @@ fn every_kind_has_a_schema() {
         assert!(!generator.definitions().is_empty(), "{kind:?}");
     }
 }
+
+#[test]
+fn containers_of_a_stateful_set_may_mount_its_claims() {
+    let set = |mount: &str| {
+        json!({"metadata": {"name": "db"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
+                {"name": "c", "image": "i", "volumeMounts": [{"name": mount, "mountPath": "/data"}]}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}})
+    };
+    let kind = super::find("statefulsets").unwrap();
+    assert!(kind.admit(set("data"), None).is_ok());
+    let errors = kind.admit(set("other"), None).unwrap_err();
+    assert_eq!(errors[0].field, "spec.template.spec.containers[0].volumeMounts[0].name");
+}
