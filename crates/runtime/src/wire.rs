@@ -14,8 +14,8 @@
 //! Both ends come from the same binary or from neighbouring versions of it: unknown fields are
 //! ignored, missing ones have defaults, and [`VERSION`] is checked on start.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -70,12 +70,17 @@ pub(crate) struct ExecRequest {
 /// An answer of the shim.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    Started { pid: i32, started_at: Timestamp },
+    Started {
+        pid: i32,
+        started_at: Timestamp,
+    },
     Watching,
     Attached,
     /// Carries the terminal's master side.
     Terminal,
-    Failed { problem: String },
+    Failed {
+        problem: String,
+    },
     Done,
     Exited(Exit),
 }
@@ -146,6 +151,49 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     Ok(Some((serde_json::from_slice(&body)?, fds)))
 }
 
+/// Receives one file descriptor and whatever bytes come with it.
+pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut fds = Vec::new();
+    let mut ignored = [0; 256];
+    receive_some(socket, &mut ignored, &mut fds)?;
+    fds.pop().ok_or_else(|| invalid("no file descriptor came"))
+}
+
+/// As [`receive`], from a socket of the async runtime. Not safe to cancel and go on: part of a
+/// message would be lost.
+pub(crate) async fn receive_async<T: DeserializeOwned>(
+    socket: &tokio::net::UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    let mut fds = Vec::new();
+    let mut header = [0; 4];
+    if !fill(socket, &mut header, &mut fds).await? {
+        return Ok(None);
+    }
+    let mut body = vec![0; body_length(header)?];
+    if !fill(socket, &mut body, &mut fds).await? && !body.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some((serde_json::from_slice(&body)?, fds)))
+}
+
+/// Fills the buffer; false when the stream ended before its first byte.
+async fn fill(socket: &tokio::net::UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        socket.readable().await?;
+        let raw = socket.as_fd();
+        let rest = &mut buffer[filled..];
+        match socket.try_io(tokio::io::Interest::READABLE, || receive_some(raw, rest, fds)) {
+            Ok(0) if filled == 0 => return Ok(false),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
 /// The checked length in a message's header.
 pub(crate) fn body_length(header: [u8; 4]) -> io::Result<usize> {
     let length = u32::from_le_bytes(header) as usize;
@@ -178,10 +226,9 @@ fn receive_some(socket: BorrowedFd<'_>, buffer: &mut [u8], fds: &mut Vec<OwnedFd
     }
 }
 
-/// A stand-in for sockets in tests of pure framing.
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     use super::*;

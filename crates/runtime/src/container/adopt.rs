@@ -1,12 +1,15 @@
 //! Finding containers of an earlier daemon.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
+
+use tokio::net::UnixStream;
 
 use super::error::ContainerError;
 use super::monitor::{self, Handle};
 use super::runtime::Runtime;
-use super::status::Adoption;
+use super::status::{Adoption, Exit};
 use crate::process;
 use crate::shim::dir::{Record, ShimDir};
 use crate::wire::{self, Reply, Request};
@@ -42,15 +45,16 @@ impl Runtime {
         let inner = Arc::clone(&self.inner);
         let looked = dir.clone();
         let found = tokio::task::spawn_blocking(move || match look(&looked) {
-            Found::Orphan(record) => monitor::recover(&inner.cgroups, &looked, &record)
-                .map(|exit| Found::Ended(record, exit)),
+            Found::Orphan(record) => {
+                monitor::recover(&inner.cgroups, &looked, &record).map(|exit| Found::Ended(record, exit))
+            }
             Found::Torn => monitor::sweep(&inner.cgroups, &looked, &inner.config.cgroup_root).map(|()| Found::Torn),
             found => Ok(found),
         });
         let id = dir.id().to_owned();
-        let found = found.await.unwrap_or_else(|error| {
-            Err(ContainerError::Refused { id: id.clone(), problem: error.to_string() })
-        })?;
+        let found: Found = found
+            .await
+            .unwrap_or_else(|error| Err(ContainerError::Refused { id: id.clone(), problem: error.to_string() }))?;
         match found {
             Found::Torn | Found::Orphan(_) => Ok(None),
             Found::Ended(record, exit) => Ok(Some(monitor::ended(&dir, record, exit))),
@@ -61,14 +65,15 @@ impl Runtime {
     async fn rejoin(&self, dir: &ShimDir, record: Record) -> Result<Arc<Handle>, ContainerError> {
         let id = record.id.clone();
         let probe = monitor::ended(dir, record.clone(), monitor::unknown_exit());
-        let joined = async {
+        let joined: io::Result<UnixStream> = async {
             let conversation = probe.converse(Request::Watch, Vec::new()).await?;
             match wire::receive_async::<Reply>(&conversation).await? {
                 Some((Reply::Watching, _)) => Ok(conversation),
-                _ => Err(std::io::ErrorKind::ConnectionAborted.into()),
+                _ => Err(io::ErrorKind::ConnectionAborted.into()),
             }
-        };
-        match joined.await {
+        }
+        .await;
+        match joined {
             Ok(conversation) => Ok(monitor::watch_adopted(&self.inner, dir, record, conversation)),
             // It ended while we asked.
             Err(error) => {
@@ -76,9 +81,10 @@ impl Runtime {
                 let (inner, gone) = (Arc::clone(&self.inner), dir.clone());
                 let lost = record.clone();
                 let exit = tokio::task::spawn_blocking(move || monitor::recover(&inner.cgroups, &gone, &lost)).await;
-                let exit = exit.unwrap_or_else(|error| {
-                    Err(ContainerError::Refused { id, problem: error.to_string() })
-                })?;
+                let exit = match exit {
+                    Ok(exit) => exit?,
+                    Err(error) => return Err(ContainerError::Refused { id, problem: error.to_string() }),
+                };
                 Ok(monitor::ended(dir, record, exit))
             }
         }
@@ -87,9 +93,7 @@ impl Runtime {
     async fn sweep_cgroups(&self) -> Result<(), ContainerError> {
         let known: BTreeSet<String> = self.inner.containers.lock().keys().cloned().collect();
         let inner = Arc::clone(&self.inner);
-        let swept = tokio::task::spawn_blocking(move || {
-            inner.cgroups.sweep(&inner.config.cgroup_root, &known)
-        });
+        let swept = tokio::task::spawn_blocking(move || inner.cgroups.sweep(&inner.config.cgroup_root, &known));
         swept.await.unwrap_or_else(|error| {
             Err(ContainerError::Refused { id: "(cgroups)".to_owned(), problem: error.to_string() })
         })
@@ -102,7 +106,7 @@ enum Found {
     /// Its shim lives.
     Alive(Record),
     /// It has ended.
-    Ended(Record, super::status::Exit),
+    Ended(Record, Exit),
     /// No shim and no exit.
     Orphan(Record),
 }

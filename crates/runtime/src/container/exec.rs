@@ -178,9 +178,7 @@ impl ExecControl {
     /// Changes the size of the terminal; nothing without one.
     pub fn resize(&self, size: TermSize) -> Result<(), ContainerError> {
         match &self.terminal {
-            Some(terminal) => {
-                pty::resize(terminal.as_raw_fd(), size).map_err(ContainerError::shim(&self.id))
-            }
+            Some(terminal) => pty::resize(terminal.as_raw_fd(), size).map_err(ContainerError::shim(&self.id)),
             None => Ok(()),
         }
     }
@@ -193,10 +191,7 @@ impl ExecControl {
 
     /// Waits for the end. Can be called often and by many.
     pub async fn wait(&self) -> Result<ExecExit, ContainerError> {
-        let lost = |problem: &str| ContainerError::Refused {
-            id: self.id.to_string(),
-            problem: problem.to_owned(),
-        };
+        let lost = |problem: &str| ContainerError::Refused { id: self.id.to_string(), problem: problem.to_owned() };
         let mut end = self.end.clone();
         let end = end.wait_for(Option::is_some).await.map_err(|_| lost("the runtime was closed"))?;
         match end.as_ref() {
@@ -215,8 +210,9 @@ pub(crate) struct Stream(AsyncFd<Arc<OwnedFd>>);
 impl Stream {
     /// Takes a descriptor and makes it non-blocking.
     pub(crate) fn new(fd: Arc<OwnedFd>) -> io::Result<Self> {
-        pty::set_nonblocking(fd.as_raw_fd())?;
-        Ok(Self(AsyncFd::new(fd)?))
+        pty::set_nonblocking(&*fd)?;
+        // SAFETY: the Arc keeps this very descriptor open until the AsyncFd that holds it is dropped.
+        Ok(Self(unsafe { AsyncFd::register(fd) }?))
     }
 
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

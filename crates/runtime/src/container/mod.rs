@@ -11,12 +11,14 @@
 //! program inside has the same confinement, whether first or exec'd; everything about a container
 //! is under one directory of the run root and one cgroup, and [`Runtime::remove`] leaves nothing.
 
+mod adopt;
 mod attach;
 mod error;
 mod exec;
 mod monitor;
 mod oci;
 mod runtime;
+mod session;
 mod spec;
 mod status;
 mod validate;
@@ -33,5 +35,4 @@ pub use spec::{
 };
 pub use status::{Adoption, ContainerInfo, Exit, ExitCause, State, Stats};
 
-pub(crate) use exec::{ExecEnd, Stream};
-pub(crate) use oci::oci_spec;
+pub(crate) use oci::{HostFacts, oci_spec};

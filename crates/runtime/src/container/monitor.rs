@@ -37,10 +37,6 @@ impl Handle {
         &self.record.cgroup
     }
 
-    pub(super) fn record(&self) -> &Record {
-        &self.record
-    }
-
     pub(super) fn info(&self) -> ContainerInfo {
         ContainerInfo {
             id: self.record.id.clone(),
@@ -196,6 +192,11 @@ pub(super) fn recover(cgroups: &Hierarchy, dir: &ShimDir, record: &Record) -> Re
     let exit = lost_exit(oom);
     dir.write_exit(&exit).map_err(shim)?;
     Ok(exit)
+}
+
+/// Stands in while the state of a container is being asked for.
+pub(super) fn unknown_exit() -> Exit {
+    lost_exit(false)
 }
 
 fn lost_exit(oom_killed: bool) -> Exit {

@@ -83,8 +83,7 @@ impl Runtime {
         let containers = config.run_root.join("containers");
         std::fs::create_dir_all(&containers)
             .map_err(|source| ContainerError::RunRoot { path: containers.clone(), source })?;
-        let inner =
-            Inner { config, cgroups, containers: Mutex::new(HashMap::new()), starts: RwLock::new(()) };
+        let inner = Inner { config, cgroups, containers: Mutex::new(HashMap::new()), starts: RwLock::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -246,9 +245,7 @@ impl Runtime {
         let handle = self.handle(id)?;
         let inner = Arc::clone(&self.inner);
         let read = tokio::task::spawn_blocking(move || inner.cgroups.stats(handle.cgroup())).await;
-        read.unwrap_or_else(|error| {
-            Err(ContainerError::Refused { id: id.to_owned(), problem: error.to_string() })
-        })
+        read.unwrap_or_else(|error| Err(ContainerError::Refused { id: id.to_owned(), problem: error.to_string() }))
     }
 
     /// Sets the size of the container's terminal.
@@ -290,9 +287,9 @@ impl Runtime {
         let dir = ShimDir::new(&self.containers_dir(), id);
         let inner = Arc::clone(&self.inner);
         let sweep = move || monitor::sweep(&inner.cgroups, &dir, &inner.config.cgroup_root);
-        tokio::task::spawn_blocking(sweep).await.unwrap_or_else(|error| {
-            Err(ContainerError::Refused { id: id.to_owned(), problem: error.to_string() })
-        })?;
+        tokio::task::spawn_blocking(sweep)
+            .await
+            .unwrap_or_else(|error| Err(ContainerError::Refused { id: id.to_owned(), problem: error.to_string() }))?;
         self.inner.containers.lock().remove(id);
         self.prune().await;
         Ok(())

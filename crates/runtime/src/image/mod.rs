@@ -22,6 +22,7 @@
 //! unpacked again.
 
 mod catalog;
+mod disk;
 mod error;
 mod manifest;
 mod pipeline;

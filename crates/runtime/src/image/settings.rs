@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn config_with_nulls_and_unknown_fields_is_read() -> serde_json::Result<()> {
-        let text = br#"{"architecture":"amd64","os":"linux","extra":1,"rootfs":{"type":"layers","diff_ids":["sha256:0"]},
+        let text =
+            br#"{"architecture":"amd64","os":"linux","extra":1,"rootfs":{"type":"layers","diff_ids":["sha256:0"]},
             "config":{"Env":["A=b=c","EMPTY"],"Entrypoint":null,"Cmd":["x"],"User":"app","ExposedPorts":{"80/tcp":{}},
             "Labels":{"k":"v"}}}"#;
         let settings = ImageSettings::parse(text)?;

@@ -1,0 +1,142 @@
+//! The store's files: locks, atomic writes, what survives a power cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::error::ImageError;
+
+/// Mark of a layer that has reached the disk.
+const DURABLE: &str = "durable";
+
+/// `refs.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Refs {
+    pub(super) version: u32,
+    pub(super) images: BTreeMap<String, String>,
+}
+
+/// Version of `refs.json`.
+pub(super) const REFS_VERSION: u32 = 1;
+
+/// A directory that goes unless it was renamed.
+pub(super) struct Temporary(pub(super) PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(path = %self.0.display(), %error, "left until the store is opened again");
+            }
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn take_lock(root: &Path) -> Result<Flock<File>, ImageError> {
+    let path = root.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(ImageError::store(&path))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, nix::Error::EWOULDBLOCK)) => Err(ImageError::Busy { path: root.to_owned() }),
+        Err((_, error)) => Err(ImageError::Store { path, source: error.into() }),
+    }
+}
+
+pub(super) fn sweep(directory: &Path) -> Result<(), ImageError> {
+    let removed = remove_others(directory, &BTreeSet::new(), |path| match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    })?;
+    if removed > 0 {
+        tracing::info!(removed, "half-made files of an earlier run were removed");
+    }
+    Ok(())
+}
+
+pub(super) fn remove_others(
+    directory: &Path,
+    kept: &BTreeSet<String>,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> Result<usize, ImageError> {
+    let mut removed = 0;
+    for entry in fs::read_dir(directory).map_err(ImageError::store(directory))? {
+        let entry = entry.map_err(ImageError::store(directory))?;
+        if !kept.contains(&*entry.file_name().to_string_lossy()) {
+            remove(&entry.path()).map_err(ImageError::store(entry.path()))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Identity of this run of the kernel: what was written in an earlier one and not flushed may be lost.
+pub(super) fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    text.map_or_else(|_unknown| "unknown boot".to_owned(), |text| text.trim().to_owned())
+}
+
+pub(super) fn distrust_unflushed(layers: &Path, boot: &str) -> Result<(), ImageError> {
+    for entry in fs::read_dir(layers).map_err(ImageError::store(layers))? {
+        let path = entry.map_err(ImageError::store(layers))?.path();
+        let mark = fs::read_to_string(path.join("mark")).unwrap_or_default();
+        if mark != DURABLE && mark != boot {
+            tracing::info!(layer = %path.display(), "may be torn by a power cut; it will be unpacked again");
+            fs::remove_dir_all(&path).map_err(ImageError::store(&path))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_durable(layer: &Path) -> bool {
+    fs::read_to_string(layer.join("mark")).is_ok_and(|mark| mark == DURABLE)
+}
+
+pub(super) fn make_durable(layers: &[PathBuf]) -> io::Result<()> {
+    let Some(first) = layers.first() else { return Ok(()) };
+    let filesystem = File::open(first)?;
+    // SAFETY: syncfs takes a descriptor, which is open until it returns.
+    if unsafe { libc::syncfs(filesystem.as_raw_fd()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for layer in layers {
+        let next = layer.join("mark.next");
+        let mut file = File::create(&next)?;
+        file.write_all(DURABLE.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(next, layer.join("mark"))?;
+    }
+    Ok(())
+}
+
+pub(super) fn read_refs(path: &Path) -> Result<Refs, ImageError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Refs::default()),
+        Err(source) => return Err(ImageError::Store { path: path.to_owned(), source }),
+    };
+    let refs: Refs = serde_json::from_slice(&bytes).map_err(io::Error::from).map_err(ImageError::store(path))?;
+    if refs.version > REFS_VERSION {
+        let source = io::Error::other(format!("version {} was written by a newer nanocloud", refs.version));
+        return Err(ImageError::Store { path: path.to_owned(), source });
+    }
+    Ok(refs)
+}
+
+/// Whole or not at all, also after a power cut.
+pub(super) fn write_durably(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}

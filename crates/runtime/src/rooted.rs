@@ -1,0 +1,117 @@
+//! File operations that cannot leave a root directory, whatever links are planted in it.
+//!
+//! Built on openat2(2): the kernel refuses the escape, so there is no moment between a check and a
+//! use.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+
+/// How links in the way are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// A link that leads out of the root, or is absolute, is an error (`EXDEV`).
+    StayBeneath,
+    /// Links are followed as if the root were `/` (as inside a container).
+    InRoot,
+}
+
+/// Opens a path below `root`; `path` is relative.
+pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> io::Result<OwnedFd> {
+    let resolve = match links {
+        Links::StayBeneath => ResolveFlag::RESOLVE_BENEATH,
+        Links::InRoot => ResolveFlag::RESOLVE_IN_ROOT,
+    };
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    loop {
+        match openat2(root.as_fd(), path, how) {
+            Ok(fd) => return Ok(fd),
+            // EAGAIN: something was renamed during the walk (openat2(2)).
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Opens a directory below `root`, making what is missing of it with mode 0755.
+pub(crate) fn open_or_make_directory(root: impl AsFd, path: &Path, links: Links) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+    match open(root.as_fd(), path, flags, links) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        result => return result,
+    }
+    let mut walked = PathBuf::new();
+    let mut current = open(root.as_fd(), Path::new("."), flags, links)?;
+    for component in path.components() {
+        walked.push(component);
+        current = match open(root.as_fd(), &walked, flags, links) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                match mkdirat(&current, component.as_os_str(), Mode::from_bits_truncate(0o755)) {
+                    Ok(()) => {}
+                    // The name exists, yet leads nowhere.
+                    Err(Errno::EEXIST) => return Err(io::Error::from_raw_os_error(libc::ELOOP)),
+                    Err(error) => return Err(error.into()),
+                }
+                open(root.as_fd(), &walked, flags, links)?
+            }
+            result => result?,
+        };
+    }
+    Ok(current)
+}
+
+/// A relative path without `.`, or `None` if it is absolute or holds `..` or a NUL.
+pub(crate) fn relative(path: &Path) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) if !name.as_encoded_bytes().contains(&0) => clean.push(name),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_out_are_refused_or_kept_inside() -> io::Result<()> {
+        let outside = tempfile::tempdir()?;
+        let root = tempfile::tempdir()?;
+        symlink(outside.path(), root.path().join("absolute"))?;
+        symlink("../..", root.path().join("up"))?;
+        fs::create_dir_all(root.path().join("usr/lib"))?;
+        symlink("usr/lib", root.path().join("lib"))?;
+        let dir = File::open(root.path())?;
+        let open = |path: &str, links| open_or_make_directory(&dir, Path::new(path), links).map(drop);
+        for path in ["absolute/x", "up/x", "absolute", "up"] {
+            let error = open(path, Links::StayBeneath).err().and_then(|error| error.raw_os_error());
+            assert_eq!(error, Some(libc::EXDEV), "{path}");
+        }
+        open("lib/deep/er", Links::StayBeneath)?;
+        assert!(root.path().join("usr/lib/deep/er").is_dir());
+        open("up/kept", Links::InRoot)?;
+        assert!(root.path().join("kept").is_dir());
+        assert_eq!(fs::read_dir(outside.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn names_are_cleaned_or_refused() {
+        assert_eq!(relative(Path::new("./a//b/.")), Some(PathBuf::from("a/b")));
+        assert_eq!(relative(Path::new("/a")), None);
+        assert_eq!(relative(Path::new("a/../b")), None);
+        assert_eq!(relative(Path::new("")), Some(PathBuf::new()));
+    }
+}

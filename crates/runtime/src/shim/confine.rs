@@ -1,0 +1,212 @@
+//! The last steps before a program in a container is executed: the same for the first program and
+//! for exec'd ones.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::fcntl::AtFlags;
+use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
+use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setgroups, setresgid, setresuid};
+
+use crate::container::{PATH_DEFAULT, UserIds};
+use crate::seccomp::Filter;
+
+/// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+/// Capability numbers tried when none tells the end; the kernel has 41 now.
+const CAPABILITY_NUMBERS: libc::c_ulong = 64;
+
+/// Environment as `NAME=value` strings; later entries of a name replace earlier ones. `PATH` and
+/// `HOME` are added when missing.
+pub(super) fn environment(entries: &[(String, String)], home: Option<&str>) -> io::Result<Vec<CString>> {
+    let mut merged: Vec<(&str, &str)> = Vec::with_capacity(entries.len() + 2);
+    for (name, value) in entries {
+        match merged.iter_mut().find(|(known, _)| known == name) {
+            Some(entry) => entry.1 = value,
+            None => merged.push((name, value)),
+        }
+    }
+    for (name, value) in [("PATH", Some(PATH_DEFAULT)), ("HOME", home)] {
+        if let Some(value) = value
+            && !merged.iter().any(|(known, _)| *known == name)
+        {
+            merged.push((name, value));
+        }
+    }
+    merged.into_iter().map(|(name, value)| c_string(&format!("{name}={value}"))).collect()
+}
+
+/// A string for the kernel.
+pub(super) fn c_string(text: &str) -> io::Result<CString> {
+    CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a string holds NUL"))
+}
+
+/// The program's path, looked up in `PATH` as execvp(3) does, in the filesystem and with the
+/// rights this process has now.
+pub(super) fn find_program(name: &str, env: &[CString]) -> Result<CString, String> {
+    let runnable = |path: &Path| {
+        let plain = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+        plain && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
+    };
+    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("{name:?} holds NUL"));
+    if name.contains('/') {
+        let path = Path::new(name);
+        return match path.try_exists() {
+            Ok(true) if runnable(path) => c_path(path),
+            Ok(true) => Err(format!("{name:?} may not be executed by this user")),
+            Ok(false) => Err(format!("{name:?} does not exist in the container")),
+            Err(error) => Err(format!("{name:?}: {error}")),
+        };
+    }
+    let path = env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")).unwrap_or(PATH_DEFAULT.as_bytes());
+    let directories = path.split(|byte| *byte == b':').filter(|directory| !directory.is_empty());
+    for directory in directories {
+        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
+        if runnable(&candidate) {
+            return c_path(&candidate);
+        }
+    }
+    Err(format!("{name:?} is not in the container's PATH"))
+}
+
+/// Home directory of a user by the container's `/etc/passwd`.
+pub(super) fn home_of(uid: u32) -> Option<String> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = text.lines().find(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid))?;
+    line.split(':').nth(5).filter(|home| home.starts_with('/')).map(str::to_owned)
+}
+
+/// Default dispositions and no blocked signal: the shim's own must not be inherited by programs.
+pub(super) fn reset_signals() -> io::Result<()> {
+    for number in Signal::iterator() {
+        if !matches!(number, Signal::SIGKILL | Signal::SIGSTOP) {
+            // SAFETY: the default disposition runs no code of ours.
+            unsafe { signal(number, SigHandler::SigDfl) }?;
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+/// Becomes the user for good and gives up every capability in every set.
+pub(super) fn become_powerless(user: &UserIds) -> io::Result<()> {
+    for number in 0..CAPABILITY_NUMBERS {
+        // SAFETY: prctl with integers only.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } != 0 {
+            match io::Error::last_os_error() {
+                error if error.raw_os_error() == Some(libc::EINVAL) => break,
+                error => return Err(error),
+            }
+        }
+    }
+    let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+    setgroups(&groups)?;
+    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    // SAFETY: prctl with integers only.
+    if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    set_capabilities_empty()
+}
+
+#[repr(C)]
+struct CapabilityHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapabilityData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn set_capabilities_empty() -> io::Result<()> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let data = [CapabilityData::default(); 2];
+    // SAFETY: capset(2) version 3 reads one header and two data records, which live until it returns.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Proves that this process holds no capability in any set, the bounding set included.
+pub(super) fn require_powerless() -> io::Result<()> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
+    let mut data = [CapabilityData::default(); 2];
+    // SAFETY: capget(2) version 3 reads one header and writes two data records; both live here.
+    if unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let held = data.iter().any(|part| part.effective | part.permitted | part.inheritable != 0);
+    // SAFETY: prctl with integers only.
+    let bound =
+        (0..CAPABILITY_NUMBERS).any(|number| unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) } == 1);
+    if held || bound {
+        return Err(io::Error::other("capabilities were not dropped; refusing to execute"));
+    }
+    Ok(())
+}
+
+/// Dies with the shim, gains nothing, is filtered. The last step: the filter forbids much.
+pub(super) fn lock_down(filter: Option<&Filter>) -> io::Result<()> {
+    // Clears on changes of identity, so it comes after them.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    match filter {
+        Some(filter) => filter.install(),
+        None => Ok(()),
+    }
+}
+
+/// Executes; returns only on failure.
+pub(super) fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
+    match nix::unistd::execve(path, argv, env) {
+        Ok(never) => match never {},
+        Err(error) => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(entries: &[(&str, &str)]) -> Vec<(String, String)> {
+        entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn texts(env: &[CString]) -> Vec<String> {
+        env.iter().map(|entry| entry.to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn later_entries_win_and_path_and_home_are_added() -> io::Result<()> {
+        let env = environment(&pairs(&[("A", "1"), ("B", "2"), ("A", "3")]), Some("/home/x"))?;
+        assert_eq!(texts(&env), ["A=3", "B=2", &format!("PATH={PATH_DEFAULT}"), "HOME=/home/x"]);
+        let env = environment(&pairs(&[("HOME", "/h"), ("PATH", "/p")]), Some("/home/x"))?;
+        assert_eq!(texts(&env), ["HOME=/h", "PATH=/p"]);
+        Ok(())
+    }
+
+    #[test]
+    fn programs_are_found_or_the_reason_is_told() -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir()?;
+        let program = root.path().join("run");
+        std::fs::write(&program, "#!/bin/sh\n")?;
+        let env = [c_string(&format!("PATH=/none:{}", root.path().display()))?];
+        assert!(find_program("run", &env).is_err_and(|problem| problem.contains("not in the container's PATH")));
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let found = find_program("run", &env).map_err(io::Error::other)?;
+        assert_eq!(found.as_bytes(), program.as_os_str().as_bytes());
+        assert!(find_program("/none/such", &env).is_err_and(|problem| problem.contains("does not exist")));
+        let directory = root.path().display().to_string();
+        assert!(find_program(&directory, &env).is_err_and(|problem| problem.contains("may not be executed")));
+        Ok(())
+    }
+}

@@ -1,0 +1,8 @@
+//! Real containers on this host. They need root, cgroups, overlayfs and a static busybox, and fail
+//! where something is missing.
+
+mod adoption;
+mod confinement;
+mod exec;
+mod host;
+mod lifecycle;
