@@ -7,12 +7,15 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hash::FieldHasher;
+use crate::memory::Memory;
 use crate::progress::{Phase, Reporter};
 use crate::{AptConfig, Error};
 
@@ -31,7 +34,7 @@ pub(crate) struct Package {
 }
 
 /// What apt knows about a package that is to be installed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     pub(crate) package: Package,
     /// File name in the archive folder.
@@ -80,6 +83,46 @@ impl<'a> Apt<'a> {
             return Ok(Vec::new());
         }
         self.ensure_lists()?;
+        let memory = Memory::new(&self.cache, self.recipe);
+        let question = self.question(wanted, installed)?;
+        if let Some(answer) = memory.recall(&question) {
+            return Ok(answer);
+        }
+        let found = self.ask(wanted, installed)?;
+        memory.keep(&question, &found)?;
+        Ok(found)
+    }
+
+    /// A digest of all that the answer depends on: what is asked, and the package lists.
+    fn question(&self, wanted: &[String], installed: &Installed<'_>) -> Result<String, Error> {
+        let mut hasher = FieldHasher::new("packages");
+        hasher.field(self.arch.as_bytes());
+        for group in [wanted, installed.omitted, &self.config.options] {
+            hasher.field(&group.len().to_be_bytes());
+            group.iter().for_each(|name| hasher.field(name.as_bytes()));
+        }
+        for package in installed.base {
+            hasher.field(package.name.as_bytes());
+            hasher.field(package.version.as_bytes());
+        }
+        let read_error = |source| Error::Tool { tool: self.config.apt_get.clone(), source };
+        let mut lists = Vec::new();
+        for entry in fs::read_dir(&self.config.lists).map_err(read_error)? {
+            let entry = entry.map_err(read_error)?;
+            let metadata = entry.metadata().map_err(read_error)?;
+            lists.push((entry.file_name(), metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
+        }
+        lists.sort();
+        for (name, len, seconds, nanoseconds) in lists {
+            hasher.field(name.as_encoded_bytes());
+            hasher.field(&len.to_be_bytes());
+            hasher.field(&seconds.to_be_bytes());
+            hasher.field(&nanoseconds.to_be_bytes());
+        }
+        Ok(hasher.finish())
+    }
+
+    fn ask(&self, wanted: &[String], installed: &Installed<'_>) -> Result<Vec<Candidate>, Error> {
         self.write_status(installed)?;
         let mut command = self.get();
         // apt does not print what the archive folder holds, so it is shown an empty one.
@@ -136,6 +179,9 @@ impl<'a> Apt<'a> {
         command
             .args(["-q", "-o", "APT::Sandbox::User=root", "-o"])
             .arg(option("Dir::State::lists", &self.config.lists));
+        // Only the lists of packages are of use here.
+        command.args(["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]);
+        self.more_options(&mut command);
         command.arg("update");
         self.run(command, "updating the package lists").map(|_| ())
     }
@@ -173,6 +219,12 @@ impl<'a> Apt<'a> {
         command
     }
 
+    fn more_options(&self, command: &mut Command) {
+        for more in &self.config.options {
+            command.arg("-o").arg(more);
+        }
+    }
+
     fn directories(&self, command: &mut Command) {
         let pairs = [
             ("Dir::State::lists", self.config.lists.as_path()),
@@ -185,7 +237,7 @@ impl<'a> Apt<'a> {
             command.arg("-o").arg(option(name, path));
         }
         command.args(["-o", &format!("APT::Architecture={}", self.arch)]);
-        command.args(["-o", "APT::Architectures::=", "-o", &format!("APT::Architectures={}", self.arch)]);
+        self.more_options(command);
     }
 
     fn write_status(&self, installed: &Installed<'_>) -> Result<(), Error> {
@@ -380,7 +432,7 @@ fn parse_download_status(line: &str) -> Option<f64> {
 
 /// True when a mirror no longer has what the lists promise.
 fn is_outdated(said: &str) -> bool {
-    said.contains("404  Not Found") || said.contains("Hash Sum mismatch")
+    ["404  Not Found", "Hash Sum mismatch", "(2: No such file or directory)"].iter().any(|sign| said.contains(sign))
 }
 
 fn unknown_package(said: &str) -> Option<&str> {

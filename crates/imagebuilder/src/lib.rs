@@ -29,6 +29,7 @@ mod hash;
 mod image_config;
 mod layer;
 mod layout;
+mod memory;
 mod progress;
 mod tree;
 
@@ -68,6 +69,8 @@ pub struct AptConfig {
     pub dpkg_deb: String,
     /// Package lists; updated when empty or outdated.
     pub lists: PathBuf,
+    /// More settings for apt, `Name=value` each, e.g. `Dir::Etc::sourcelist=/path` for other package sources.
+    pub options: Vec<String>,
 }
 
 impl Default for AptConfig {
@@ -77,6 +80,7 @@ impl Default for AptConfig {
             apt_cache: "apt-cache".to_owned(),
             dpkg_deb: "dpkg-deb".to_owned(),
             lists: PathBuf::from("/var/lib/apt/lists"),
+            options: Vec::new(),
         }
     }
 }
