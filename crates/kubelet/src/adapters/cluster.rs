@@ -1,0 +1,142 @@
+//! The API through the client.
+
+use std::collections::BTreeMap;
+
+use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use async_trait::async_trait;
+use client::{Api, Client, DeleteParams, EventRecorder};
+use k8s_openapi::{
+    api::core::v1::{PersistentVolumeClaimStatus, PodStatus},
+    apimachinery::pkg::api::resource::Quantity,
+};
+
+use crate::{
+    claims::FINALIZER,
+    error::{Error, Result},
+    ports::{Cluster, Events, Severity},
+};
+
+/// Tries of a write that loses against others.
+const CONFLICTS_MAX: usize = 8;
+
+/// The API.
+#[derive(Debug, Clone)]
+pub struct ApiCluster {
+    client: Client,
+}
+
+impl ApiCluster {
+    /// Over a client with the kubelet's own rights.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    fn pods(&self, pod: &Pod) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"))
+    }
+}
+
+#[async_trait]
+impl Cluster for ApiCluster {
+    async fn write_status(&self, pod: &Pod, status: PodStatus) -> Result<Option<Pod>> {
+        let api = self.pods(pod);
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let action = || format!("write status of pod {name}");
+        let mut wanted = Pod { status: Some(status.clone()), ..pod.clone() };
+        for _ in 0..CONFLICTS_MAX {
+            match api.replace_status(&wanted).await {
+                Ok(written) => return Ok(Some(written)),
+                Err(error) if error.is_not_found() => return Ok(None),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(Error::api(action())(error)),
+            }
+            let Some(fresh) = api.get_opt(&name).await.map_err(Error::api(action()))? else { return Ok(None) };
+            if fresh.metadata.uid != pod.metadata.uid {
+                return Ok(None);
+            }
+            wanted = Pod { status: Some(with_foreign_conditions(&fresh, status.clone())), ..fresh };
+        }
+        Err(Error::NotRunning(format!("status of pod {name} not written: others change it all the time")))
+    }
+
+    async fn release(&self, pod: &Pod) -> Result<()> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        let params = DeleteParams::immediate().uid(pod.metadata.uid.clone().unwrap_or_default());
+        match self.pods(pod).delete_opt(&name, &params).await {
+            // Another pod of this name: ours is gone.
+            Err(error) if error.is_conflict() => Ok(()),
+            other => other.map_err(Error::api(format!("delete pod {name}"))),
+        }
+    }
+
+    async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>> {
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        api.get_opt(name).await.map_err(Error::api(format!("get secret {name}")))
+    }
+
+    async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        api.get_opt(name).await.map_err(Error::api(format!("get configmap {name}")))
+    }
+
+    async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        api.get_opt(name).await.map_err(Error::api(format!("get persistentvolumeclaim {name}")))
+    }
+
+    async fn bind_claim(&self, claim: &PersistentVolumeClaim, volume: &str, capacity: &str) -> Result<()> {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        let fail = || Error::api(format!("bind persistentvolumeclaim {name}"));
+        let namespace = claim.metadata.namespace.as_deref().unwrap_or("default");
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        let mut claim = claim.clone();
+        let kept = claim.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
+        let named = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()) == Some(volume);
+        if !kept || !named {
+            if !kept {
+                claim.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+            }
+            claim.spec.get_or_insert_default().volume_name = Some(volume.to_owned());
+            claim = api.replace(&claim).await.map_err(fail())?;
+        }
+        if claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound") {
+            return Ok(());
+        }
+        let modes = claim.spec.as_ref().and_then(|s| s.access_modes.clone());
+        claim.status = Some(PersistentVolumeClaimStatus {
+            phase: Some("Bound".to_owned()),
+            access_modes: modes,
+            capacity: Some(BTreeMap::from([("storage".to_owned(), Quantity(capacity.to_owned()))])),
+            ..claim.status.unwrap_or_default()
+        });
+        api.replace_status(&claim).await.map(drop).map_err(fail())
+    }
+}
+
+/// Our status, with the conditions that others have set on the pod.
+fn with_foreign_conditions(fresh: &Pod, mut status: PodStatus) -> PodStatus {
+    let ours: Vec<String> = status.conditions.iter().flatten().map(|c| c.type_.clone()).collect();
+    let others = fresh.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    let others: Vec<_> = others.filter(|c| !ours.contains(&c.type_)).cloned().collect();
+    status.conditions.get_or_insert_default().extend(others);
+    status
+}
+
+/// Events through a recorder.
+#[derive(Debug, Clone)]
+pub struct ApiEvents(EventRecorder);
+
+impl ApiEvents {
+    /// Over a recorder whose writer runs.
+    #[must_use]
+    pub fn new(recorder: EventRecorder) -> Self {
+        Self(recorder)
+    }
+}
+
+impl Events for ApiEvents {
+    fn pod(&self, pod: &Pod, severity: Severity, reason: &str, message: String) {
+        self.0.record(pod, severity, reason, message);
+    }
+}

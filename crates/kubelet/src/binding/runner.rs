@@ -1,0 +1,315 @@
+//! Runs bindings whose target is on this node.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api::{
+    ObjectKey, Time,
+    kinds::{
+        Binding, Pod, Secret,
+        binding::{BindingPhase, BindingStatus},
+    },
+};
+use client::{Api, BoxError, Client, EventRecorder, Next, Reconciler, Severity, Store};
+use jiff::Timestamp;
+use runtime::container::{ContainerInfo, ExecCapture, ExecSpec, State, StdinMode, UserIds};
+
+use super::{Decision, Redactor, decide, encode, parameters::sealed};
+use crate::{
+    config::BindingConfig,
+    error::chain,
+    metrics::{BindingLabels, BindingResult, Metrics, ServiceLabels},
+    pod::container::label,
+    ports::Containers,
+};
+
+/// Search path of binding commands.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
+/// Bytes of each output captured.
+const OUTPUT_MAX: usize = 64 * 1024;
+/// Time beyond the command's own timeout after which the runtime's answer is no longer waited for.
+const ANSWER_MARGIN: Duration = Duration::from_secs(30);
+/// Wait before a target that is not ready is looked at again, should no change of it be seen.
+const TARGET_RECHECK: Duration = Duration::from_secs(15);
+
+/// Reconciles bindings.
+pub(crate) struct Bindings {
+    pub(crate) client: Client,
+    pub(crate) bindings: Store<Binding>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) containers: Arc<dyn Containers>,
+    pub(crate) recorder: EventRecorder,
+    pub(crate) metrics: Metrics,
+    pub(crate) config: BindingConfig,
+}
+
+/// The pod a binding runs in.
+pub(crate) fn target_of(binding: &Binding) -> ObjectKey {
+    let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+    ObjectKey::namespaced(namespace, format!("{}-0", binding.spec.target.bundle))
+}
+
+/// How a run ended.
+struct Ended {
+    phase: BindingPhase,
+    exit_code: Option<i32>,
+    message: String,
+}
+
+impl Reconciler for Bindings {
+    const NAME: &'static str = "bindings";
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
+        let Some(known) = self.bindings.get(key) else { return Ok(Next::OnChange) };
+        let Some(container) = self.target(&known) else { return Ok(self.not_here(&known)) };
+        // The store may lag behind a run that just ended: ask before a command runs twice.
+        let api = Api::<Binding>::of(self.client.clone(), key);
+        let Some(binding) = api.get_opt(&key.name).await? else { return Ok(Next::OnChange) };
+        if binding.metadata.deletion_timestamp.is_some() {
+            return Ok(Next::OnChange);
+        }
+        match decide(&binding, Timestamp::now()) {
+            Decision::Done => Ok(Next::OnChange),
+            Decision::Later(wait) => Ok(Next::After(wait)),
+            Decision::Run { attempt } => {
+                self.run(&api, binding, attempt, &container).await?;
+                // The failure, if it was one, is looked at again in its own time.
+                Ok(Next::After(Duration::ZERO))
+            }
+        }
+    }
+}
+
+impl Bindings {
+    /// A binding for another node is not looked at again; one whose target will come is.
+    fn not_here(&self, binding: &Binding) -> Next {
+        match binding.phase() {
+            BindingPhase::Completed => Next::OnChange,
+            _ => Next::After(TARGET_RECHECK),
+        }
+    }
+
+    /// The running main container of the target pod, once the pod is ready.
+    fn target(&self, binding: &Binding) -> Option<ContainerInfo> {
+        let pod = self.pods.get(&target_of(binding))?;
+        let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+        let ready = conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+        let main = pod.spec.as_ref()?.containers.first()?;
+        let of =
+            |info: &ContainerInfo, name: &str, value: &str| info.labels.get(name).is_some_and(|known| known == value);
+        let uid = pod.metadata.uid.as_deref()?;
+        let all = self.containers.list().into_iter();
+        all.filter(|_| ready).find(|info| {
+            info.state == State::Running && of(info, label::POD_UID, uid) && of(info, label::CONTAINER, &main.name)
+        })
+    }
+
+    async fn run(
+        &self,
+        api: &Api<Binding>,
+        binding: Binding,
+        attempt: u32,
+        container: &ContainerInfo,
+    ) -> Result<(), BoxError> {
+        let started = Timestamp::now();
+        let mut status = BindingStatus {
+            phase: BindingPhase::Running,
+            token: binding.spec.token.clone(),
+            attempts: attempt,
+            started_at: Some(Time(started)),
+            ..BindingStatus::default()
+        };
+        // Compare-and-swap: two who want to run it cannot both pass here.
+        let mut binding = api.replace_status(&Binding { status: Some(status.clone()), ..binding }).await?;
+        self.count(&binding, BindingResult::started);
+        self.tell(&binding, Severity::Normal, "BindingStarted", attempt, None, "started".into());
+        let begun = Instant::now();
+        let ended = self.execute(&binding, container).await;
+        let took = begun.elapsed();
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        status.phase = ended.phase;
+        status.exit_code = ended.exit_code;
+        status.finished_at = Some(Time(Timestamp::now()));
+        status.duration_ms = Some(millis);
+        status.message.clone_from(&ended.message);
+        self.observe(&binding, &ended, attempt, took);
+        binding.status = Some(status);
+        self.write(api, binding).await
+    }
+
+    /// Writes the final status; what ran must not run again because somebody else changed the object meanwhile.
+    async fn write(&self, api: &Api<Binding>, mut binding: Binding) -> Result<(), BoxError> {
+        loop {
+            match api.replace_status(&binding).await {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_conflict() => {
+                    let name = binding.metadata.name.clone().unwrap_or_default();
+                    let Some(fresh) = api.get_opt(&name).await? else { return Ok(()) };
+                    binding = Binding { status: binding.status, ..fresh };
+                }
+                Err(error) if error.is_not_found() => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn execute(&self, binding: &Binding, container: &ContainerInfo) -> Ended {
+        let failed = |message: String| Ended { phase: BindingPhase::Failed, exit_code: None, message };
+        let (parameters, redactor) = match self.parameters(binding).await {
+            Ok(found) => found,
+            Err(problem) => return failed(problem),
+        };
+        let asked = Duration::from_secs(u64::from(binding.spec.timeout_seconds));
+        let limit = self.config.timeout.unwrap_or(asked);
+        let spec = match self.exec_spec(binding, &parameters, limit) {
+            Ok(spec) => spec,
+            Err(error) => return failed(format!("parameters not handed over: {error}")),
+        };
+        let exec = self.containers.exec(&container.id, spec, OUTPUT_MAX);
+        match tokio::time::timeout(limit.saturating_add(ANSWER_MARGIN), exec).await {
+            Ok(Ok(done)) => conclude(&done, &redactor, limit),
+            Ok(Err(error)) => failed(redactor.tail(chain(&error).as_bytes(), false)),
+            Err(_) => failed("the container's shim does not answer".into()),
+        }
+    }
+
+    fn exec_spec(
+        &self,
+        binding: &Binding,
+        parameters: &BTreeMap<String, String>,
+        limit: Duration,
+    ) -> std::io::Result<ExecSpec> {
+        let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let env = [
+            ("PATH", PATH.to_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("NANOCLOUD_BINDING_ID", binding.spec.binding_id.clone()),
+            ("NANOCLOUD_SERVICE", binding.spec.target.service.clone()),
+            ("NANOCLOUD_NAMESPACE", namespace),
+        ];
+        let mut spec = ExecSpec::new(binding.spec.command.clone());
+        spec.env = env.map(|(name, value)| (name.to_owned(), value)).into();
+        spec.inherit_env = false;
+        spec.cwd = Some("/".into());
+        spec.user = Some(UserIds { uid: self.config.uid, gid: self.config.gid, groups: Vec::new() });
+        spec.stdin = StdinMode::Null;
+        spec.extra_fds = vec![sealed(&encode(parameters))?];
+        spec.timeout = Some(limit);
+        Ok(spec)
+    }
+
+    /// Values of all parameters, and what hides the secret ones. The error names what is missing, no value.
+    async fn parameters(&self, binding: &Binding) -> Result<(BTreeMap<String, String>, Redactor), String> {
+        let mut values = BTreeMap::new();
+        let mut secrets = Vec::new();
+        let namespace = binding.metadata.namespace.as_deref().unwrap_or("default");
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let mut fetched: HashMap<&str, Secret> = HashMap::new();
+        for (name, parameter) in &binding.spec.parameters {
+            let value = match (&parameter.value, &parameter.secret_key_ref) {
+                (Some(value), _) => value.clone(),
+                (None, Some(key)) => {
+                    if !fetched.contains_key(key.name.as_str()) {
+                        let found =
+                            api.get_opt(&key.name).await.map_err(|e| format!("secret {}: {}", key.name, chain(&e)))?;
+                        fetched.insert(&key.name, found.ok_or_else(|| format!("secret {} not found", key.name))?);
+                    }
+                    let data = fetched.get(key.name.as_str()).and_then(|s| s.data.as_ref()?.get(&key.key));
+                    let bytes = data.ok_or_else(|| format!("secret {} has no key {}", key.name, key.key))?;
+                    let text = String::from_utf8(bytes.0.clone());
+                    let text = text.map_err(|_| format!("key {} of secret {} is not text", key.key, key.name))?;
+                    secrets.push(text.clone());
+                    text
+                }
+                (None, None) => return Err(format!("parameter {name} has no value")),
+            };
+            values.insert(name.clone(), value);
+        }
+        Ok((values, Redactor::new(secrets.iter().map(String::as_str))))
+    }
+
+    fn count(&self, binding: &Binding, result: BindingResult) {
+        let labels = BindingLabels { service: binding.spec.target.service.clone(), result };
+        self.metrics.bindings.get_or_create(&labels).inc();
+    }
+
+    fn observe(&self, binding: &Binding, ended: &Ended, attempt: u32, took: Duration) {
+        let labels = ServiceLabels { service: binding.spec.target.service.clone() };
+        self.metrics.binding_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+        let (result, severity, reason) = match ended.phase {
+            BindingPhase::Completed => (BindingResult::completed, Severity::Normal, "BindingCompleted"),
+            BindingPhase::TimedOut => (BindingResult::timeout, Severity::Warning, "BindingTimeout"),
+            _ => (BindingResult::failed, Severity::Warning, "BindingFailed"),
+        };
+        self.count(binding, result);
+        let text = match ended.exit_code {
+            Some(code) if code != 0 => format!("exit code {code}: {}", ended.message),
+            _ if ended.message.is_empty() => "completed".to_owned(),
+            _ => ended.message.clone(),
+        };
+        self.tell(binding, severity, reason, attempt, Some(took), text);
+    }
+
+    fn tell(
+        &self,
+        binding: &Binding,
+        severity: Severity,
+        reason: &str,
+        attempt: u32,
+        took: Option<Duration>,
+        text: String,
+    ) {
+        let spec = &binding.spec;
+        let mut facts = HashMap::from([
+            ("nanocloud.io/binding-id".to_owned(), spec.binding_id.clone()),
+            ("nanocloud.io/service".to_owned(), spec.target.service.clone()),
+            ("nanocloud.io/bundle".to_owned(), spec.bundle.clone()),
+            ("nanocloud.io/attempt".to_owned(), attempt.to_string()),
+        ]);
+        facts.extend(took.map(|took| ("nanocloud.io/duration-ms".to_owned(), took.as_millis().to_string())));
+        let message =
+            format!("{} of {} in {}, run {attempt}: {text}", spec.binding_id, spec.bundle, spec.target.service);
+        self.recorder.record_with(binding, severity, reason, message, facts);
+    }
+}
+
+/// Reads how a command ended.
+fn conclude(done: &ExecCapture, redactor: &Redactor, limit: Duration) -> Ended {
+    let mut message = String::new();
+    for output in [&done.stdout, &done.stderr] {
+        let shown = redactor.tail(output, output.len() >= OUTPUT_MAX);
+        if !shown.is_empty() {
+            message = if message.is_empty() { shown } else { format!("{message}\n{shown}") };
+        }
+    }
+    if done.exit.timed_out {
+        let message = format!("killed after {} s. {message}", limit.as_secs());
+        return Ended { phase: BindingPhase::TimedOut, exit_code: Some(done.exit.code), message };
+    }
+    let phase = if done.exit.code == 0 { BindingPhase::Completed } else { BindingPhase::Failed };
+    Ended { phase, exit_code: Some(done.exit.code), message }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::container::ExecExit;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_apart_and_secrets_hidden() {
+        let redactor = Redactor::new(["hunter22"]);
+        for (code, timed_out, phase) in
+            [(0, false, BindingPhase::Completed), (3, false, BindingPhase::Failed), (137, true, BindingPhase::TimedOut)]
+        {
+            let exit = ExecExit { code, signal: None, timed_out };
+            let done = ExecCapture { exit, stdout: b"made user".to_vec(), stderr: b"with hunter22".to_vec() };
+            let ended = conclude(&done, &redactor, Duration::from_secs(2));
+            assert_eq!((ended.phase, ended.exit_code), (phase, Some(code)));
+            assert!(ended.message.ends_with("made user\nwith [redacted]"), "{}", ended.message);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Configuration of a kubelet.
+
+use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use crate::pod::{plan::Backoff, security::Policy};
+
+/// Most processes and threads of one container.
+pub const PIDS_DEFAULT: u64 = 4096;
+/// Most pods of one node (Kubernetes).
+pub const PODS_MAX: u32 = 110;
+
+/// Where writable layers of containers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerStore {
+    /// Below the state root; its file system must not be an overlay itself.
+    Disk,
+    /// In memory, below the run root.
+    Memory,
+}
+
+/// Who runs binding commands, and for how long.
+#[derive(Debug, Clone)]
+pub struct BindingConfig {
+    /// User id (`NANOCLOUD_BINDING_UID`).
+    pub uid: u32,
+    /// Group id (`NANOCLOUD_BINDING_GID`).
+    pub gid: u32,
+    /// Longest run, whatever a binding asks for (`NANOCLOUD_BINDING_TIMEOUT`); `None`: as the binding says.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for BindingConfig {
+    fn default() -> Self {
+        Self { uid: 65534, gid: 65534, timeout: None }
+    }
+}
+
+/// Configuration of a kubelet.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Name of the node object and value of `spec.nodeName` of its pods.
+    pub node_name: String,
+    /// The node's own address, `status.hostIP` of its pods.
+    pub host_ip: Ipv4Addr,
+    /// Directory in memory: files of pods, secret files, pinned namespaces (`<run_root>/pods`).
+    pub run_root: PathBuf,
+    /// Directory on disk: emptyDirs and writable layers (`<state_root>/pods`).
+    pub state_root: PathBuf,
+    /// Directory of container logs, `<namespace>_<pod>_<uid>/<container>/<run>.log`.
+    pub log_root: PathBuf,
+    /// Writable layers.
+    pub layers: LayerStore,
+    /// Domain of services and pods.
+    pub cluster_domain: String,
+    /// Domain of short names of services in the default namespace.
+    pub short_domain: String,
+    /// The host's resolver configuration.
+    pub host_resolv_conf: PathBuf,
+    /// Pause between runs of a container that keeps ending.
+    pub backoff: Backoff,
+    /// How long containers of unknown pods are left alone after a start.
+    pub orphan_grace: Duration,
+    /// Most processes and threads of one container.
+    pub pids_per_container: u64,
+    /// What pods may do.
+    pub policy: Policy,
+    /// Binding commands.
+    pub binding: BindingConfig,
+    /// Version reported as `nodeInfo.kubeletVersion`.
+    pub version: String,
+    /// Serve DNS on the bridge's address, port 53.
+    pub serve_dns: bool,
+}
+
+impl Config {
+    /// Defaults for everything but names and places.
+    #[must_use]
+    pub fn new(
+        node_name: impl Into<String>,
+        host_ip: Ipv4Addr,
+        run_root: impl Into<PathBuf>,
+        state_root: impl Into<PathBuf>,
+    ) -> Self {
+        let state_root = state_root.into();
+        Self {
+            node_name: node_name.into(),
+            host_ip,
+            run_root: run_root.into(),
+            log_root: state_root.join("logs/pods"),
+            state_root,
+            layers: LayerStore::Disk,
+            cluster_domain: "cluster.local".into(),
+            short_domain: "nanocloud.local".into(),
+            host_resolv_conf: PathBuf::from("/etc/resolv.conf"),
+            backoff: Backoff::default(),
+            orphan_grace: Duration::from_secs(30),
+            pids_per_container: PIDS_DEFAULT,
+            policy: Policy::default(),
+            binding: BindingConfig::default(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            serve_dns: true,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What can go wrong on the way from a pod's spec to running containers.
+
+use std::{io, path::PathBuf};
+
+/// A failed kubelet operation. `reason()` is the word that events and statuses use.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The pod asks for something this node does not do.
+    #[error("{field}: {problem}")]
+    Refused {
+        /// Path of the field in the pod.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// Something the pod refers to does not exist (yet).
+    #[error("{kind} {name:?} not found")]
+    Missing {
+        /// Kind of the thing.
+        kind: &'static str,
+        /// Its name, with the key where one is missing.
+        name: String,
+    },
+    /// A claim cannot be used (yet).
+    #[error("persistentvolumeclaim {name:?}: {problem}")]
+    Claim {
+        /// Name of the claim.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// The API refused or did not answer.
+    #[error("{action}")]
+    Api {
+        /// What was tried.
+        action: String,
+        /// Cause.
+        #[source]
+        source: client::Error,
+    },
+    /// An image could not be had.
+    #[error("image {image:?}")]
+    Image {
+        /// Its reference.
+        image: String,
+        /// Cause.
+        #[source]
+        source: crate::ports::BoxError,
+    },
+    /// A container operation failed.
+    #[error("container {container:?}")]
+    Container {
+        /// Name within the pod.
+        container: String,
+        /// Cause.
+        #[source]
+        source: runtime::container::ContainerError,
+    },
+    /// The pod's network could not be made or removed.
+    #[error("pod network")]
+    Network(#[from] net::Error),
+    /// A volume could not be made, mounted or unmounted.
+    #[error("volume")]
+    Volume(#[from] storage::Error),
+    /// A file of the pod could not be written, read or removed.
+    #[error("{action} {}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The pod, or the container in it, is not on this node or does not run.
+    #[error("{0}")]
+    NotRunning(String),
+    /// The log of a container cannot be read.
+    #[error("log of container {container:?}")]
+    Log {
+        /// Name within the pod.
+        container: String,
+        /// Cause.
+        #[source]
+        source: runtime::logs::LogError,
+    },
+}
+
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub(crate) fn refused(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Refused { field: field.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+
+    pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(client::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Api { action, source }
+    }
+}
+
+/// An error with its causes in one line, for statuses and events.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,406 @@
+//! All pods of a node: one worker each, and what they have in common.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use api::kinds::{Binding, PersistentVolumeClaim, Pod, Service};
+use client::{Api, Client, Controller, EventRecorder, ListParams, Store, reflect};
+use net::{
+    Network,
+    dns::{Server, ServerConfig, Zone, Zones},
+};
+use parking_lot::Mutex;
+use runtime::{
+    container::{ContainerInfo, Runtime, State},
+    image::ImageStore,
+};
+use storage::Volumes;
+use tokio::{
+    sync::{Notify, Semaphore, broadcast::error::RecvError, watch},
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adapters::{ApiCluster, ApiEvents, FileTail, HostNetwork, HostVolumes, NodeContainers, NodeImages},
+    binding::{Bindings, target_of},
+    claims::{Claims, claims_of},
+    config::Config,
+    error::{Error, Result, chain},
+    files::Layout,
+    metrics::Metrics,
+    node,
+    pod::container::label,
+    ports::Ports,
+    services::{Cidrs, rules, zone},
+    worker::{Desired, MAX_PULLS, Shared, Worker},
+};
+
+/// Component name in events.
+const COMPONENT: &str = "kubelet";
+/// Changes within this time are loaded into the network together.
+const RULES_PAUSE: Duration = Duration::from_millis(20);
+/// Rules and names are computed at least this often.
+const RULES_RESYNC: Duration = Duration::from_secs(60);
+/// Pause before rules that could not be loaded are tried again.
+const RULES_RETRY: Duration = Duration::from_secs(2);
+/// Pause before a DNS server that cannot listen is tried again.
+const DNS_RETRY: Duration = Duration::from_secs(1);
+/// Bindings that run at the same time.
+const BINDING_WORKERS: usize = 4;
+/// DNS port.
+const DNS_PORT: u16 = 53;
+
+/// Runs the pods of one node.
+pub struct Kubelet {
+    client: Client,
+    runtime: Arc<Runtime>,
+    shared: Arc<Shared>,
+    pods: Store<Pod>,
+    metrics: Metrics,
+    recorder: EventRecorder,
+    events: Mutex<Option<client::EventWriter>>,
+}
+
+/// Where a worker learns what the API says, and the task it runs in.
+struct Handle {
+    desired: watch::Sender<Desired>,
+    task: Id,
+}
+
+impl Kubelet {
+    /// A kubelet over the mechanism crates; nothing runs yet.
+    ///
+    /// # Errors
+    /// When its directories or its HTTP client cannot be made.
+    pub fn new(
+        config: Config,
+        client: Client,
+        runtime: Arc<Runtime>,
+        images: Arc<ImageStore>,
+        network: Arc<Network>,
+        volumes: Arc<Volumes>,
+    ) -> Result<Self> {
+        let layout = Layout::new(&config);
+        layout.prepare()?;
+        let (recorder, writer) = EventRecorder::new(client.clone(), COMPONENT, config.node_name.clone());
+        let ports = Ports {
+            containers: Arc::new(NodeContainers(Arc::clone(&runtime))),
+            images: Arc::new(NodeImages(images)),
+            network: Arc::new(HostNetwork(network)),
+            volumes: Arc::new(HostVolumes(volumes)),
+            cluster: Arc::new(ApiCluster::new(client.clone())),
+            events: Arc::new(ApiEvents::new(recorder.clone())),
+            logs: Arc::new(FileTail),
+        };
+        let node_memory = node::look(&config.state_root).memory;
+        let shared = Arc::new(Shared {
+            layout,
+            ports,
+            http: http_client()?,
+            host_ports: Mutex::default(),
+            host_ports_changed: Notify::new(),
+            pulls: Semaphore::new(MAX_PULLS),
+            node_memory,
+            config,
+        });
+        let (pods, metrics) = (Store::default(), Metrics::default());
+        Ok(Self { client, runtime, shared, pods, metrics, recorder, events: Mutex::new(Some(writer)) })
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    pub(crate) fn pods(&self) -> &Store<Pod> {
+        &self.pods
+    }
+
+    /// Runs until `stop`. Containers run on afterwards.
+    ///
+    /// # Errors
+    /// When the containers of an earlier server cannot be looked at.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<()> {
+        let fail = |source| Error::Container { container: "(all)".into(), source };
+        self.shared.ports.containers.adopt().await.map_err(fail)?;
+        let (services, bindings, claims) = (Store::default(), Store::default(), Store::default());
+        let zones = Zones::new(Zone::default());
+        let mut tasks = JoinSet::new();
+        let mine = ListParams::default().fields(format!("spec.nodeName={}", self.shared.config.node_name));
+        tasks.spawn(reflect(Api::<Pod>::all(self.client.clone()), mine, self.pods.clone(), stop.clone()));
+        tasks.spawn(self.reflect_all::<Service>(&services, &stop));
+        tasks.spawn(self.reflect_all::<Binding>(&bindings, &stop));
+        tasks.spawn(self.reflect_all::<PersistentVolumeClaim>(&claims, &stop));
+        if let Some(writer) = self.events.lock().take() {
+            tasks.spawn(writer.run(stop.clone()));
+        }
+        tasks.spawn(node::run(self.client.clone(), self.shared.config.clone(), stop.clone()));
+        tasks.spawn(Arc::clone(&self).keep_rules(services, zones.clone(), stop.clone()));
+        if self.shared.config.serve_dns {
+            tasks.spawn(Arc::clone(&self).serve_dns(zones, stop.clone()));
+        }
+        tasks.spawn(self.binding_controller(bindings).run(stop.clone()));
+        tasks.spawn(self.claim_controller(claims).run(stop.clone()));
+        tasks.spawn(Arc::clone(&self).keep_workers(stop.clone()));
+        while tasks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn reflect_all<R: api::Resource>(
+        &self,
+        store: &Store<R>,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<R> {
+        reflect(Api::<R>::all(self.client.clone()), ListParams::default(), store.clone(), stop.clone())
+    }
+
+    fn binding_controller(&self, bindings: Store<Binding>) -> Controller<Bindings> {
+        let of_pod = bindings.clone();
+        let reconciler = Bindings {
+            client: self.client.clone(),
+            bindings: bindings.clone(),
+            pods: self.pods.clone(),
+            containers: Arc::clone(&self.shared.ports.containers),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            config: self.shared.config.binding.clone(),
+        };
+        Controller::new(reconciler)
+            .primary(&bindings)
+            .watches(&self.pods, move |pod: &Pod| {
+                let key = api::ObjectKey::of(pod);
+                let namespace = key.namespace.clone().unwrap_or_default();
+                let all = of_pod.in_namespace(&namespace).into_iter();
+                all.filter(|b| target_of(b) == key).map(|b| api::ObjectKey::of(b.as_ref())).collect()
+            })
+            .workers(BINDING_WORKERS)
+    }
+
+    fn claim_controller(&self, claims: Store<PersistentVolumeClaim>) -> Controller<Claims> {
+        let reconciler = Claims {
+            client: self.client.clone(),
+            claims: claims.clone(),
+            pods: self.pods.clone(),
+            volumes: Arc::clone(&self.shared.ports.volumes),
+        };
+        Controller::new(reconciler).primary(&claims).watches(&self.pods, claims_of)
+    }
+
+    /// Keeps a worker for every pod of this node, and for what unknown pods left.
+    async fn keep_workers(self: Arc<Self>, stop: CancellationToken) {
+        let mut changes = self.pods.subscribe();
+        if stop.run_until_cancelled(self.pods.wait_until_ready()).await.is_none() {
+            return;
+        }
+        let mut workers: HashMap<String, Handle> = HashMap::new();
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        let orphans = tokio::time::sleep(self.shared.config.orphan_grace);
+        tokio::pin!(orphans);
+        let mut orphans_due = true;
+        self.tell_all(&mut workers, &mut tasks, &stop);
+        loop {
+            self.metrics.pods.set(i64::try_from(workers.len()).unwrap_or(i64::MAX));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Ok(change) => {
+                        let gone = change.old.filter(|old| change.new.as_ref().is_none_or(|new| new.metadata.uid != old.metadata.uid));
+                        if let Some(old) = gone {
+                            self.tell(&mut workers, &mut tasks, Desired { pod: old, gone: true }, &stop);
+                        }
+                        if let Some(new) = change.new {
+                            self.tell(&mut workers, &mut tasks, Desired { pod: new, gone: false }, &stop);
+                        }
+                    }
+                    Err(RecvError::Lagged(_)) => self.tell_all(&mut workers, &mut tasks, &stop),
+                    Err(RecvError::Closed) => break,
+                },
+                () = &mut orphans, if orphans_due => {
+                    orphans_due = false;
+                    self.adopt_orphans(&mut workers, &mut tasks, &stop).await;
+                }
+                Some(ended) = tasks.join_next_with_id() => {
+                    let id = match &ended {
+                        Ok((id, ())) => *id,
+                        Err(error) => error.id(),
+                    };
+                    let uid = workers.iter().find(|(_, handle)| handle.task == id).map(|(uid, _)| uid.clone());
+                    if let Some(uid) = uid {
+                        workers.remove(&uid);
+                        // A worker that panicked, or a pod that came back: begin anew.
+                        let again = self.pods.all().into_iter().find(|p| ended.is_err() && p.metadata.uid.as_deref() == Some(&uid));
+                        if let Some(pod) = again {
+                            self.tell(&mut workers, &mut tasks, Desired { pod, gone: false }, &stop);
+                        }
+                    }
+                }
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Tells a pod's worker what the API says; makes the worker if there is none.
+    fn tell(
+        &self,
+        workers: &mut HashMap<String, Handle>,
+        tasks: &mut JoinSet<()>,
+        desired: Desired,
+        stop: &CancellationToken,
+    ) {
+        let Some(uid) = desired.pod.metadata.uid.clone() else { return };
+        match workers.get(&uid) {
+            Some(handle) => drop(handle.desired.send_replace(desired)),
+            // Its worker has ended because nothing is left: there is nothing to do for a pod that is gone.
+            None if desired.gone && !self.has_containers(&uid) => {}
+            None => {
+                let (sender, receiver) = watch::channel(desired);
+                let worker = Worker::new(Arc::clone(&self.shared), receiver);
+                let task = tasks.spawn(worker.run(stop.clone())).id();
+                workers.insert(uid, Handle { desired: sender, task });
+            }
+        }
+    }
+
+    /// Tells every worker; those whose pod the API no longer has are told that.
+    fn tell_all(&self, workers: &mut HashMap<String, Handle>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+        let mut pods = self.pods.all();
+        // Those that run already claim their host ports first.
+        pods.sort_by_key(|pod| !self.has_containers(pod.metadata.uid.as_deref().unwrap_or_default()));
+        let known: Vec<String> = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        for handle in workers.iter().filter(|(uid, _)| !known.contains(uid)).map(|(_, handle)| handle) {
+            handle.desired.send_modify(|desired| desired.gone = true);
+        }
+        for pod in pods {
+            self.tell(workers, tasks, Desired { pod, gone: false }, stop);
+        }
+    }
+
+    fn has_containers(&self, uid: &str) -> bool {
+        let is = |info: &ContainerInfo| info.labels.get(label::POD_UID).is_some_and(|known| known == uid);
+        self.shared.ports.containers.list().iter().any(|info| is(info) && info.state == State::Running)
+    }
+
+    /// Workers for containers, networks, mounts and directories of pods the API does not know: they end and clean up.
+    async fn adopt_orphans(
+        &self,
+        workers: &mut HashMap<String, Handle>,
+        tasks: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) {
+        let mut ghosts: BTreeMap<String, Pod> = BTreeMap::new();
+        for info in self.shared.ports.containers.list() {
+            let label = |name: &str| info.labels.get(name).cloned();
+            let Some(uid) = label(label::POD_UID) else { continue };
+            let ghost = ghosts.entry(uid.clone()).or_insert_with(|| ghost(&uid));
+            ghost.metadata.name = label(label::POD_NAME);
+            ghost.metadata.namespace = label(label::POD_NAMESPACE);
+        }
+        let attached = self.shared.ports.network.inventory().await.unwrap_or_default();
+        let mounted = self.shared.ports.volumes.pods().await.unwrap_or_default();
+        for uid in attached.into_iter().chain(mounted).chain(self.shared.layout.uids()) {
+            ghosts.entry(uid.clone()).or_insert_with(|| ghost(&uid));
+        }
+        ghosts.retain(|uid, _| !workers.contains_key(uid));
+        for (uid, pod) in ghosts {
+            tracing::info!(uid, name = pod.metadata.name, "cleaning up after a pod that the API does not know");
+            let (sender, receiver) = watch::channel(Desired { pod: Arc::new(pod), gone: true });
+            let worker = Worker::new(Arc::clone(&self.shared), receiver);
+            let task = tasks.spawn(worker.run(stop.clone())).id();
+            workers.insert(uid, Handle { desired: sender, task });
+        }
+    }
+
+    /// Keeps address translation and names as pods and services say.
+    async fn keep_rules(self: Arc<Self>, services: Store<Service>, zones: Zones, stop: CancellationToken) {
+        let (mut pod_changes, mut service_changes) = (self.pods.subscribe(), services.subscribe());
+        let ready = async {
+            self.pods.wait_until_ready().await;
+            services.wait_until_ready().await;
+        };
+        if stop.run_until_cancelled(ready).await.is_none() {
+            return;
+        }
+        let (pod_cidr, service_cidr) = self.shared.ports.network.cidrs();
+        let config = &self.shared.config;
+        let mut serial = 0_u32;
+        loop {
+            let (pods, services) = (self.pods.all(), services.all());
+            let claims = self.shared.host_ports.lock().clone();
+            serial = serial.wrapping_add(1);
+            zones.store(zone(&pods, &services, &config.cluster_domain, &config.short_domain, serial));
+            let rules = rules(&pods, &services, &claims, Cidrs { pods: pod_cidr, services: service_cidr });
+            let pause = match self.shared.ports.network.reconcile_rules(&rules).await {
+                Ok(_) => RULES_RESYNC,
+                Err(error) => {
+                    tracing::error!(error = chain(&error), "network rules not loaded");
+                    RULES_RETRY
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = pod_changes.recv() => {}
+                _ = service_changes.recv() => {}
+                () = self.shared.host_ports_changed.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            tokio::time::sleep(RULES_PAUSE).await;
+            // What came meanwhile is in the stores already.
+            while !matches!(
+                pod_changes.try_recv(),
+                Err(tokio::sync::broadcast::error::TryRecvError::Empty
+                    | tokio::sync::broadcast::error::TryRecvError::Closed)
+            ) {}
+            while !matches!(
+                service_changes.try_recv(),
+                Err(tokio::sync::broadcast::error::TryRecvError::Empty
+                    | tokio::sync::broadcast::error::TryRecvError::Closed)
+            ) {}
+        }
+    }
+
+    async fn serve_dns(self: Arc<Self>, zones: Zones, stop: CancellationToken) {
+        let listen = (self.shared.ports.network.gateway(), DNS_PORT).into();
+        let config = ServerConfig { listen, resolv_conf: self.shared.config.host_resolv_conf.clone() };
+        loop {
+            match Server::bind(config.clone(), zones.clone()).await {
+                Ok(server) => return server.run(stop).await,
+                Err(error) => tracing::error!(error = chain(&error), "pods have no names yet"),
+            }
+            if stop.run_until_cancelled(tokio::time::sleep(DNS_RETRY)).await.is_none() {
+                return;
+            }
+        }
+    }
+}
+
+/// A pod of which only the UID is known.
+fn ghost(uid: &str) -> Pod {
+    let mut pod = Pod::default();
+    pod.metadata.uid = Some(uid.to_owned());
+    pod
+}
+
+/// The client of HTTP probes: no redirects, no proxies, no reuse, and certificates are not checked (Kubernetes).
+fn http_client() -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .danger_accept_invalid_certs(true)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .user_agent("kube-probe/nanocloud")
+        .build()
+        .map_err(|e| Error::NotRunning(format!("HTTP client for probes: {e}")))
+}

@@ -1,0 +1,250 @@
+//! The node object and its lease.
+
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+
+use api::{
+    Time,
+    kinds::{Lease, Namespace, Node},
+};
+use client::{Api, Client};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        coordination::v1::LeaseSpec,
+        core::v1::{NodeAddress, NodeCondition, NodeStatus, NodeSystemInfo},
+    },
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::MicroTime},
+};
+use nix::sys::statvfs::statvfs;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, PODS_MAX};
+
+/// Time between two renewals of the lease (Kubernetes).
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Seconds after which a lease that was not renewed means a lost node (Kubernetes).
+const LEASE_SECONDS: i32 = 40;
+/// Namespace of node leases (Kubernetes).
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// Renewals between two writes of an unchanged status.
+const STATUS_EVERY: u32 = 30;
+/// Pause before a failed registration is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// Below this share of free space, in percent, the node says that its disk is under pressure (Kubernetes).
+const DISK_FREE_MIN: u64 = 10;
+/// Below this much available memory in bytes the node says that memory is under pressure (Kubernetes).
+const MEMORY_AVAILABLE_MIN: u64 = 100 << 20;
+
+/// What the host has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) cpus: usize,
+    pub(crate) memory: u64,
+    memory_available: u64,
+    disk: u64,
+    disk_free_percent: u64,
+    info: BTreeMap<&'static str, String>,
+}
+
+/// Reads what the host has; what cannot be read is zero or empty.
+pub(crate) fn look(state_root: &Path) -> Host {
+    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let meminfo = read("/proc/meminfo");
+    let kib = |name: &str| {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) << 10
+    };
+    let (disk, free) = statvfs(state_root)
+        .map_or((0, 0), |fs| (fs.blocks() * fs.fragment_size(), fs.blocks_available() * fs.fragment_size()));
+    let os_release = read("/etc/os-release");
+    let pretty = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    Host {
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        memory: kib("MemTotal"),
+        memory_available: kib("MemAvailable"),
+        disk,
+        disk_free_percent: free.saturating_mul(100).checked_div(disk).unwrap_or(100),
+        info: BTreeMap::from([
+            ("kernel", read("/proc/sys/kernel/osrelease")),
+            ("machine", read("/etc/machine-id")),
+            ("boot", read("/proc/sys/kernel/random/boot_id")),
+            ("os", pretty.unwrap_or("Linux").trim_matches('"').to_owned()),
+        ]),
+    }
+}
+
+/// The status of the node. Conditions keep the time of their last change.
+pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, now: Timestamp) -> NodeStatus {
+    let resources = BTreeMap::from([
+        ("cpu".to_owned(), Quantity(host.cpus.to_string())),
+        ("memory".to_owned(), Quantity(format!("{}Ki", host.memory >> 10))),
+        ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", host.disk >> 10))),
+        ("pods".to_owned(), Quantity(PODS_MAX.to_string())),
+    ]);
+    let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
+    let info = |name: &str| host.info.get(name).cloned().unwrap_or_default();
+    let facts = [
+        (
+            "MemoryPressure",
+            host.memory_available < MEMORY_AVAILABLE_MIN,
+            ["KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"],
+        ),
+        (
+            "DiskPressure",
+            host.disk_free_percent < DISK_FREE_MIN,
+            ["KubeletHasNoDiskPressure", "KubeletHasDiskPressure"],
+        ),
+        ("PIDPressure", false, ["KubeletHasSufficientPID", "KubeletHasInsufficientPID"]),
+        ("Ready", true, ["KubeletNotReady", "KubeletReady"]),
+    ];
+    let conditions = facts.map(|(name, is, reasons)| {
+        let status = if is { "True" } else { "False" };
+        let known =
+            before.iter().flat_map(|b| b.conditions.iter().flatten()).find(|c| c.type_ == name && c.status == status);
+        NodeCondition {
+            type_: name.to_owned(),
+            status: status.to_owned(),
+            reason: Some(reasons[usize::from(is)].to_owned()),
+            message: None,
+            last_heartbeat_time: Some(Time(now)),
+            last_transition_time: known.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
+        }
+    });
+    NodeStatus {
+        addresses: Some(vec![
+            address("InternalIP", config.host_ip.to_string()),
+            address("Hostname", config.node_name.clone()),
+        ]),
+        allocatable: Some(resources.clone()),
+        capacity: Some(resources),
+        conditions: Some(conditions.into()),
+        node_info: Some(NodeSystemInfo {
+            architecture: match std::env::consts::ARCH {
+                "x86_64" => "amd64".into(),
+                "aarch64" => "arm64".into(),
+                other => other.into(),
+            },
+            boot_id: info("boot"),
+            container_runtime_version: format!("nanocloud://{}", config.version),
+            kernel_version: info("kernel"),
+            kubelet_version: format!("v{}", config.version),
+            machine_id: info("machine"),
+            operating_system: std::env::consts::OS.into(),
+            os_image: info("os"),
+            ..Default::default()
+        }),
+        ..before.cloned().unwrap_or_default()
+    }
+}
+
+/// Registers the node and renews its lease until `stop`.
+pub(crate) async fn run(client: Client, config: Config, stop: CancellationToken) {
+    let mut beats = 0_u32;
+    loop {
+        let due = beats.is_multiple_of(STATUS_EVERY);
+        let result = match if due { register(&client, &config).await } else { Ok(()) } {
+            Ok(()) => renew(&client, &config).await,
+            failed => failed,
+        };
+        let pause = match result {
+            Ok(()) => {
+                beats = beats.wrapping_add(1);
+                HEARTBEAT
+            }
+            Err(error) => {
+                tracing::warn!(error = crate::error::chain(&error), "node not registered");
+                beats = 0;
+                RETRY
+            }
+        };
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn register(client: &Client, config: &Config) -> client::Result<()> {
+    let nodes = Api::<Node>::all(client.clone());
+    let known = match nodes.get_opt(&config.node_name).await? {
+        Some(node) => node,
+        None => {
+            let mut node = Node::default();
+            node.metadata.name = Some(config.node_name.clone());
+            node.metadata.labels = Some(BTreeMap::from([
+                ("kubernetes.io/hostname".to_owned(), config.node_name.clone()),
+                ("kubernetes.io/os".to_owned(), std::env::consts::OS.to_owned()),
+            ]));
+            nodes.create(&node).await?
+        }
+    };
+    let status = status(config, &look(&config.state_root), known.status.as_ref(), Timestamp::now());
+    match nodes.replace_status(&Node { status: Some(status), ..known }).await {
+        // Somebody changed the node meanwhile: the next round writes again.
+        Err(error) if error.is_conflict() => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+async fn renew(client: &Client, config: &Config) -> client::Result<()> {
+    let leases = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
+    let now = MicroTime(Timestamp::now());
+    let known = leases.get_opt(&config.node_name).await?;
+    let fresh = known.is_none();
+    let mut lease = known.unwrap_or_default();
+    lease.metadata.name = Some(config.node_name.clone());
+    lease.metadata.namespace = Some(LEASE_NAMESPACE.to_owned());
+    let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
+    spec.holder_identity = Some(config.node_name.clone());
+    spec.lease_duration_seconds = Some(LEASE_SECONDS);
+    spec.renew_time = Some(now);
+    if !fresh {
+        return match leases.replace(&lease).await {
+            Err(error) if error.is_conflict() => Ok(()),
+            other => other.map(drop),
+        };
+    }
+    match leases.create(&lease).await {
+        Err(error) if error.is_not_found() => {
+            let mut namespace = Namespace::default();
+            namespace.metadata.name = Some(LEASE_NAMESPACE.to_owned());
+            match Api::<Namespace>::all(client.clone()).create(&namespace).await {
+                Err(error) if !error.is_already_exists() => return Err(error),
+                _ => {}
+            }
+            leases.create(&lease).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn this_host_has_something() {
+        let host = look(Path::new("/"));
+        assert!(host.cpus > 0 && host.memory > 0 && host.disk > 0);
+        assert!(!host.info["kernel"].is_empty());
+    }
+
+    #[test]
+    fn conditions_keep_their_time_until_they_change() {
+        let config = Config::new("n", Ipv4Addr::LOCALHOST, "/run/x", "/var/x");
+        let mut host = look(Path::new("/"));
+        host.disk_free_percent = 50;
+        let first = status(&config, &host, None, Timestamp::UNIX_EPOCH);
+        let later = Timestamp::from_second(100).unwrap();
+        host.disk_free_percent = 5;
+        let second = status(&config, &host, Some(&first), later);
+        let changed = |name: &str| {
+            let conditions = second.conditions.as_ref().unwrap();
+            let found = conditions.iter().find(|c| c.type_ == name).unwrap();
+            (found.status.clone(), found.last_transition_time.clone().unwrap().0)
+        };
+        assert_eq!(changed("Ready"), ("True".into(), Timestamp::UNIX_EPOCH));
+        assert_eq!(changed("DiskPressure"), ("True".into(), later));
+    }
+}

@@ -1,0 +1,14 @@
+//! Everything about one pod that is decided without touching the host.
+
+pub mod container;
+pub mod env;
+pub mod etc;
+pub mod lifecycle;
+pub mod lookup;
+pub mod plan;
+pub mod security;
+pub mod status;
+pub mod volumes;
+
+#[cfg(test)]
+mod lifecycle_tests;

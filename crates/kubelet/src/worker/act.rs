@@ -1,0 +1,173 @@
+//! Preparations: network, images. And the table from actions to what executes them.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use api::kinds::Pod;
+use k8s_openapi::api::core::v1::Container;
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::{Memory, Sandbox, Shared, Worker};
+use crate::{
+    error::{Error, Result},
+    pod::{
+        etc,
+        lifecycle::{Action, State},
+        security::{check_pod, user},
+        volumes,
+    },
+    ports::{ImageFacts, Pull, Severity},
+    probe::Probes,
+    services::host_ports,
+};
+
+impl Worker {
+    pub(super) async fn execute(
+        memory: &mut Memory,
+        shared: &Arc<Shared>,
+        wake: &Arc<Notify>,
+        tasks: &mut JoinSet<()>,
+        state: State,
+        pod: &Arc<Pod>,
+        action: &Action,
+    ) -> Result<()> {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        match action {
+            Action::Attach => {
+                memory.cleaned = false;
+                memory.sandbox = Some(attach(shared, pod, &uid).await?);
+            }
+            Action::Pull => memory.images = Some(pull(shared, pod).await?),
+            Action::Mount => {
+                memory.cleaned = false;
+                memory.mounted = Some(super::mount::mount(memory, shared, pod, &uid).await?);
+            }
+            Action::Start { container, attempt, streak } => {
+                let run = super::start::Run { container, attempt: *attempt, streak: *streak };
+                super::start::start(memory, shared, wake, tasks, pod, &uid, run).await?;
+            }
+            Action::Terminate { container, deadline } => {
+                super::end::terminate(memory, shared, tasks, state, pod, &uid, (container, *deadline));
+            }
+            Action::Kill { container } => super::end::kill(shared, &uid, container).await?,
+            Action::Remove => super::end::remove(shared, &uid, None).await?,
+            Action::Clean => {
+                super::end::clean(shared, &uid, matches!(state, State::Stopping { .. })).await?;
+                (memory.sandbox, memory.mounted, memory.cleaned) = (None, None, true);
+            }
+            Action::Release => {
+                shared.ports.cluster.release(pod).await?;
+                memory.released = true;
+            }
+            Action::Wake(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Refuses what cannot be run, claims the host ports, and attaches the network.
+async fn attach(shared: &Arc<Shared>, pod: &Pod, uid: &str) -> Result<Sandbox> {
+    let adopted = super::observe::runs_of(shared.ports.containers.list(), uid).next().is_some();
+    if !adopted {
+        check_pod(pod, &shared.config.policy)?;
+        volumes::plan(pod, &shared.config.policy)?;
+        for container in containers(pod) {
+            Probes::of(container)?;
+        }
+    }
+    claim_host_ports(shared, pod, uid, adopted).await?;
+    if pod.spec.as_ref().and_then(|s| s.host_network) == Some(true) {
+        return Ok(Sandbox { address: shared.config.host_ip, gateway: shared.ports.network.gateway(), netns: None });
+    }
+    let request = net::AttachRequest { id: uid.to_owned(), hostname: etc::hostname(pod) };
+    let attachment = shared.ports.network.attach(&request).await?;
+    Ok(Sandbox { address: attachment.address, gateway: attachment.gateway, netns: Some(attachment.netns) })
+}
+
+/// Takes the host ports of a pod, all or none. A pod that ran already keeps what it has.
+async fn claim_host_ports(shared: &Arc<Shared>, pod: &Pod, uid: &str, adopted: bool) -> Result<()> {
+    let wanted = host_ports(pod);
+    for port in wanted.iter().map(|w| w.port) {
+        let claims = shared.host_ports.lock().clone();
+        let clash = claims.iter().find(|(other, owner)| {
+            owner.as_str() != uid
+                && other.port == port.port
+                && other.protocol == port.protocol
+                && port.overlaps(other.address)
+        });
+        if let Some((_, owner)) = clash {
+            let problem = format!("host port {port} is taken by pod {owner} of this node; choose another hostPort");
+            return Err(Error::refused("spec.containers.ports.hostPort", problem));
+        }
+        if !adopted {
+            shared.ports.network.check_port(port).await?;
+        }
+    }
+    shared.host_ports.lock().extend(wanted.iter().map(|w| (w.port, uid.to_owned())));
+    shared.host_ports_changed.notify_one();
+    Ok(())
+}
+
+/// Init containers, then containers.
+pub(super) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers))
+}
+
+/// Resolves every image of a pod, each reference once.
+async fn pull(shared: &Arc<Shared>, pod: &Pod) -> Result<BTreeMap<String, ImageFacts>> {
+    let mut known: BTreeMap<(String, &'static str), ImageFacts> = BTreeMap::new();
+    let mut images = BTreeMap::new();
+    for container in containers(pod) {
+        let reference = container.image.clone().unwrap_or_default();
+        let (pull, name) = match container.image_pull_policy.as_deref() {
+            Some("Always") => (Pull::Always, "Always"),
+            Some("Never") => (Pull::Never, "Never"),
+            _ => (Pull::IfNotPresent, "IfNotPresent"),
+        };
+        let key = (reference.clone(), name);
+        if !known.contains_key(&key) {
+            known.insert(key.clone(), pull_one(shared, pod, &reference, pull).await?);
+        }
+        if let Some(facts) = known.get(&key) {
+            images.insert(container.name.clone(), facts.clone());
+        }
+    }
+    Ok(images)
+}
+
+async fn pull_one(shared: &Arc<Shared>, pod: &Pod, reference: &str, pull: Pull) -> Result<ImageFacts> {
+    let images = &shared.ports.images;
+    let present = images.present(reference).await;
+    let fail = |source| Error::Image { image: reference.to_owned(), source };
+    let event = |reason: &str, message: String| shared.ports.events.pod(pod, Severity::Normal, reason, message);
+    if present && pull != Pull::Always {
+        let facts = images.ensure(reference, pull).await.map_err(fail)?;
+        event("Pulled", format!("Container image {reference:?} already present on machine"));
+        return Ok(facts);
+    }
+    event("Pulling", format!("Pulling image {reference:?}"));
+    let _permit = shared.pulls.acquire().await;
+    let begun = Instant::now();
+    let facts = images.ensure(reference, pull).await.map_err(fail)?;
+    let took = begun.elapsed().as_secs_f64();
+    event("Pulled", format!("Successfully pulled image {reference:?} in {took:.3}s, digest {}", facts.digest));
+    Ok(facts)
+}
+
+/// The numeric user of a container: the pod's wish over the image's user.
+pub(super) async fn identity(
+    shared: &Shared,
+    pod: &Pod,
+    container: &Container,
+    image: &ImageFacts,
+) -> Result<runtime::container::UserIds> {
+    let confinement = crate::pod::security::confinement(pod, container, &shared.config.policy)?;
+    let of_image = match confinement.user {
+        // A wished user gets the groups the image gives that user.
+        Some(uid) => {
+            let fail = |source| Error::Image { image: image.reference.clone(), source };
+            shared.ports.images.user(image, uid).await.map_err(fail)?
+        }
+        None => image.user.clone(),
+    };
+    user(&confinement, of_image)
+}

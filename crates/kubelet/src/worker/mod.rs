@@ -1,0 +1,324 @@
+//! The worker of one pod: looks, decides by [`step`], acts, reports, waits.
+//!
+//! It remembers nothing that matters: everything it keeps between two rounds can be had again from the API and the
+//! host, and is when the server starts anew.
+
+mod act;
+mod end;
+mod mount;
+mod observe;
+mod start;
+
+pub(crate) use mount::volume_of;
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+
+use api::kinds::Pod;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::PodStatus;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    error::{Error, chain},
+    files::Layout,
+    pod::{
+        lifecycle::{Action, Observation, State, step},
+        plan::{Backoff, Plan, between, later},
+        status::{Waiting, initial_state},
+    },
+    ports::{ImageFacts, Ports, Severity},
+    probe::Health,
+};
+
+/// Most images pulled at the same time.
+pub(crate) const MAX_PULLS: usize = 3;
+/// A worker looks at its pod at least this often; mounted Secrets and ConfigMaps follow the API within this time.
+const RESYNC: Duration = Duration::from_secs(60);
+/// Grace of a pod whose object is gone already (Kubernetes' minimum).
+const GONE_GRACE: Duration = Duration::from_secs(2);
+/// Pauses between tries of a step that fails.
+const RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) layout: Layout,
+    pub(crate) ports: Ports,
+    pub(crate) http: reqwest::Client,
+    /// Who has which host port, by UID.
+    pub(crate) host_ports: Mutex<BTreeMap<net::HostPort, String>>,
+    /// Told when `host_ports` changes.
+    pub(crate) host_ports_changed: Notify,
+    pub(crate) pulls: Semaphore,
+    /// Memory of the node in bytes.
+    pub(crate) node_memory: u64,
+}
+
+/// A pod as the API has it, or had it last.
+#[derive(Debug, Clone)]
+pub(crate) struct Desired {
+    pub(crate) pod: Arc<Pod>,
+    /// The object is gone from the API.
+    pub(crate) gone: bool,
+}
+
+/// The network of a pod.
+#[derive(Debug, Clone)]
+struct Sandbox {
+    address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    /// `None`: the host's own network.
+    netns: Option<PathBuf>,
+}
+
+/// Mounted volumes by name.
+#[derive(Debug, Clone, Default)]
+struct Mounted {
+    volumes: BTreeMap<String, PathBuf>,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone)]
+struct Trouble {
+    until: Timestamp,
+    times: u32,
+    waiting: Waiting,
+    /// The container it is about; `None` is all.
+    container: Option<String>,
+}
+
+/// A run that is watched.
+struct Watched {
+    health: watch::Receiver<Health>,
+    tasks: Vec<tokio::task::AbortHandle>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
+    }
+}
+
+#[derive(Default)]
+struct Memory {
+    sandbox: Option<Sandbox>,
+    images: Option<BTreeMap<String, ImageFacts>>,
+    mounted: Option<Mounted>,
+    cleaned: bool,
+    released: bool,
+    gone_since: Option<Timestamp>,
+    trouble: Option<Trouble>,
+    blocked: BTreeMap<String, Trouble>,
+    /// When runs that were asked to end are killed.
+    ending: BTreeMap<String, Timestamp>,
+    watched: BTreeMap<String, Watched>,
+    /// Last words of ended runs.
+    words: BTreeMap<String, Option<String>>,
+    reported: Option<PodStatus>,
+}
+
+/// The worker of one pod.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    uid: String,
+    desired: watch::Receiver<Desired>,
+    state: State,
+    memory: Memory,
+    wake: Arc<Notify>,
+    tasks: JoinSet<()>,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: Arc<Shared>, desired: watch::Receiver<Desired>) -> Self {
+        let pod = desired.borrow().pod.clone();
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let memory = Memory { reported: pod.status.clone(), ..Memory::default() };
+        let state = initial_state(&pod);
+        Self { shared, uid, desired, state, memory, wake: Arc::new(Notify::new()), tasks: JoinSet::new() }
+    }
+
+    /// Works until the pod is gone or `stop`. Containers run on after `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            let pod = self.pod();
+            let plan = Plan::of(&pod, self.shared.config.backoff);
+            let runs = self.observe(&pod).await;
+            let seen = self.observation(&pod, &runs);
+            let (state, actions) = step(&plan, self.state, &seen);
+            if state != self.state {
+                tracing::debug!(uid = self.uid, from = ?self.state, to = ?state, "pod");
+            }
+            self.state = state;
+            let reported = self.report(&pod, &plan, &runs).await;
+            if state == State::Gone {
+                return;
+            }
+            let acted = tokio::select! {
+                () = stop.cancelled() => return,
+                acted = self.execute_all(&pod, &actions) => acted,
+            };
+            if acted {
+                continue;
+            }
+            let wake = actions.iter().filter_map(|a| match a {
+                Action::Wake(at) => Some(*at),
+                _ => None,
+            });
+            let pause = wake.min().map_or(RESYNC, |at| between(Timestamp::now(), at).min(RESYNC));
+            let pause = if reported { pause } else { pause.min(RETRY.base) };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => {}
+                changed = self.desired.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => self.resync(&pod).await,
+            }
+        }
+    }
+
+    /// The pod as the API has it, with the status written last and the conditions others set.
+    fn pod(&mut self) -> Arc<Pod> {
+        let desired = self.desired.borrow_and_update().clone();
+        if desired.gone && self.memory.gone_since.is_none() {
+            self.memory.gone_since = Some(Timestamp::now());
+            self.memory.released = true;
+        }
+        let mut pod = (*desired.pod).clone();
+        if let Some(mut status) = self.memory.reported.clone() {
+            let ours: Vec<String> = status.conditions.iter().flatten().map(|c| c.type_.clone()).collect();
+            let others = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+            let others: Vec<_> = others.filter(|c| !ours.contains(&c.type_)).cloned().collect();
+            status.conditions.get_or_insert_default().extend(others);
+            pod.status = Some(status);
+        }
+        Arc::new(pod)
+    }
+
+    /// When a wanted deletion must be done.
+    fn stop_deadline(&self, pod: &Pod) -> Option<Timestamp> {
+        let gone = self.memory.gone_since.map(|since| later(since, GONE_GRACE));
+        let deleted = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+        match (gone, deleted) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn observation(&self, pod: &Pod, runs: &observe::Runs) -> Observation {
+        let memory = &self.memory;
+        let stop = self.stop_deadline(pod);
+        let logs_left = stop.is_some() && !self.shared.layout.log_dirs(&self.uid).is_empty();
+        Observation {
+            now: Timestamp::now(),
+            attached: memory.sandbox.is_some(),
+            pulled: memory.images.is_some(),
+            mounted: memory.mounted.is_some(),
+            residue: !memory.cleaned || logs_left,
+            containers: runs.views(),
+            blocked: memory.blocked.iter().map(|(name, trouble)| (name.clone(), trouble.until)).collect(),
+            retry: memory.trouble.as_ref().map(|trouble| trouble.until),
+            stop,
+            released: memory.released,
+            earlier_runs: runs.earlier(pod),
+        }
+    }
+
+    /// Executes actions in order until one fails; returns whether the world may have changed.
+    async fn execute_all(&mut self, pod: &Arc<Pod>, actions: &[Action]) -> bool {
+        let mut acted = false;
+        for action in actions.iter().filter(|a| !matches!(a, Action::Wake(_))) {
+            acted = true;
+            let container = match action {
+                Action::Start { container, .. } => Some(container.clone()),
+                _ => None,
+            };
+            let result = tokio::select! {
+                biased;
+                result = Self::execute(&mut self.memory, &self.shared, &self.wake, &mut self.tasks, self.state, pod, action) => Some(result),
+                () = interrupted(self.desired.clone(), self.state) => None,
+            };
+            match (result, container) {
+                (None, _) => return true,
+                (Some(Ok(())), Some(container)) => {
+                    self.memory.blocked.remove(&container);
+                }
+                (Some(Ok(())), None) => self.memory.trouble = None,
+                (Some(Err(error)), container) => {
+                    let whole = container.is_none();
+                    self.fail(pod, action, container, &error);
+                    if whole {
+                        return true;
+                    }
+                }
+            }
+        }
+        acted
+    }
+
+    /// Keeps a failure until its next try, and tells about it.
+    fn fail(&mut self, pod: &Pod, action: &Action, container: Option<String>, error: &Error) {
+        let known = match &container {
+            Some(container) => self.memory.blocked.get(container),
+            None => self.memory.trouble.as_ref(),
+        };
+        let times = known.map_or(0, |trouble| trouble.times).saturating_add(1);
+        let message = chain(error);
+        let (event, reason) = words_of(action, error, times);
+        self.shared.ports.events.pod(pod, Severity::Warning, event, message.clone());
+        let about = match error {
+            Error::Image { image, .. } => pod
+                .spec
+                .iter()
+                .flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers))
+                .find(|c| c.image.as_ref() == Some(image))
+                .map(|c| c.name.clone()),
+            _ => container.clone(),
+        };
+        let trouble = Trouble {
+            until: later(Timestamp::now(), RETRY.delay(times)),
+            times,
+            waiting: Waiting { reason: reason.to_owned(), message: Some(message) },
+            container: about,
+        };
+        match container {
+            Some(container) => drop(self.memory.blocked.insert(container, trouble)),
+            None => self.memory.trouble = Some(trouble),
+        }
+    }
+}
+
+/// The event's reason and the waiting reason of a failure.
+fn words_of(action: &Action, error: &Error, times: u32) -> (&'static str, &'static str) {
+    let policy = |field: &str| {
+        ["securityContext", "hostPath", "hostNetwork", "hostPID", "hostIPC"].iter().any(|w| field.contains(w))
+    };
+    match (action, error) {
+        (_, Error::Refused { field, .. }) if policy(field) => ("SecurityPolicyViolation", "CreateContainerConfigError"),
+        (_, Error::Image { .. }) if times > 1 => ("BackOff", "ImagePullBackOff"),
+        (_, Error::Image { .. }) => ("Failed", "ErrImagePull"),
+        (_, Error::Refused { .. }) => ("Failed", "CreateContainerConfigError"),
+        (Action::Attach, _) => ("FailedCreatePodSandBox", "ContainerCreating"),
+        (Action::Mount, _) => ("FailedMount", "ContainerCreating"),
+        (_, Error::Missing { .. }) => ("Failed", "CreateContainerConfigError"),
+        (Action::Start { .. }, _) => ("Failed", "RunContainerError"),
+        (Action::Terminate { .. } | Action::Kill { .. }, _) => ("FailedKillPod", "ContainerCreating"),
+        _ => ("FailedCleanup", "ContainerCreating"),
+    }
+}
+
+/// Resolves when a pod that is not being deleted yet is to be deleted: what is under way is given up.
+async fn interrupted(mut desired: watch::Receiver<Desired>, state: State) {
+    if matches!(state, State::Stopping { .. }) {
+        return std::future::pending().await;
+    }
+    let wanted = |desired: &Desired| desired.gone || desired.pod.metadata.deletion_timestamp.is_some();
+    if desired.wait_for(wanted).await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,239 @@
+//! Volumes and small files of a pod.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api::{
+    kinds::{PersistentVolumeClaim, Pod},
+    quantity,
+};
+use storage::{Ownership, VolumeRequest};
+
+use super::{Memory, Mounted, Sandbox, Shared, Worker, act::identity};
+use crate::{
+    error::{Error, Result},
+    files::{Owner, mount_tmpfs, private_dir, write_payload, write_text},
+    pod::{
+        etc,
+        lookup::{Place, References, references},
+        volumes::{FilesPlan, VolumePlan, files, first_user, plan},
+    },
+};
+
+/// Permission bits of a fresh persistent volume.
+const CLAIM_MODE: u32 = 0o750;
+/// Permission bits of a fresh persistent volume with a group of its own.
+const CLAIM_GROUP_MODE: u32 = 0o2770;
+/// Permission bits of an emptyDir (Kubernetes).
+const EMPTY_DIR_MODE: u32 = 0o777;
+
+/// Id of the volume of a claim: a claim that is made again gets a fresh volume.
+pub(crate) fn volume_of(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or_default())
+}
+
+/// What only the node knows of a pod.
+pub(super) fn place(shared: &Shared, sandbox: &Sandbox) -> Place {
+    Place { node_name: shared.config.node_name.clone(), host_ip: shared.config.host_ip, pod_ip: sandbox.address }
+}
+
+/// Fetches the Secrets and ConfigMaps a pod refers to.
+pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let (secrets, maps) = references(pod);
+    let mut found = References::default();
+    for name in secrets {
+        let secret = shared.ports.cluster.secret(namespace, &name).await?;
+        found.secrets.insert(name, secret.map(Arc::new));
+    }
+    for name in maps {
+        let map = shared.ports.cluster.config_map(namespace, &name).await?;
+        found.config_maps.insert(name, map.map(Arc::new));
+    }
+    Ok(found)
+}
+
+/// Runs file work where it may block.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::NotRunning(format!("file work was cut off: {error}"))),
+    }
+}
+
+/// Makes and mounts everything; repeating it changes nothing.
+pub(super) async fn mount(memory: &Memory, shared: &Arc<Shared>, pod: &Arc<Pod>, uid: &str) -> Result<Mounted> {
+    let sandbox = memory.sandbox.as_ref().ok_or_else(|| Error::NotRunning("the pod has no network yet".into()))?;
+    private_dir(&shared.layout.run(uid))?;
+    write_etc(shared, pod, sandbox, uid)?;
+    let plans = plan(pod, &shared.config.policy)?;
+    let references = fetch(shared, pod).await?;
+    let mut mounted = Mounted::default();
+    for (name, plan) in plans {
+        let owner = owner(memory, shared, pod, &name).await?;
+        let path = match plan {
+            VolumePlan::Claim { claim, read_only } => {
+                mount_claim(shared, pod, uid, (&name, &claim), owner, read_only).await?
+            }
+            VolumePlan::EmptyDir { memory: limit } => empty_dir(shared, uid, &name, limit, owner).await?,
+            VolumePlan::Files(plan) => {
+                write_files(shared, pod, uid, (&name, &plan), (sandbox, &references), owner).await?;
+                shared.layout.memory_volume(uid, &name)
+            }
+            VolumePlan::HostPath(path) if path.exists() => path,
+            VolumePlan::HostPath(path) => {
+                return Err(Error::Missing { kind: "hostPath", name: path.display().to_string() });
+            }
+        };
+        mounted.volumes.insert(name, path);
+    }
+    Ok(mounted)
+}
+
+/// Owner of what is made for a volume: the user of the first container that mounts it, and the pod's `fsGroup`.
+async fn owner(memory: &Memory, shared: &Arc<Shared>, pod: &Pod, volume: &str) -> Result<Owner> {
+    let context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
+    let fs_group = context.and_then(|c| c.fs_group).and_then(|gid| u32::try_from(gid).ok());
+    let container = first_user(pod, volume);
+    let image = container.and_then(|c| memory.images.as_ref()?.get(&c.name));
+    let user = match container.zip(image) {
+        Some((container, image)) => identity(shared, pod, container, image).await?,
+        None => runtime::container::UserIds::default(),
+    };
+    Ok(Owner { uid: user.uid, gid: fs_group.unwrap_or(user.gid), group_reads: fs_group.is_some() })
+}
+
+fn write_etc(shared: &Shared, pod: &Pod, sandbox: &Sandbox, uid: &str) -> Result<()> {
+    let config = &shared.config;
+    let host = std::fs::read_to_string(&config.host_resolv_conf).unwrap_or_default();
+    let dns = etc::Dns {
+        server: sandbox.gateway,
+        cluster_domain: &config.cluster_domain,
+        short_domain: &config.short_domain,
+        host: &host,
+    };
+    write_text(&shared.layout.etc(uid, "hosts"), &etc::hosts(pod, sandbox.address, &config.cluster_domain))?;
+    write_text(&shared.layout.etc(uid, "resolv.conf"), &etc::resolv_conf(pod, &dns))?;
+    write_text(&shared.layout.etc(uid, "hostname"), &format!("{}\n", etc::hostname(pod)))
+}
+
+async fn mount_claim(
+    shared: &Shared,
+    pod: &Pod,
+    uid: &str,
+    (name, claim_name): (&str, &str),
+    owner: Owner,
+    read_only: bool,
+) -> Result<PathBuf> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let refuse = |problem: &str| Error::Claim { name: claim_name.to_owned(), problem: problem.to_owned() };
+    let claim = shared.ports.cluster.claim(namespace, claim_name).await?;
+    let claim = claim.ok_or_else(|| Error::Missing { kind: "persistentvolumeclaim", name: claim_name.to_owned() })?;
+    if claim.metadata.deletion_timestamp.is_some() {
+        return Err(refuse("it is being deleted"));
+    }
+    let spec = claim.spec.as_ref();
+    if spec.and_then(|s| s.volume_mode.as_deref()).is_some_and(|mode| mode != "Filesystem") {
+        return Err(refuse("volumeMode must be Filesystem on this node"));
+    }
+    let size = spec.and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage")).map(|q| q.0.clone());
+    let size = size.ok_or_else(|| refuse("it requests no storage"))?;
+    let capacity_bytes = quantity::units(&size).map_err(|e| refuse(&e.to_string()))?;
+    let volume = volume_of(&claim);
+    let mode = if owner.group_reads { CLAIM_GROUP_MODE } else { CLAIM_MODE };
+    let ownership = Ownership { uid: owner.uid, gid: owner.gid, mode };
+    // The claim is kept by its finalizer before there is data to lose.
+    shared.ports.cluster.bind_claim(&claim, &volume, &size).await?;
+    let request = VolumeRequest { id: storage::Id::new(volume.as_str())?, capacity_bytes, ownership };
+    shared.ports.volumes.create(request).await?;
+    Ok(shared.ports.volumes.publish(&volume, uid, name, read_only).await?)
+}
+
+async fn empty_dir(
+    shared: &Arc<Shared>,
+    uid: &str,
+    name: &str,
+    limit: Option<Option<u64>>,
+    owner: Owner,
+) -> Result<PathBuf> {
+    let path = match limit {
+        Some(_) => shared.layout.memory_volume(uid, name),
+        None => shared.layout.disk_volume(uid, name),
+    };
+    let made = path.clone();
+    blocking(move || {
+        let fresh = !made.exists();
+        match limit {
+            Some(size) => mount_tmpfs(&made, size, EMPTY_DIR_MODE)?,
+            None => private_dir(&made)?,
+        }
+        if fresh { give(&made, owner) } else { Ok(()) }
+    })
+    .await?;
+    Ok(path)
+}
+
+fn give(path: &Path, owner: Owner) -> Result<()> {
+    let give = || {
+        chown(path, Some(owner.uid), Some(owner.gid))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(EMPTY_DIR_MODE))
+    };
+    give().map_err(Error::file("set owner of", path))
+}
+
+async fn write_files(
+    shared: &Arc<Shared>,
+    pod: &Pod,
+    uid: &str,
+    (name, plan): (&str, &FilesPlan),
+    (sandbox, references): (&Sandbox, &References),
+    owner: Owner,
+) -> Result<bool> {
+    let files = files(plan, pod, &place(shared, sandbox), references)?;
+    let root = shared.layout.memory_volume(uid, name);
+    blocking(move || {
+        if let Some(parent) = root.parent() {
+            private_dir(parent)?;
+        }
+        write_payload(&root, &files, owner)
+    })
+    .await
+}
+
+impl Worker {
+    /// Brings mounted Secrets and ConfigMaps up to date. A failure is told and the old files stay.
+    pub(super) async fn resync(&mut self, pod: &Arc<Pod>) {
+        let running = self.memory.mounted.is_some() && !self.memory.watched.is_empty();
+        let plans = match plan(pod, &self.shared.config.policy) {
+            Ok(plans) if running => plans,
+            _ => return,
+        };
+        let files: BTreeMap<String, FilesPlan> = plans
+            .into_iter()
+            .filter_map(|(name, plan)| match plan {
+                VolumePlan::Files(files) => Some((name, files)),
+                _ => None,
+            })
+            .collect();
+        if files.is_empty() {
+            return;
+        }
+        if let Err(error) = self.refresh(pod, files).await {
+            tracing::warn!(uid = self.uid, error = crate::error::chain(&error), "mounted files not refreshed");
+        }
+    }
+
+    async fn refresh(&self, pod: &Arc<Pod>, plans: BTreeMap<String, FilesPlan>) -> Result<()> {
+        let Some(sandbox) = &self.memory.sandbox else { return Ok(()) };
+        let references = fetch(&self.shared, pod).await?;
+        for (name, plan) in &plans {
+            let owner = owner(&self.memory, &self.shared, pod, name).await?;
+            write_files(&self.shared, pod, &self.uid, (name, plan), (sandbox, &references), owner).await?;
+        }
+        Ok(())
+    }
+}

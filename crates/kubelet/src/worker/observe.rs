@@ -1,0 +1,283 @@
+//! What runs, how healthy it is, and what is said about it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::kinds::Pod;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, ContainerStatus};
+use runtime::container::{ContainerInfo, State as RuntimeState};
+use tokio::sync::watch;
+
+use super::{Watched, Worker};
+use crate::{
+    pod::{
+        container::{ID_SCHEME, label},
+        lifecycle::{Run, State, View},
+        plan::Plan,
+        status::{CRASH_LOOP, Facts, RunFacts, RunState, Waiting, compute, earlier_runs},
+    },
+    ports::Severity,
+    probe::{Health, Kind, Prober, Probes, Target},
+};
+
+/// Most bytes of last words (Kubernetes: 4096 from the file, 2048 from the log).
+const WORDS_FILE_MAX: usize = 4096;
+/// Most bytes of last words taken from the log.
+const WORDS_LOG_MAX: usize = 2048;
+/// Most lines of last words taken from the log.
+const WORDS_LINES_MAX: usize = 80;
+
+/// The latest runs of a pod's containers.
+pub(super) struct Runs {
+    pub(super) facts: BTreeMap<String, RunFacts>,
+    views: BTreeMap<String, View>,
+}
+
+impl Runs {
+    pub(super) fn views(&self) -> BTreeMap<String, View> {
+        self.views.clone()
+    }
+
+    pub(super) fn earlier(&self, pod: &Pod) -> BTreeMap<String, u32> {
+        earlier_runs(pod, &self.facts)
+    }
+}
+
+fn number(info: &ContainerInfo, label: &str) -> u32 {
+    info.labels.get(label).and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn text(info: &ContainerInfo, label: &str) -> String {
+    info.labels.get(label).cloned().unwrap_or_default()
+}
+
+/// All runs of a pod that the runtime knows.
+pub(super) fn runs_of(all: Vec<ContainerInfo>, uid: &str) -> impl Iterator<Item = ContainerInfo> {
+    all.into_iter().filter(move |info| info.labels.get(label::POD_UID).is_some_and(|known| known == uid))
+}
+
+/// The latest run of each container.
+fn latest(all: Vec<ContainerInfo>, uid: &str) -> BTreeMap<String, ContainerInfo> {
+    let mut latest: BTreeMap<String, ContainerInfo> = BTreeMap::new();
+    for info in runs_of(all, uid) {
+        let name = text(&info, label::CONTAINER);
+        let newer = latest.get(&name).is_none_or(|known| number(known, label::ATTEMPT) < number(&info, label::ATTEMPT));
+        if newer {
+            latest.insert(name, info);
+        }
+    }
+    latest
+}
+
+/// A container of a pod by name.
+pub(super) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|c| c.name == name)
+}
+
+impl Worker {
+    /// Looks at the runs, begins to watch new ones, and collects the last words of ended ones.
+    pub(super) async fn observe(&mut self, pod: &Arc<Pod>) -> Runs {
+        let mut runs = Runs { facts: BTreeMap::new(), views: BTreeMap::new() };
+        let latest = latest(self.shared.ports.containers.list(), &self.uid);
+        let alive = |id: &String| latest.values().any(|i| i.id == *id && i.state == RuntimeState::Running);
+        self.memory.watched.retain(|id, _| alive(id));
+        self.memory.ending.retain(|id, _| alive(id));
+        for (name, info) in latest {
+            let (state, run) = match &info.state {
+                RuntimeState::Running => {
+                    let health = self.watch(pod, &name, &info);
+                    let terminating = self.memory.ending.get(&info.id).copied();
+                    let ready = health.ready && terminating.is_none();
+                    (
+                        RunState::Running { started: health.started, ready },
+                        Run::Running { unhealthy: health.unhealthy.is_some(), terminating },
+                    )
+                }
+                RuntimeState::Exited(exit) => {
+                    let message = self.last_words(pod, &name, &info, exit.code).await;
+                    let state = RunState::Exited {
+                        code: exit.code,
+                        signal: exit.signal,
+                        oom_killed: exit.oom_killed,
+                        finished_at: exit.finished_at,
+                        message,
+                    };
+                    (state, Run::Exited { code: exit.code, started: info.started_at, finished: exit.finished_at })
+                }
+            };
+            let attempt = number(&info, label::ATTEMPT);
+            runs.views.insert(name.clone(), View { attempt, streak: number(&info, label::STREAK), run });
+            let (image, image_id) = (text(&info, label::IMAGE), text(&info, label::IMAGE_ID));
+            runs.facts
+                .insert(name, RunFacts { id: info.id, attempt, image, image_id, started_at: info.started_at, state });
+        }
+        runs
+    }
+
+    /// The health of a running container, which is watched from now on if it was not.
+    fn watch(&mut self, pod: &Arc<Pod>, name: &str, info: &ContainerInfo) -> Health {
+        if let Some(watched) = self.memory.watched.get(&info.id) {
+            return watched.health.borrow().clone();
+        }
+        let probes = container(pod, name).and_then(|c| Probes::of(c).ok()).unwrap_or_default();
+        let health = known_health(pod, name, &info.id).unwrap_or_else(|| Health::before(&probes));
+        // A probe added by nobody: health as it stands.
+        let health = if probes.is_empty() { Health::before(&probes) } else { health };
+        let (sender, receiver) = watch::channel(health.clone());
+        let mut tasks = vec![self.watch_end(&info.id), self.watch_health(receiver.clone())];
+        if let Some(sandbox) = self.memory.sandbox.as_ref().filter(|_| !probes.is_empty()) {
+            let target = Target { id: info.id.clone(), address: sandbox.address, started_at: info.started_at };
+            let prober = Prober {
+                containers: Arc::clone(&self.shared.ports.containers),
+                http: self.shared.http.clone(),
+                on_failure: self.failure_events(name),
+            };
+            tasks.push(self.tasks.spawn(prober.run(target, probes, sender)));
+        } else if !probes.is_empty() {
+            // Without an address there is nothing to probe yet; it is watched for real in the next round.
+            tasks.iter().for_each(tokio::task::AbortHandle::abort);
+            return health;
+        }
+        self.memory.watched.insert(info.id.clone(), Watched { health: receiver, tasks });
+        health
+    }
+
+    fn watch_end(&mut self, id: &str) -> tokio::task::AbortHandle {
+        let (containers, wake, id) = (Arc::clone(&self.shared.ports.containers), Arc::clone(&self.wake), id.to_owned());
+        self.tasks.spawn(async move {
+            if let Err(error) = containers.wait(&id).await {
+                tracing::warn!(%id, %error, "end of container not seen");
+            }
+            wake.notify_one();
+        })
+    }
+
+    fn watch_health(&mut self, mut health: watch::Receiver<Health>) -> tokio::task::AbortHandle {
+        let wake = Arc::clone(&self.wake);
+        self.tasks.spawn(async move {
+            while health.changed().await.is_ok() {
+                wake.notify_one();
+            }
+        })
+    }
+
+    fn failure_events(&self, container: &str) -> Arc<dyn Fn(Kind, String) + Send + Sync> {
+        let (events, desired, container) =
+            (Arc::clone(&self.shared.ports.events), self.desired.clone(), container.to_owned());
+        Arc::new(move |kind, problem| {
+            let pod = desired.borrow().pod.clone();
+            events.pod(
+                &pod,
+                Severity::Warning,
+                "Unhealthy",
+                format!("{} probe of container {container} failed: {problem}", kind.name()),
+            );
+        })
+    }
+
+    /// What a container said before it ended: its termination message, else the end of its log if it failed.
+    async fn last_words(&mut self, pod: &Pod, name: &str, info: &ContainerInfo, code: i32) -> Option<String> {
+        if let Some(known) = self.memory.words.get(&info.id) {
+            return known.clone();
+        }
+        let attempt = number(info, label::ATTEMPT);
+        let file = self.shared.layout.words(&self.uid, name, attempt);
+        let mut words = read_head(&file, WORDS_FILE_MAX);
+        if words.is_empty() && code != 0 {
+            let log = self.shared.layout.logs(pod).file(name, attempt);
+            words = self.shared.ports.logs.tail(&log, WORDS_LINES_MAX, WORDS_LOG_MAX).await;
+        }
+        let words = Some(words.trim_end().to_owned()).filter(|w| !w.is_empty());
+        if code != 0 {
+            let last =
+                words.as_deref().and_then(|w| w.lines().last()).map(|line| format!(": {line}")).unwrap_or_default();
+            let message = format!("Container {name} exited with code {code}{last}");
+            self.shared.ports.events.pod(pod, Severity::Warning, "Exited", message);
+        }
+        self.memory.words.insert(info.id.clone(), words.clone());
+        words
+    }
+
+    /// Writes the status if it differs from the one written last; false if it could not be written.
+    pub(super) async fn report(&mut self, pod: &Arc<Pod>, plan: &Plan, runs: &Runs) -> bool {
+        let waiting = self.waiting(pod, plan, runs);
+        let facts = Facts {
+            pod,
+            state: self.state,
+            now: Timestamp::now(),
+            host_ip: self.shared.config.host_ip,
+            pod_ip: self.memory.sandbox.as_ref().map(|s| s.address),
+            runs: &runs.facts,
+            waiting: &waiting,
+        };
+        let status = compute(&facts);
+        let gone = self.memory.gone_since.is_some() || self.memory.released;
+        if gone || self.memory.reported.as_ref() == Some(&status) {
+            return true;
+        }
+        match self.shared.ports.cluster.write_status(pod, status.clone()).await {
+            Ok(Some(_)) => {
+                self.memory.reported = Some(status);
+                true
+            }
+            // Gone, or another pod of the same name: the watch will say so; until then behave as if it had.
+            Ok(None) => {
+                self.memory.gone_since = Some(Timestamp::now());
+                self.memory.released = true;
+                false
+            }
+            Err(error) => {
+                tracing::warn!(uid = self.uid, error = crate::error::chain(&error), "status not written");
+                false
+            }
+        }
+    }
+
+    fn waiting(&self, pod: &Pod, plan: &Plan, runs: &Runs) -> BTreeMap<String, Waiting> {
+        let mut waiting = BTreeMap::new();
+        if let Some(trouble) = &self.memory.trouble {
+            let concerned = |name: &&String| trouble.container.as_ref().is_none_or(|c| c == *name);
+            for name in plan.init.iter().chain(&plan.main).filter(concerned) {
+                waiting.insert(name.clone(), trouble.waiting.clone());
+            }
+        }
+        for (name, trouble) in &self.memory.blocked {
+            waiting.insert(name.clone(), trouble.waiting.clone());
+        }
+        if matches!(self.state, State::Restarting { .. }) {
+            for (name, view) in &runs.views {
+                let Run::Exited { code, .. } = view.run else { continue };
+                let again = if plan.init.contains(name) { code != 0 } else { plan.restart.restarts(code) };
+                if again {
+                    let pause = plan.backoff.delay(view.streak.saturating_add(1)).as_secs_f32();
+                    let pod = pod.metadata.name.as_deref().unwrap_or_default();
+                    let message = format!("back-off {pause}s restarting container {name} of pod {pod}");
+                    let back_off = Waiting { reason: CRASH_LOOP.into(), message: Some(message) };
+                    waiting.entry(name.clone()).or_insert(back_off);
+                }
+            }
+        }
+        waiting
+    }
+}
+
+/// After a restart of the server, a container is as healthy as it was said to be.
+fn known_health(pod: &Pod, name: &str, id: &str) -> Option<Health> {
+    let status = pod.status.as_ref()?;
+    let mut all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let same = |s: &&ContainerStatus| s.name == name && s.container_id.as_deref() == Some(&format!("{ID_SCHEME}{id}"));
+    let known = all.find(same)?;
+    known.state.as_ref()?.running.as_ref()?;
+    Some(Health { started: known.started.unwrap_or(false), ready: known.ready, unhealthy: None })
+}
+
+fn read_head(path: &std::path::Path, limit: usize) -> String {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit as u64).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => String::new(),
+    }
+}
