@@ -43,8 +43,8 @@ pub(crate) fn plan(observed: &Observed) -> Vec<Step> {
         .filter_map(|pod| Some((ordinal(set, pod)?, pod)))
         .collect();
     let mut steps = Vec::new();
-    let wait = fill(observed, &strategy, &pods, &revision, &mut steps);
-    if !wait && !shrink(set, &strategy, &pods, &mut steps) {
+    let busy = fill(observed, &strategy, &pods, &revision, &mut steps);
+    if !busy && !shrink(set, &strategy, &pods, &mut steps) {
         roll(set, &strategy, &pods, &revision, &mut steps);
     }
     let all: Vec<(i32, &Pod)> = pods.into_iter().collect();
@@ -78,30 +78,22 @@ fn fill(
     let stale = |ordinal: i32, pod: &Pod| {
         strategy.partition.is_some_and(|partition| ordinal >= partition) && revision_of(pod) != Some(revision)
     };
-    let mut wait = false;
     for ordinal in 0..strategy.replicas {
         match pods.get(&ordinal) {
-            None => {
-                wait = true;
-                // A pod of that name that is not ours goes first.
-                if !observed.pods.iter().any(|pod| pod.metadata.name.as_deref() == Some(&pod_name(set, ordinal))) {
-                    steps.extend(create(observed, ordinal, revision));
-                }
-            }
-            Some(pod) if health::is_terminating(pod) => wait = true,
+            // A pod of that name that is not ours goes first.
+            None if observed.pods.iter().any(|pod| pod.metadata.name.as_deref() == Some(&pod_name(set, ordinal))) => {}
+            None => steps.extend(create(observed, ordinal, revision)),
+            Some(pod) if health::is_terminating(pod) => {}
+            Some(pod) if health::is_ready(pod) => continue,
             // One that ended, or that never becomes ready and would be replaced anyway.
-            Some(pod) if health::has_ended(pod) || (!health::is_ready(pod) && stale(ordinal, pod)) => {
-                wait = true;
-                steps.push(Step::delete(*pod));
-            }
-            Some(pod) if !health::is_ready(pod) => wait = true,
-            Some(_) => continue,
+            Some(pod) if health::has_ended(pod) || stale(ordinal, pod) => steps.push(Step::delete(*pod)),
+            Some(_) => {}
         }
         if !strategy.parallel {
             return true;
         }
     }
-    wait && !strategy.parallel
+    !steps.is_empty()
 }
 
 fn create(observed: &Observed, ordinal: i32, revision: &str) -> Vec<Step> {

@@ -7,7 +7,7 @@ use std::{
 
 use api::{
     Kind, ObjectKey, decode,
-    kinds::{Bundle, Namespace, Node, Pod, Secret, bundle::CONDITIONS},
+    kinds::{Bundle, Lease, Namespace, Node, Pod, Secret, bundle::CONDITIONS},
 };
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::{
     kubelet::{self, Luck},
     memory::{Memory, Recorded},
 };
-use crate::{Controller, Next, World, all, bundle::REASONS, controller::Change};
+use crate::{Controller, LEASE_NAMESPACE, Next, World, all, bundle::REASONS, controller::Change};
 
 /// Rounds of chance, then rounds until everything must be quiet.
 const ROUNDS: usize = 250;
@@ -57,6 +57,10 @@ impl Simulation {
         simulation.create::<Namespace>(json!({"metadata": {"name": "default"}})).await;
         let status = json!({"allocatable": {"pods": "20"}, "conditions": [{"type": "Ready", "status": "True"}]});
         simulation.create::<Node>(json!({"metadata": {"name": "one"}, "status": status})).await;
+        // The clock of the game jumps: the node's lease outlasts it.
+        let lease = json!({"leaseDurationSeconds": 100_000_000, "renewTime": "1970-01-01T00:00:00.000000Z"});
+        let metadata = json!({"name": "one", "namespace": LEASE_NAMESPACE});
+        simulation.create::<Lease>(json!({"metadata": metadata, "spec": lease})).await;
         simulation.wake();
         simulation
     }
@@ -115,10 +119,22 @@ impl Simulation {
 
     /// Reconciles one due key, chosen by chance.
     async fn reconcile(&mut self) {
-        if self.queue.is_empty() {
-            return;
+        if !self.queue.is_empty() {
+            let (index, key) = self.queue.swap_remove(self.chance.below(self.queue.len()));
+            self.run(index, key).await;
         }
-        let (index, key) = self.queue.swap_remove(self.chance.below(self.queue.len()));
+    }
+
+    /// Reconciles every key that is due now, in an order of chance.
+    async fn reconcile_all(&mut self) {
+        let mut due = std::mem::take(&mut self.queue);
+        while !due.is_empty() {
+            let (index, key) = due.swap_remove(self.chance.below(due.len()));
+            self.run(index, key).await;
+        }
+    }
+
+    async fn run(&mut self, index: usize, key: ObjectKey) {
         let result = self.controllers[index].clone().reconcile(&self.world, &key).await;
         self.wake();
         // Retries and timers: the clock of the game is coarse, so both are due at once.
@@ -201,9 +217,7 @@ impl Simulation {
     async fn settle(&mut self) {
         for _ in 0..SETTLE {
             let before = self.world.revision();
-            for _ in 0..self.queue.len().max(1) {
-                self.reconcile().await;
-            }
+            self.reconcile_all().await;
             kubelet::step(&self.world, || Luck::Good).await;
             self.wake();
             // Longer than every back-off.
@@ -215,9 +229,9 @@ impl Simulation {
         panic!("still busy: {:?}", self.queue);
     }
 
-    /// Controllers that ask to be called again for ever: certificates are renewed some day.
+    /// Controllers that ask to be called again for ever: certificates are renewed, and leases end, some day.
     fn is_timer(&self, index: usize) -> bool {
-        matches!(self.controllers[index].name(), "bundle-controller")
+        matches!(self.controllers[index].name(), "bundle-controller" | "node-lifecycle-controller")
     }
 
     fn bundles(&self) -> BTreeMap<String, Bundle> {
@@ -255,9 +269,7 @@ async fn chaos_ends_in_order_and_order_is_idle() {
         // Everything looked at again after a restart: nothing is written.
         let quiet = simulation.world.revision();
         simulation.restart();
-        for _ in 0..simulation.queue.len() {
-            simulation.reconcile().await;
-        }
+        simulation.reconcile_all().await;
         assert_eq!(simulation.world.revision(), quiet, "seed {seed}: it is not idle");
         reasons.extend(simulation.seen);
     }
