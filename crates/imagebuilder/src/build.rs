@@ -201,8 +201,10 @@ impl Making<'_> {
         diff_ids.push(diff_id);
         let created = jiff::Timestamp::from_second(epoch).map_err(|_| Error::Epoch(epoch))?.to_string();
         let parts = image_config::Parts { architecture: architecture()?, created: &created, diff_ids: &diff_ids };
-        let document = image_config::document(&self.folder.recipe, &parts)
-            .map_err(|source| Error::Recipe { path: self.config.recipes.join(&self.folder.recipe.name), source })?;
+        let document = image_config::document(&self.folder.recipe, &parts).map_err(|source| Error::Recipe {
+            path: self.config.recipes.join(&self.folder.recipe.name),
+            source: Box::new(source),
+        })?;
         let annotations = annotations(self.folder, &created, &self.all_packages(candidates));
         layout.publish(&document, &layers, &annotations, inputs, &tags(self.folder))?;
         Ok(())

@@ -24,7 +24,7 @@ pub enum Error {
         path: PathBuf,
         /// Where and why.
         #[source]
-        source: RecipeError,
+        source: Box<RecipeError>,
     },
     /// The folder of a recipe does not agree with its name.
     #[error("the recipe {name:?} is expected in a folder of that name, not in {path}")]

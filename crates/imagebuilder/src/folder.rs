@@ -33,7 +33,8 @@ impl RecipeFolder {
             path: path.clone(),
             source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
         })?;
-        let recipe = Recipe::parse(&text).map_err(|source| Error::Recipe { path: path.clone(), source })?;
+        let recipe =
+            Recipe::parse(&text).map_err(|source| Error::Recipe { path: path.clone(), source: Box::new(source) })?;
         if recipe.name != name {
             return Err(Error::RecipeFolder { name: recipe.name, path: folder });
         }
