@@ -171,6 +171,21 @@ impl Replica {
     }
 }
 
+impl Drop for Replica {
+    /// Without a shutdown before, Raft's own task has to be told; it would keep the directory otherwise.
+    fn drop(&mut self) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        self.stop.cancel();
+        self.parts.machine.hub().close();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let raft = self.parts.raft.clone();
+            runtime.spawn(async move { raft.shutdown().await });
+        }
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     engine: Arc<RocksEngine>,
     run: impl FnOnce(&RocksEngine) -> Result<T, KeyspaceError> + Send + 'static,

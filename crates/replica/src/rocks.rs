@@ -28,13 +28,13 @@ pub(crate) const META: &str = "meta";
 pub(crate) const STATE: &str = "state";
 
 /// Memory for blocks read from disk, indexes and filters included.
-const BLOCK_CACHE_BYTES: usize = 16 * 1024 * 1024;
+const BLOCK_CACHE_BYTES: usize = 8 * 1024 * 1024;
 /// Memory for writes not yet in a table file, for each of log and state (twice that while one is being written out).
-const WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Memory for writes of the meta family, of which there are few.
 const META_BUFFER_BYTES: usize = 256 * 1024;
-/// Write-ahead log kept before old parts of it are forced into tables.
-const MAX_WAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Write-ahead log kept before old parts of it are forced into tables; read again at start.
+const MAX_WAL_BYTES: u64 = 16 * 1024 * 1024;
 /// Open table files.
 const MAX_OPEN_FILES: i32 = 256;
 /// Bits for each key in the filters.

@@ -209,6 +209,19 @@ async fn after_shutdown_everything_says_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_it_frees_the_directory() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    replica.put("k", "x").await.expect("put");
+    let closed = replica.closed();
+    drop(replica);
+    closed.await;
+    let replica = open(&config(&dir)).await;
+    assert!(replica.get("k").await.expect("get").is_some());
+    close(replica).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_move() {
     let dir = TempDir::new().expect("a directory");
     let mut registry = Registry::default();
