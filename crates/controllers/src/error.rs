@@ -40,7 +40,7 @@ pub enum Error {
         key: ObjectKey,
         /// What does not fit.
         #[source]
-        source: api::DecodeError,
+        source: Box<api::DecodeError>,
     },
     /// A secret could not be made.
     #[error("cannot make the secrets of bundle {bundle}")]

@@ -93,7 +93,7 @@ pub(crate) async fn list<R: Resource>(world: &dyn World, namespace: Option<&str>
 }
 
 fn typed<R: Resource>(key: &ObjectKey, value: Value) -> Result<R, Error> {
-    decode(value).map_err(|source| Error::Decode { kind: R::KIND, key: key.clone(), source })
+    decode(value).map_err(|source| Error::Decode { kind: R::KIND, key: key.clone(), source: Box::new(source) })
 }
 
 /// Carries steps out, in order; stops at the first that fails.

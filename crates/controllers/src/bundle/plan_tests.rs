@@ -122,7 +122,7 @@ fn secrets_come_first_and_are_never_made_again() {
     let next = plan(&ready);
     assert_eq!(next.make, None);
     assert!(matches!(next.next, Next::After(_)), "it comes back to renew the certificate");
-    ready.now = ready.now + jiff::SignedDuration::from_hours(24 * 300);
+    ready.now += jiff::SignedDuration::from_hours(24 * 300);
     assert!(plan(&ready).make.unwrap().certificate.is_some(), "two thirds of its life are over");
 }
 

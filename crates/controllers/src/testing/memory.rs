@@ -154,7 +154,7 @@ impl Memory {
     /// Lets time pass.
     pub(crate) fn advance(&self, seconds: i64) {
         let mut state = self.0.lock();
-        state.now = state.now + SignedDuration::from_secs(seconds);
+        state.now += SignedDuration::from_secs(seconds);
     }
 
     /// Lets only so many writes through.
