@@ -6,6 +6,7 @@ use std::{
 };
 
 use client::{Identity, Kubeconfig};
+use secrecy::SecretString;
 use url::Url;
 
 use crate::{
@@ -24,6 +25,10 @@ pub trait Sources {
     fn read(&self, path: &Path) -> io::Result<String>;
     /// The administrator's credential of the server on this machine, if its keys are readable.
     fn local(&self, state_root: Option<&Path>) -> Result<Option<LocalAdmin>>;
+    /// Takes a token that `setup` printed and no server has taken in yet, once; `None` if there is none.
+    fn redeem(&self, state_root: Option<&Path>, token: &str) -> Result<Option<LocalAdmin>>;
+    /// A signing request (PKCS #10, PEM) for a user, with its fresh key.
+    fn signing_request(&self, user: &str, names: &[String]) -> Result<(String, SecretString)>;
 }
 
 /// The administrator's credential that `setup` made on this machine.
@@ -83,7 +88,7 @@ fn read(sources: &dyn Sources, field: &str, path: &Path) -> Result<String> {
         .map_err(|error| Error::usage(field, format!("{}: {error}", path.display()), "name a file that you may read"))
 }
 
-fn address(text: &str) -> Result<Url> {
+pub(crate) fn address(text: &str) -> Result<Url> {
     let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
     let fail = |message: String| Error::usage("--server", message, "write it like https://127.0.0.1:6443");
     let url = Url::parse(&text).map_err(|error| fail(format!("{text:?}: {error}")))?;
@@ -160,6 +165,12 @@ mod tests {
         fn local(&self, _: Option<&Path>) -> Result<Option<LocalAdmin>> {
             let server = "127.0.0.1:7000".to_owned();
             Ok(self.local.then(|| LocalAdmin { ca: "LOCAL".into(), identity: Identity::Anonymous, server }))
+        }
+        fn redeem(&self, _: Option<&Path>, _: &str) -> Result<Option<LocalAdmin>> {
+            Ok(None)
+        }
+        fn signing_request(&self, _: &str, _: &[String]) -> Result<(String, SecretString)> {
+            Ok((String::new(), String::new().into()))
         }
     }
 

@@ -12,10 +12,15 @@
 
 pub mod args;
 pub mod connection;
+mod context;
 pub mod error;
 pub mod exit;
+mod output;
 pub mod request;
+mod run;
+mod verbs;
 
 pub use args::{Cli, Verb};
 pub use error::{Error, Result};
 pub use exit::Exit;
+pub use run::run;

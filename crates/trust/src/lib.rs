@@ -24,6 +24,7 @@ pub mod assets;
 pub mod authority;
 pub mod authorize;
 mod certificate;
+pub mod csr;
 mod encoding;
 pub mod envelope;
 mod error;

@@ -1,0 +1,129 @@
+//! Tables, JSON and YAML.
+
+use api::{ColumnDefinition, Kind};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    args::Output,
+    error::{Error, Result},
+};
+
+/// Blanks between columns.
+const GAP: usize = 3;
+
+/// A table with a head. Cells are text; the last column is not padded.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with this head.
+    pub fn new(head: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { rows: vec![head.into_iter().map(|title| title.into().to_uppercase()).collect()] }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// The lines of the table.
+    pub fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let width =
+            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or_default() + GAP).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// A cell as text; absence is empty.
+pub fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Prints objects of a kind in the wanted form. `namespaces` adds a column for theirs.
+pub fn objects(kind: &Kind, items: &[Value], output: Output, namespaces: bool, one: bool) -> Result<String> {
+    match output {
+        Output::Table | Output::Wide => Ok(table(kind, items, output == Output::Wide, namespaces).render()),
+        Output::Name => Ok(items.iter().map(|item| format!("{}/{}\n", kind.resource(), name(item))).collect()),
+        Output::Json | Output::Yaml if one && items.len() == 1 => document(&items[0], output),
+        Output::Json | Output::Yaml => {
+            document(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}), output)
+        }
+    }
+}
+
+/// A document as JSON or YAML; tables have no form for it and print JSON.
+pub fn document(value: &Value, output: Output) -> Result<String> {
+    if output == Output::Yaml {
+        let broken =
+            |error: serde_saphyr::ser::Error| Error::io("print YAML", std::io::Error::other(error.to_string()));
+        return serde_saphyr::to_string(value).map_err(broken);
+    }
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::io("print JSON", error.into()))?;
+    Ok(text + "\n")
+}
+
+fn table(kind: &Kind, items: &[Value], wide: bool, namespaces: bool) -> Table {
+    let columns = kind.columns();
+    let shown = |column: &ColumnDefinition| wide || column.priority == 0;
+    let namespace = namespaces.then(|| "namespace".to_owned());
+    let titles = columns.iter().filter(|column| shown(column)).map(|column| column.name.to_owned());
+    let mut table = Table::new(namespace.into_iter().chain(titles));
+    for item in items {
+        table.row(row(kind, item, wide, namespaces));
+    }
+    table
+}
+
+/// The cells of one object.
+pub fn row(kind: &Kind, item: &Value, wide: bool, namespaces: bool) -> Vec<String> {
+    let columns = kind.columns();
+    let cells = kind.row(item, Timestamp::now());
+    let shown =
+        columns.iter().zip(&cells).filter(|(column, _)| wide || column.priority == 0).map(|(_, value)| cell(value));
+    let namespace = namespaces.then(|| item["metadata"]["namespace"].as_str().unwrap_or_default().to_owned());
+    namespace.into_iter().chain(shown).collect()
+}
+
+/// Name of an object.
+pub fn name(item: &Value) -> &str {
+    item["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_tail() {
+        let mut table = Table::new(["name", "état"]);
+        table.row(["a", ""]);
+        table.row(["längst", "x"]);
+        assert_eq!(table.render(), "NAME     ÉTAT\na\nlängst   x\n");
+    }
+
+    #[test]
+    fn one_object_is_itself_and_several_are_a_list() {
+        let kind = api::kinds::find("configmaps").unwrap();
+        let item = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "x"}});
+        let one = objects(kind, std::slice::from_ref(&item), Output::Json, false, true).unwrap();
+        assert!(one.contains(r#""kind": "ConfigMap""#) && !one.contains("List"));
+        let several = objects(kind, std::slice::from_ref(&item), Output::Json, false, false).unwrap();
+        assert!(several.contains(r#""kind": "List""#));
+        assert_eq!(objects(kind, &[item], Output::Name, false, false).unwrap(), "configmaps/a\n");
+    }
+}

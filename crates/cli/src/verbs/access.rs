@@ -1,0 +1,206 @@
+//! `nanocloud token`, `config` and `ca`: who may use the server.
+
+use api::meta::DEFAULT_NAMESPACE;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use client::{Client, Identity};
+use qrcode::{QrCode, render::unicode::Dense1x2};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Ca, Config, Global, Output, Token},
+    connection::{DEFAULT_SERVER, LocalAdmin, Sources, address},
+    context::Context,
+    error::{Error, Result},
+    exit::Exit,
+    output,
+    request::Request,
+};
+
+/// Issues a single-use token.
+pub async fn token(context: &Context<'_>, args: &Token) -> Result<Exit> {
+    let body = json!({
+        "user": args.user,
+        "groups": args.groups,
+        "scopes": args.scopes,
+        "ttlSeconds": args.ttl.as_secs(),
+    });
+    let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await? else {
+        return Ok(Exit::Done);
+    };
+    if matches!(args.output, Output::Json | Output::Yaml) {
+        print!("{}", output::document(&issued, args.output)?);
+        return Ok(Exit::Done);
+    }
+    let text = word(&issued, "token")?;
+    println!("{text}");
+    eprintln!(
+        "valid once, until {}; use it with: nanocloud config --token TOKEN | sh",
+        issued["expiresAt"].as_str().unwrap_or("?")
+    );
+    if args.qr {
+        let link = format!("{}/apis/nanocloud.io/v1/tokens/exchange#{text}", context.client.server());
+        let code = QrCode::new(link).map_err(|error| Error::io("draw the QR code", std::io::Error::other(error)))?;
+        println!("{}", code.render::<Dense1x2>().build());
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the authority's certificate, or issues one for this machine's user.
+pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
+    let Some(name) = &args.common_name else {
+        print!("{}", context.client.config().map(|config| config.ca.clone()).unwrap_or_default());
+        return Ok(Exit::Done);
+    };
+    let (csr, key) = context.sources.signing_request(name, &args.additional)?;
+    let body = json!({"csr": csr, "user": name});
+    if let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/certificates", body)).await? {
+        print!("{}{}", word(&issued, "certificate")?, key.expose_secret());
+    }
+    Ok(Exit::Done)
+}
+
+/// What a kubeconfig holds.
+struct Access {
+    server: String,
+    ca: String,
+    identity: Identity,
+}
+
+/// Prints a script that installs a kubeconfig.
+pub async fn config(global: &Global, sources: &dyn Sources, args: &Config) -> Result<Exit> {
+    let mut access = match &args.token {
+        Some(token) => redeem(global, sources, args, token).await?,
+        None => own(global, sources)?,
+    };
+    if let Some(host) = &args.host {
+        let mut url = address(&access.server)?;
+        let message = || Error::usage("--host", format!("{host:?} is no host name"), "write a name or an address");
+        url.set_host(Some(host)).map_err(|_| message())?;
+        access.server = url.to_string();
+    }
+    print!("{}", script(&kubeconfig(args, &access)?));
+    Ok(Exit::Done)
+}
+
+/// The credentials this command would use itself.
+fn own(global: &Global, sources: &dyn Sources) -> Result<Access> {
+    let connection = crate::connection::resolve(global, sources)?;
+    let config = connection.config;
+    Ok(Access { server: config.server.to_string(), ca: config.ca, identity: config.identity })
+}
+
+/// Exchanges a token: at the server, or with this machine's own keys while no server runs.
+async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &str) -> Result<Access> {
+    let root = global.state_root.clone().or_else(|| sources.variable("NANOCLOUD_STATE_ROOT").map(Into::into));
+    let local = sources.local(root.as_deref())?;
+    let ca = match (global.ca.as_ref(), &local) {
+        (Some(path), _) => sources.read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))?,
+        (None, Some(local)) => local.ca.clone(),
+        (None, None) => {
+            let remedy = "give the authority's certificate with --ca (`nanocloud ca` prints it on the server)";
+            return Err(Error::usage("--ca", "this machine does not know the server's authority", remedy));
+        }
+    };
+    let named = global.server.clone().or_else(|| sources.variable("NANOCLOUD_SERVER"));
+    let server =
+        named.or_else(|| local.as_ref().map(|local| local.server.clone())).unwrap_or_else(|| DEFAULT_SERVER.into());
+    let server = address(&server)?;
+    let client = Client::connect(client::Config::new(server.clone(), ca, Identity::Bearer(token.to_owned().into())))?;
+    let (csr, key) = sources.signing_request(&args.user, &[])?;
+    match client
+        .json::<Value>(Request::post("/apis/nanocloud.io/v1/tokens/exchange", json!({"csr": csr})).http()?)
+        .await
+    {
+        Ok(answer) => {
+            let identity = Identity::Certificate { certificate: word(&answer, "certificate")?, key };
+            Ok(Access { server: server.to_string(), ca: word(&answer, "ca")?, identity })
+        }
+        Err(error @ client::Error::Transport { .. }) => match sources.redeem(root.as_deref(), token)? {
+            Some(LocalAdmin { ca, identity, .. }) => Ok(Access { server: server.to_string(), ca, identity }),
+            None => Err(error.into()),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn word(answer: &Value, field: &str) -> Result<String> {
+    let missing = || Error::io("read the server's answer", std::io::Error::other(format!("it has no {field}")));
+    answer[field].as_str().map(str::to_owned).ok_or_else(missing)
+}
+
+/// A kubeconfig as JSON, which is YAML too.
+fn kubeconfig(args: &Config, access: &Access) -> Result<String> {
+    let encode = |text: &str| STANDARD.encode(text);
+    let secret = |text: &SecretString| encode(text.expose_secret());
+    let user = match &access.identity {
+        Identity::Certificate { certificate, key } => {
+            json!({"client-certificate-data": encode(certificate), "client-key-data": secret(key)})
+        }
+        Identity::Bearer(token) => json!({"token": token.expose_secret()}),
+        Identity::Anonymous => json!({}),
+    };
+    let (cluster, name) = (&args.cluster, &args.user);
+    let document = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": cluster,
+        "clusters": [{"name": cluster, "cluster": {
+            "server": access.server.trim_end_matches('/'), "certificate-authority-data": encode(&access.ca)
+        }}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": name, "namespace": DEFAULT_NAMESPACE}}],
+    });
+    output::document(&document, Output::Json)
+}
+
+/// A POSIX script that writes the kubeconfig, readable by its owner only, and keeps an older one.
+fn script(kubeconfig: &str) -> String {
+    format!(
+        r#"#!/bin/sh
+set -eu
+target="${{KUBECONFIG:-$HOME/.kube/config}}"
+umask 077
+mkdir -p "$(dirname "$target")"
+if [ -e "$target" ]; then
+    cp "$target" "$target.before-nanocloud"
+    echo "the old file is $target.before-nanocloud" >&2
+fi
+cat >"$target.new" <<'KUBECONFIG'
+{kubeconfig}KUBECONFIG
+mv "$target.new" "$target"
+echo "wrote $target; try: kubectl get pods -A" >&2
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn the_script_installs_what_the_client_reads_back() {
+        let args = Config { token: None, user: "u".into(), cluster: "c".into(), host: None, action: None };
+        let identity = Identity::Certificate { certificate: "CERT".into(), key: "KEY".to_owned().into() };
+        let access = Access { server: "https://h:1/".into(), ca: "CA".into(), identity };
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("sub/config");
+        let run = || {
+            let text = script(&kubeconfig(&args, &access).unwrap());
+            let status = Command::new("sh").arg("-c").arg(text).env("KUBECONFIG", &target).status().unwrap();
+            assert!(status.success());
+        };
+        run();
+        run();
+        assert!(folder.path().join("sub/config.before-nanocloud").exists());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&target).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let parsed = client::Kubeconfig::parse(&std::fs::read_to_string(&target).unwrap()).unwrap();
+        let (config, namespace) = parsed.config(None, folder.path(), |_| Ok(String::new())).unwrap();
+        assert_eq!((config.server.as_str(), config.ca.as_str()), ("https://h:1/", "CA"));
+        assert!(matches!(config.identity, Identity::Certificate { certificate, .. } if certificate == "CERT"));
+        assert_eq!(namespace.as_deref(), Some("default"));
+    }
+}

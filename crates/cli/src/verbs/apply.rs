@@ -1,0 +1,181 @@
+//! `nanocloud apply` and `delete`: objects of YAML or JSON files.
+
+use std::{io::Read, path::Path};
+
+use api::{Kind, Status, kinds};
+use client::{DeleteParams, DynamicApi};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::get::find;
+use crate::{
+    args::{Apply, Delete, Namespace},
+    context::Context,
+    error::{Error, Result},
+    exit::Exit,
+    output::name,
+    request::{MERGE_PATCH, Request},
+};
+
+/// Largest file that is read.
+const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Creates objects, or changes those that exist to what the file says.
+pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
+    for (kind, object) in read(&args.filename)? {
+        let target = target(context, kind, &object, &args.namespace);
+        let path = target.object(name(&object));
+        let mut request = Request::new("PATCH", path).body(object.clone());
+        request.content_type = MERGE_PATCH;
+        let request = if args.dry_run { request.query("dryRun", "All") } else { request };
+        let done = match context.send(&request).await {
+            Err(Error::Request(error)) if error.is_not_found() => {
+                let request = Request::post(target.collection(), object.clone());
+                let request = if args.dry_run { request.query("dryRun", "All") } else { request };
+                context.send(&request).await?.map(|_| "created")
+            }
+            other => other?.map(|_| "configured"),
+        };
+        if let Some(done) = done {
+            let dry = if args.dry_run { " (dry run)" } else { "" };
+            println!("{}/{} {done}{dry}", kind.resource(), name(&object));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Deletes objects by name or by file.
+pub async fn delete(context: &Context<'_>, args: &Delete) -> Result<Exit> {
+    let mut all = Vec::new();
+    if let Some(file) = &args.filename {
+        for (kind, object) in read(file)? {
+            let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
+            all.push((kind, namespace.unwrap_or_else(|| context.namespace(&args.namespace)), name(&object).to_owned()));
+        }
+    } else {
+        let words = args.kind.iter().chain(&args.names);
+        all = named(words.map(String::as_str).collect(), &context.namespace(&args.namespace))?;
+    }
+    for (kind, namespace, name) in all {
+        let api = DynamicApi::new(context.client.clone(), kind, Some(&namespace));
+        let path = client::Target::of_kind(kind, Some(&namespace)).object(&name);
+        if context.print_curl(&Request::new("DELETE", path).http()?) {
+            continue;
+        }
+        match api.delete(&name, &DeleteParams::default()).await {
+            Err(error) if error.is_not_found() && args.ignore_not_found => {}
+            Err(error) => return Err(error.into()),
+            Ok(()) => println!("{}/{name} deleted", kind.resource()),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `KIND NAME...` or `KIND/NAME...`.
+fn named(words: Vec<&str>, namespace: &str) -> Result<Vec<(&'static Kind, String, String)>> {
+    let each = |kind: &str, name: &str| Ok((find(kind)?, namespace.to_owned(), name.to_owned()));
+    match words.split_first() {
+        Some((kind, names)) if !kind.contains('/') && !names.is_empty() => {
+            names.iter().map(|name| each(kind, name)).collect()
+        }
+        Some((first, _)) if first.contains('/') => {
+            let pairs = words.iter().map(|word| word.split_once('/').ok_or(word));
+            pairs.map(|pair| pair.map_or_else(|word| Err(missing(word)), |(kind, name)| each(kind, name))).collect()
+        }
+        _ => Err(missing(words.first().copied().unwrap_or_default())),
+    }
+}
+
+fn missing(word: &str) -> Error {
+    Error::usage("NAME", format!("{word:?} names no object"), "write KIND NAME or KIND/NAME")
+}
+
+fn target(context: &Context<'_>, kind: &Kind, object: &Value, flag: &Namespace) -> client::Target {
+    let own = object["metadata"]["namespace"].as_str().map(str::to_owned);
+    client::Target::of_kind(kind, Some(&own.unwrap_or_else(|| context.namespace(flag))))
+}
+
+/// The objects of a file; `-` is standard input.
+fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
+    let fail = |error| Error::io(format!("read {}", path.display()), error);
+    let mut text = String::new();
+    if path == Path::new("-") {
+        std::io::stdin().take(FILE_MAX_BYTES).read_to_string(&mut text).map_err(fail)?;
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_string(&mut text)).map_err(fail)?;
+    }
+    parse(&text, &path.display().to_string())
+}
+
+/// The objects of a text: YAML documents (JSON is YAML), and lists of objects.
+fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
+    let broken = |message: String| Error::usage(source, message, "correct the file and apply it again");
+    let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).map_err(|error| broken(error.to_string()))?;
+    let mut objects = Vec::new();
+    for document in documents.into_iter().flatten().filter(|document| !document.is_null()) {
+        match document.get("items").map(|items| Vec::<Value>::deserialize(items)) {
+            Some(Ok(items)) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
+                objects.extend(items)
+            }
+            _ => objects.push(document),
+        }
+    }
+    let typed = |object: Value| {
+        let (version, word) =
+            (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
+        let kind = kinds::all().iter().find(|kind| kind.kind == word && kind.api_version() == version);
+        let kind = kind
+            .ok_or_else(|| broken(format!("there is no kind {word:?} in {version:?} (object {:?})", name(&object))))?;
+        if name(&object).is_empty() {
+            return Err(Error::Request(
+                Status::failure(400, "BadRequest", format!("a {word} in {source} has no metadata.name")).into(),
+            ));
+        }
+        Ok((kind, object))
+    };
+    objects.into_iter().map(typed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_and_lists_are_read() {
+        let text = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: a}
+---
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: nanocloud.io/v1, kind: Bundle, metadata: {name: b}, spec: {service: redis}}
+";
+        let found: Vec<_> = parse(text, "x")
+            .unwrap()
+            .iter()
+            .map(|(kind, object)| format!("{}/{}", kind.plural, name(object)))
+            .collect();
+        assert_eq!(found, ["configmaps/a", "bundles/b"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let error = parse("{apiVersion: v1, kind: Widget, metadata: {name: w}}", "f.yaml").unwrap_err();
+        assert!(error.report().contains(r#"f.yaml: there is no kind "Widget" in "v1""#), "{}", error.report());
+        assert!(parse("{apiVersion: v1, kind: ConfigMap}", "f").unwrap_err().report().contains("no metadata.name"));
+        assert!(parse(": : :", "f").is_err());
+    }
+
+    #[test]
+    fn names_are_given_after_the_kind_or_with_it() {
+        let names = |words| {
+            named(words, "n")
+                .map(|all| all.into_iter().map(|(kind, _, name)| format!("{}/{name}", kind.plural)).collect::<Vec<_>>())
+        };
+        assert_eq!(names(vec!["pod", "a", "b"]).unwrap(), ["pods/a", "pods/b"]);
+        assert_eq!(names(vec!["po/a", "cm/b"]).unwrap(), ["pods/a", "configmaps/b"]);
+        assert!(names(vec!["pod"]).is_err() && names(vec!["po/a", "b"]).is_err());
+    }
+}

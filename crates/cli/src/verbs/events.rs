@@ -1,0 +1,138 @@
+//! `nanocloud events`.
+
+use api::{
+    Kind,
+    kinds::{Event, event::last_seen},
+};
+use client::{Api, ListParams, WatchEvent};
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use crate::{
+    args::{Events, Output},
+    context::Context,
+    error::Result,
+    exit::Exit,
+    output::{self, Table},
+};
+
+/// Shows events, oldest first.
+pub async fn run(context: &Context<'_>, args: &Events) -> Result<Exit> {
+    let api: Api<Event> =
+        if args.all_namespaces { Api::all(context.client.clone()) } else { context.api(&args.namespace) };
+    let params = ListParams { fields: fields(args), ..ListParams::default() };
+    if context.print_curl(&api.list_request(&params)?) {
+        return Ok(Exit::Done);
+    }
+    let list = api.list_all(&params).await?;
+    let mut events: Vec<_> = list.items.into_iter().filter(|event| wanted(event, args, Timestamp::now())).collect();
+    events.sort_by_key(last_seen);
+    if let Some(limit) = args.limit {
+        events.drain(..events.len().saturating_sub(limit));
+    }
+    if matches!(args.output, Output::Table | Output::Wide) {
+        let mut table = Table::new(["last seen", "type", "reason", "object", "count", "message"]);
+        events.iter().for_each(|event| table.row(cells(event)));
+        print!("{}", table.render());
+    } else {
+        let items: Vec<_> = events.iter().map(api::encode).collect();
+        print!("{}", output::objects(&Kind::of::<Event>(), &items, args.output, args.all_namespaces, false)?);
+    }
+    if args.follow { follow(&api, &params, &list.resource_version, args).await } else { Ok(Exit::Done) }
+}
+
+/// What the server can select.
+fn fields(args: &Events) -> Option<String> {
+    let terms = [("reason", &args.reason), ("type", &args.level)];
+    let terms: Vec<_> =
+        terms.into_iter().filter_map(|(field, value)| Some(format!("{field}={}", value.as_ref()?))).collect();
+    (!terms.is_empty()).then(|| terms.join(","))
+}
+
+/// What only the client knows: names that belong to a bundle, and time.
+fn wanted(event: &Event, args: &Events, now: Timestamp) -> bool {
+    let object = event.involved_object.name.as_deref().unwrap_or_default();
+    let belongs = |bundle: &String| {
+        object == bundle || object.strip_prefix(bundle.as_str()).is_some_and(|rest| rest.starts_with('-'))
+    };
+    let recent = |since: std::time::Duration| {
+        last_seen(event).is_some_and(|then| now.duration_since(then).unsigned_abs() <= since)
+    };
+    args.bundle.as_ref().is_none_or(belongs) && args.since.is_none_or(recent)
+}
+
+fn cells(event: &Event) -> Vec<String> {
+    let word = |text: &Option<String>| text.clone().unwrap_or_default();
+    let age = last_seen(event).map(|then| api::human_age(Timestamp::now(), then)).unwrap_or_default();
+    let kind = word(&event.involved_object.kind).to_lowercase();
+    let object = format!("{kind}/{}", word(&event.involved_object.name));
+    let count = event.count.unwrap_or(1).to_string();
+    vec![age, word(&event.type_), word(&event.reason), object, count, word(&event.message)]
+}
+
+async fn follow(api: &Api<Event>, params: &ListParams, from: &str, args: &Events) -> Result<Exit> {
+    let mut revision = from.to_owned();
+    loop {
+        let mut changes = api.watch(params, &revision).await?;
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => change,
+                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            };
+            match change {
+                None => break,
+                Some(Ok(WatchEvent::Bookmark(at))) => revision = at,
+                Some(Ok(WatchEvent::Deleted(_))) => {}
+                Some(Ok(WatchEvent::Added(event) | WatchEvent::Modified(event))) => {
+                    revision = event.metadata.resource_version.clone().unwrap_or(revision);
+                    if wanted(&event, args, Timestamp::now()) {
+                        print_one(&event, args.output)?;
+                    }
+                }
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn print_one(event: &Event, form: Output) -> Result<()> {
+    match form {
+        Output::Json => println!("{}", api::encode(event)),
+        Output::Yaml => print!("---\n{}", output::document(&api::encode(event), form)?),
+        _ => println!("{}", cells(event).join("   ")),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::args::{Cli, Verb};
+
+    fn args(words: &[&str]) -> Events {
+        match Cli::try_parse_from(["nanocloud", "events"].iter().chain(words)).unwrap().verb {
+            Verb::Events(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_server_selects_reasons_and_the_client_bundles_and_time() {
+        assert_eq!(
+            fields(&args(&["--reason", "Started", "--level", "Warning"])).as_deref(),
+            Some("reason=Started,type=Warning")
+        );
+        assert_eq!(fields(&args(&[])), None);
+        let event: Event = api::decode(json!({
+            "metadata": {"name": "e"}, "involvedObject": {"name": "web-0"}, "lastTimestamp": "1970-01-01T00:00:00Z"
+        }))
+        .unwrap();
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        assert!(wanted(&event, &args(&["--bundle", "web", "--since", "1m"]), at(59)));
+        assert!(!wanted(&event, &args(&["--bundle", "web", "--since", "1m"]), at(61)));
+        assert!(!wanted(&event, &args(&["--bundle", "we"]), at(0)));
+    }
+}

@@ -1,0 +1,12 @@
+//! One module for each family of verbs.
+
+pub mod access;
+pub mod apply;
+pub mod events;
+pub mod exec;
+pub mod get;
+pub mod install;
+pub mod lifecycle;
+pub mod logs;
+pub mod status;
+pub mod version;
