@@ -71,6 +71,7 @@ promises!(
     one_swap_wins,
     writers_get_distinct_revisions,
     slow_watcher_catches_up,
+    catch_up_keeps_revisions_whole,
     compacted_watches_end,
     watches_select,
     progress_marks,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use super::{PATIENCE, Subject, events_until, next};
-use crate::limits::{MAX_REQUEST_BYTES, WATCH_QUEUE_BYTES, WATCH_QUEUE_REVISIONS};
+use crate::limits::{CATCH_UP_RECORDS, MAX_REQUEST_BYTES, WATCH_QUEUE_BYTES, WATCH_QUEUE_REVISIONS};
 use crate::{
     Compare, Error, EventKind, KeyRange, KeyspaceExt, Op, Put, RangeRequest, Refusal, Txn, WatchKinds, WatchRequest,
 };
@@ -53,6 +53,29 @@ pub async fn slow_watcher_catches_up(subject: Subject) {
     assert!(events.iter().skip(7).all(|event| event.prev.is_some()));
     let live = subject.put("after", "x").await.expect("put");
     assert_eq!(events_until(&mut slow, live).await.len(), 1);
+}
+
+/// Reading history in steps splits no revision, even when a step's bound falls into one.
+pub async fn catch_up_keeps_revisions_whole(subject: Subject) {
+    let (size, first) = (70, subject.status().await.expect("status").revision + 1);
+    let mut newest = 0;
+    for n in 0..(3 * CATCH_UP_RECORDS / size) {
+        let puts: Vec<Op> = (0..size).map(|key| Op::put(format!("{key}"), format!("{n}"))).collect();
+        newest = subject.txn(Txn::run(puts)).await.expect("txn").revision;
+    }
+    let mut watch = subject.watch(WatchRequest::new(KeyRange::all(), first)).await.expect("watch");
+    let (mut delivered, mut batches) = (first - 1, 0);
+    while delivered < newest {
+        let batch = next(&mut watch).await.expect("history is kept");
+        for revision in batch.events.chunks(size) {
+            delivered += 1;
+            assert_eq!(revision.len(), size);
+            assert!(revision.iter().all(|event| event.kv.mod_revision == delivered), "revision {delivered} was split");
+        }
+        assert_eq!(batch.revision, delivered);
+        batches += 1;
+    }
+    assert!(batches > 1, "one step read it all");
 }
 
 /// A watcher that falls behind a compaction is told so, and a watch from before it is refused.
