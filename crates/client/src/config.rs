@@ -1,10 +1,9 @@
 //! Where the API server is, and as whom to speak to it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use secrecy::{ExposeSecret, SecretString};
+use rustls::ClientConfig;
+use secrecy::SecretString;
 use url::Url;
 
 use crate::{Error, Result};
@@ -54,34 +53,18 @@ impl Config {
         if self.server.scheme() != "https" {
             return Err(config("server", format!("{} is not https: the API is served over TLS only", self.server)));
         }
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates("certificate authority", &self.ca)? {
-            roots.add(certificate).map_err(|error| config("certificate authority", error))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| config("TLS", error))?
-            .with_root_certificates(roots);
-        let mut tls = match &self.identity {
-            Identity::Certificate { certificate, key } => {
-                let chain = certificates("client certificate", certificate)?;
-                let key = PrivateKeyDer::from_pem_slice(key.expose_secret().as_bytes())
-                    .map_err(|error| config("client key", error))?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| config("client certificate", error))?
-            }
-            Identity::Anonymous | Identity::Bearer(_) => builder.with_no_client_auth(),
+        let identity = match &self.identity {
+            Identity::Certificate { certificate, key } => Some(
+                trust::Identity::from_pem(certificate, key.clone())
+                    .map_err(|error| config("client certificate", error))?,
+            ),
+            Identity::Anonymous | Identity::Bearer(_) => None,
         };
+        let mut tls = trust::tls::client_config(&self.ca, identity.as_ref())
+            .map_err(|error| config("certificate authority", error))?;
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(tls)
     }
-}
-
-fn certificates(field: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let found: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|error| config(field, error))?;
-    if found.is_empty() { Err(config(field, "no certificate in it (PEM wanted)")) } else { Ok(found) }
 }
 
 fn config(field: &'static str, message: impl ToString) -> Error {

@@ -4,7 +4,11 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use api::{ObjectKey, Resource};
 use futures::{FutureExt, future::BoxFuture};
-use tokio::{sync::broadcast::error::RecvError, task::JoinSet, time::Instant};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{BoxError, Store, WorkQueue};
@@ -152,13 +156,19 @@ impl<R: Reconciler> Controller<R> {
 async fn forward<K: Resource>(store: Store<K>, map: impl Fn(&K) -> Vec<ObjectKey>, queue: Arc<WorkQueue>) {
     let wake = |object: &K| map(object).into_iter().for_each(|key| queue.add(key));
     let mut changes = store.subscribe();
-    store.all().iter().for_each(|object| wake(object));
+    // The first tick comes at once: everything there is is looked at.
+    let mut resync = tokio::time::interval(RESYNC);
+    resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match tokio::time::timeout(RESYNC, changes.recv()).await {
-            Ok(Ok(change)) => change.old.iter().chain(change.new.iter()).for_each(|object| wake(object)),
-            Ok(Err(RecvError::Closed)) => return,
-            // Behind the changes, or nothing for long: the full state says it all.
-            Ok(Err(RecvError::Lagged(_))) | Err(_) => store.all().iter().for_each(|object| wake(object)),
+        let change = tokio::select! {
+            _ = resync.tick() => None,
+            change = changes.recv() => Some(change),
+        };
+        match change {
+            Some(Ok(change)) => change.old.iter().chain(change.new.iter()).for_each(|object| wake(object)),
+            Some(Err(RecvError::Closed)) => return,
+            // Time for it, or behind the changes: the full state says it all.
+            Some(Err(RecvError::Lagged(_))) | None => store.all().iter().for_each(|object| wake(object)),
         }
     }
 }
@@ -237,5 +247,71 @@ mod tests {
         assert_eq!(keys.recv().await.unwrap(), ObjectKey::namespaced("default", "a"));
         stop.cancel();
         running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_key_is_looked_at_again_even_while_others_change() {
+        let (seen, mut keys) = mpsc::unbounded_channel();
+        let store = Store::<ConfigMap>::default();
+        let named = |name: &str, revision: u32| {
+            let mut map = ConfigMap::default();
+            map.metadata.name = Some(name.into());
+            map.metadata.resource_version = Some(revision.to_string());
+            map
+        };
+        store.apply(Event::Applied(named("quiet", 0)));
+        let stop = CancellationToken::new();
+        let controller = Controller::new(Flaky { failures: AtomicU32::new(0), seen }).primary(&store);
+        let running = tokio::spawn(controller.run(stop.clone()));
+        // Something changes more often than the resync comes, for a little longer than two of them.
+        for revision in 0..2 * RESYNC.as_secs() / 60 + 1 {
+            store.apply(Event::Applied(named("busy", u32::try_from(revision).unwrap())));
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        stop.cancel();
+        running.await.unwrap();
+        let mut quiet = 0;
+        while let Ok(key) = keys.try_recv() {
+            quiet += u32::from(key.name == "quiet");
+        }
+        assert_eq!(quiet, 3, "at the start and at each resync");
+    }
+
+    struct Slow {
+        at_work: AtomicU32,
+        most: Arc<AtomicU32>,
+        done: mpsc::UnboundedSender<ObjectKey>,
+    }
+
+    impl Reconciler for Slow {
+        const NAME: &'static str = "slow";
+
+        async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
+            let now = self.at_work.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.at_work.fetch_sub(1, Ordering::SeqCst);
+            self.done.send(key.clone())?;
+            Ok(Next::After(Duration::from_secs(30)))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_so_many_keys_are_at_work_and_work_under_way_is_finished() {
+        let (done, mut keys) = mpsc::unbounded_channel();
+        let most = Arc::new(AtomicU32::new(0));
+        let controller = Controller::new(Slow { at_work: AtomicU32::new(0), most: most.clone(), done }).workers(3);
+        let queue = controller.queue();
+        (0..7).for_each(|index| queue.add(ObjectKey::cluster(index.to_string())));
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(controller.run(stop.clone()));
+        for _ in 0..6 {
+            keys.recv().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        stop.cancel();
+        running.await.unwrap();
+        assert!(keys.try_recv().is_ok(), "the seventh was at work when the controller was stopped");
+        assert_eq!(most.load(Ordering::SeqCst), 3);
     }
 }

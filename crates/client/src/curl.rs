@@ -5,8 +5,9 @@ use http::{Method, Request, header};
 
 /// Prints a request as a command for a POSIX shell.
 ///
-/// Secrets stay out of the arguments: the credential is named by the environment variables
-/// `NANOCLOUD_CA`, `NANOCLOUD_CERT` and `NANOCLOUD_KEY` (files) or `NANOCLOUD_TOKEN_FILE`.
+/// Secrets stay out of the arguments: the body comes on standard input, and the credential is named
+/// by the environment variables `NANOCLOUD_CA`, `NANOCLOUD_CERT` and `NANOCLOUD_KEY` (files) or
+/// `NANOCLOUD_TOKEN_FILE` (a file with the line `Authorization: Bearer TOKEN`).
 pub fn command(server: &str, request: &Request<Bytes>, bearer: bool) -> String {
     let credential =
         if bearer { r#"-H "@$NANOCLOUD_TOKEN_FILE""# } else { r#"--cert "$NANOCLOUD_CERT" --key "$NANOCLOUD_KEY""# };
@@ -18,10 +19,20 @@ pub fn command(server: &str, request: &Request<Bytes>, bearer: bool) -> String {
         words.push(format!("-H {}", quote(&format!("Content-Type: {media}"))));
     }
     if !request.body().is_empty() {
-        words.push(format!("--data-binary {}", quote(&String::from_utf8_lossy(request.body()))));
+        words.push("--data-binary @-".into());
     }
     words.push(quote(&format!("{}{}", server.trim_end_matches('/'), request.uri())));
-    words.join(" \\\n  ")
+    let command = words.join(" \\\n  ");
+    if request.body().is_empty() { command } else { with_input(&command, &String::from_utf8_lossy(request.body())) }
+}
+
+/// The command with text on its standard input: there it is in no list of processes.
+fn with_input(command: &str, text: &str) -> String {
+    let mut mark = "END".to_owned();
+    while text.lines().any(|line| line == mark) {
+        mark.push('_');
+    }
+    format!("{command} <<'{mark}'\n{text}\n{mark}")
 }
 
 /// One word of a POSIX shell.
@@ -35,11 +46,12 @@ mod tests {
 
     #[test]
     fn a_shell_reads_back_what_was_meant() {
-        let body = Bytes::from_static(br#"{"a":"it's $HOME"}"#);
+        let body = Bytes::from_static(b"END\n{\"a\":\"it's $HOME\"}");
         let request = Request::post("/x?a=b&c=d").header("content-type", "application/json").body(body).unwrap();
         let text = command("https://h:1/", &request, false);
-        let script =
-            format!("curl() {{ printf '%s\\n' \"$@\"; }}\nNANOCLOUD_CA=ca NANOCLOUD_CERT=c NANOCLOUD_KEY=k\n{text}");
+        let script = format!(
+            "curl() {{ printf '%s\\n' \"$@\"; cat; }}\nNANOCLOUD_CA=ca NANOCLOUD_CERT=c NANOCLOUD_KEY=k\n{text}"
+        );
         let output = run(&script);
         let words: Vec<_> = output.lines().collect();
         assert_eq!(
@@ -58,8 +70,10 @@ mod tests {
                 "-H",
                 "Content-Type: application/json",
                 "--data-binary",
-                r#"{"a":"it's $HOME"}"#,
-                "https://h:1/x?a=b&c=d"
+                "@-",
+                "https://h:1/x?a=b&c=d",
+                "END",
+                r#"{"a":"it's $HOME"}"#
             ]
         );
     }

@@ -1,6 +1,13 @@
 //! Events about objects (`v1 Event`), counted together when they repeat.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use api::{ObjectKey, Resource, Time, kinds::Event as CoreEvent};
 use indexmap::IndexMap;
@@ -18,6 +25,12 @@ pub const QUEUE: usize = 1024;
 pub const REMEMBERED: usize = 1024;
 /// Longest message in bytes, as in Kubernetes.
 pub const MESSAGE_MAX_BYTES: usize = 1024;
+/// How long writing the events that still wait may take at the end.
+pub const DRAIN: Duration = Duration::from_secs(2);
+/// Longest name of an object (RFC 1123 subdomain).
+const NAME_MAX: usize = 253;
+/// Letters that tell events about one object apart.
+const SUFFIX: usize = 16;
 /// Tries to write an event before it is given up.
 const TRIES: u32 = 3;
 
@@ -36,6 +49,7 @@ pub struct EventRecorder {
     component: &'static str,
     host: String,
     queue: mpsc::Sender<CoreEvent>,
+    dropped: Arc<AtomicU64>,
 }
 
 /// Writes what recorders hand out.
@@ -50,7 +64,7 @@ impl EventRecorder {
     /// A recorder for a component on a host, and the writer that must run for it.
     pub fn new(client: Client, component: &'static str, host: impl Into<String>) -> (Self, EventWriter) {
         let (sender, queue) = mpsc::channel(QUEUE);
-        let recorder = Self { component, host: host.into(), queue: sender };
+        let recorder = Self { component, host: host.into(), queue: sender, dropped: Arc::default() };
         (recorder, EventWriter { client, queue, written: IndexMap::new() })
     }
 
@@ -70,8 +84,17 @@ impl EventRecorder {
     ) {
         let event = self.event(about, severity, reason, message.into(), facts);
         if self.queue.try_send(event).is_err() {
-            tracing::warn!(reason, component = self.component, "event dropped: too many are waiting");
+            let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+            // The first, the second, the fourth…: a flood of events must not become a flood of lines.
+            if dropped.is_power_of_two() {
+                tracing::warn!(reason, component = self.component, dropped, "events dropped: too many are waiting");
+            }
         }
+    }
+
+    /// How many events were dropped because too many were waiting.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     fn event<R: Resource>(
@@ -106,7 +129,7 @@ impl EventRecorder {
             ..CoreEvent::default()
         };
         event.metadata.namespace = Some(meta.namespace.clone().unwrap_or_else(|| "default".into()));
-        event.metadata.name = Some(format!("{name}.{}", &uuid::Uuid::new_v4().simple().to_string()[..16]));
+        event.metadata.name = Some(event_name(&name));
         event.metadata.annotations = (!facts.is_empty()).then(|| facts.into_iter().collect());
         event
     }
@@ -118,8 +141,13 @@ impl EventWriter {
         while let Some(Some(event)) = stop.run_until_cancelled(self.queue.recv()).await {
             self.write(event).await;
         }
-        while let Ok(event) = self.queue.try_recv() {
-            self.write(event).await;
+        let rest = async {
+            while let Ok(event) = self.queue.try_recv() {
+                self.write(event).await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, rest).await.is_err() {
+            tracing::warn!("events that still waited at the end were not written");
         }
     }
 
@@ -140,21 +168,35 @@ impl EventWriter {
         let identity = identity(event);
         let api =
             Api::<CoreEvent>::namespaced(self.client.clone(), event.metadata.namespace.as_deref().unwrap_or_default());
-        if let Some((key, count)) = self.written.get_mut(&identity) {
-            *count += 1;
-            let changes = json!({"count": *count, "lastTimestamp": event.last_timestamp});
-            match api.patch_merge(&key.name, &changes).await {
+        let mut count = 1;
+        let mut key = ObjectKey::of(event);
+        if let Some((earlier, counted)) = self.written.get(&identity) {
+            let changes = json!({"count": counted + 1, "lastTimestamp": event.last_timestamp});
+            match api.patch_merge(&earlier.name, &changes).await {
+                Ok(_) => (key, count) = (earlier.clone(), counted + 1),
                 // It expired in the meantime: begin anew.
                 Err(error) if error.is_not_found() => {}
-                other => return other.map(drop),
+                Err(error) => return Err(error),
             }
         }
-        let created = api.create(event).await?;
+        if count == 1 {
+            match api.create(event).await {
+                // An earlier try arrived although its answer did not.
+                Err(error) if error.is_already_exists() => {}
+                other => drop(other?),
+            }
+        }
+        self.remember(identity, key, count);
+        Ok(())
+    }
+
+    /// Keeps the events written last, the latest at the end.
+    fn remember(&mut self, identity: String, key: ObjectKey, count: i32) {
+        self.written.shift_remove(&identity);
         if self.written.len() >= REMEMBERED {
             self.written.shift_remove_index(0);
         }
-        self.written.insert(identity, (ObjectKey::of(&created), 1));
-        Ok(())
+        self.written.insert(identity, (key, count));
     }
 }
 
@@ -162,6 +204,16 @@ impl EventWriter {
 fn identity(event: &CoreEvent) -> String {
     let about = &event.involved_object;
     format!("{:?}/{:?}/{:?}/{:?}/{:?}", about.uid, about.name, event.type_, event.reason, event.message)
+}
+
+/// A name of its own for every event, after the object it is about and as short as names must be.
+fn event_name(about: &str) -> String {
+    let suffix = uuid::Uuid::new_v4().simple().to_string();
+    let mut prefix = about;
+    if let Some((end, _)) = about.char_indices().nth(NAME_MAX - SUFFIX - 1) {
+        prefix = about[..end].trim_end_matches(['.', '-']);
+    }
+    format!("{prefix}.{}", &suffix[..SUFFIX])
 }
 
 fn shorten(mut message: String) -> String {
@@ -177,13 +229,4 @@ fn shorten(mut message: String) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_messages_are_cut_between_characters() {
-        let cut = shorten("ä".repeat(MESSAGE_MAX_BYTES));
-        assert!(cut.len() <= MESSAGE_MAX_BYTES && cut.ends_with("ä…"));
-        assert_eq!(shorten("short".into()), "short");
-    }
-}
+mod tests;

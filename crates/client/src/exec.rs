@@ -3,16 +3,17 @@
 //! Every message begins with the number of its channel: 0 stdin, 1 stdout, 2 stderr, 3 the final
 //! `Status`, 4 the size of the terminal, 255 closes the channel named by the next byte.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use api::Status;
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use http::{HeaderValue, header};
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::{mpsc, oneshot},
 };
@@ -27,6 +28,8 @@ use crate::{Client, Config, Error, Identity, Result};
 
 /// Messages that wait in each direction before the other side has to.
 pub const MESSAGES_BUFFERED: usize = 32;
+/// How long opening a session may take.
+pub const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const PROTOCOL: &str = "v5.channel.k8s.io";
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -82,7 +85,7 @@ pub enum Exit {
     Failed(Box<Status>),
 }
 
-/// A command that runs in a container.
+/// A command that runs in a container. Dropping `exit` ends the session.
 #[derive(Debug)]
 pub struct ExecSession {
     /// Input; dropping it closes the command's standard input.
@@ -97,27 +100,49 @@ pub struct ExecSession {
     pub exit: oneshot::Receiver<Exit>,
 }
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
-
 pub(crate) async fn start(client: &Client, path: &str, params: &ExecParams) -> Result<ExecSession> {
     let Some(config) = client.config() else {
         return Err(Error::Request("exec needs a client over TLS".into()));
     };
-    let socket = connect(config, &format!("{path}?{}", params.query())).await?;
+    let opened = tokio::time::timeout(OPEN_TIMEOUT, connect(config, &format!("{path}?{}", params.query()))).await;
+    let socket = opened.map_err(|_| Error::Timeout {
+        server: client.server(),
+        request: format!("exec at {path}"),
+        seconds: OPEN_TIMEOUT.as_secs(),
+    })??;
+    Ok(session(socket, params.stdin))
+}
+
+/// Moves data between the socket and the session's channels until either end goes away.
+fn session<S>(socket: WebSocketStream<S>, has_stdin: bool) -> ExecSession
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (stdin, stdin_in) = mpsc::channel(MESSAGES_BUFFERED);
     let (resize, resize_in) = mpsc::channel(MESSAGES_BUFFERED);
     let (stdout_out, stdout) = mpsc::channel(MESSAGES_BUFFERED);
     let (stderr_out, stderr) = mpsc::channel(MESSAGES_BUFFERED);
-    let (exit_out, exit) = oneshot::channel();
+    let (mut exit_out, exit) = oneshot::channel();
     tokio::spawn(async move {
-        let outcome = pump(socket, stdin_in, resize_in, stdout_out, stderr_out).await;
-        // Nobody may wait for the outcome any more.
+        let (sink, messages) = socket.split();
+        // Both directions at once: a command that echoes its input must be read while it is fed.
+        let writing = async {
+            write(sink, has_stdin.then_some(stdin_in), resize_in).await;
+            std::future::pending::<Exit>().await
+        };
+        let outcome = tokio::select! {
+            outcome = read(messages, stdout_out, stderr_out) => outcome,
+            outcome = writing => outcome,
+            // Nobody waits for the outcome any more: the session was dropped.
+            () = exit_out.closed() => return,
+        };
+        // The receiver may have been dropped just now.
         let _ = exit_out.send(outcome);
     });
-    Ok(ExecSession { stdin, stdout, stderr, resize, exit })
+    ExecSession { stdin, stdout, stderr, resize, exit }
 }
 
-async fn connect(config: &Config, path: &str) -> Result<Socket> {
+async fn connect(config: &Config, path: &str) -> Result<WebSocketStream<TlsStream<TcpStream>>> {
     let server = config.server.as_str().trim_end_matches('/').to_owned();
     let unreachable = |source| Error::Transport { server: server.clone(), source };
     let host = config.server.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -152,47 +177,60 @@ fn refusal(response: &http::Response<Option<Vec<u8>>>) -> Status {
     })
 }
 
-async fn pump(
-    socket: Socket,
-    mut stdin: mpsc::Receiver<Bytes>,
-    mut resize: mpsc::Receiver<TerminalSize>,
-    stdout: mpsc::Sender<Bytes>,
-    stderr: mpsc::Sender<Bytes>,
-) -> Exit {
-    let (mut sink, mut messages) = socket.split();
-    let (mut input_open, mut resize_open) = (true, true);
-    let mut exit = None;
-    loop {
-        let outgoing = tokio::select! {
-            input = stdin.recv(), if input_open => {
-                input_open = input.is_some();
-                input.map_or_else(|| frame(CLOSE, &[STDIN]), |bytes| frame(STDIN, &bytes))
-            }
-            size = resize.recv(), if resize_open => {
-                resize_open = size.is_some();
-                let Some(size) = size else { continue };
-                frame(RESIZE, &serde_json::to_vec(&size).unwrap_or_default())
-            }
-            message = messages.next() => {
-                match message {
-                    Some(Ok(Message::Binary(bytes))) => {
-                        if let Some(end) = take(&bytes, &stdout, &stderr).await {
-                            exit = Some(end);
-                        }
-                    }
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                    Some(Ok(_)) => {}
-                }
-                continue;
+/// Sends input and sizes until both are at their end or the socket is.
+async fn write<S>(mut sink: S, mut stdin: Option<mpsc::Receiver<Bytes>>, mut resize: mpsc::Receiver<TerminalSize>)
+where
+    S: Sink<Message> + Unpin,
+{
+    let mut resize_open = true;
+    while stdin.is_some() || resize_open {
+        let input = async {
+            match &mut stdin {
+                Some(stdin) => stdin.recv().await,
+                None => std::future::pending().await,
             }
         };
-        if sink.send(outgoing).await.is_err() {
-            break;
+        let message = tokio::select! {
+            input = input => match input {
+                Some(bytes) => frame(STDIN, &bytes),
+                None => {
+                    stdin = None;
+                    frame(CLOSE, &[STDIN])
+                }
+            },
+            size = resize.recv(), if resize_open => match size.map(|size| serde_json::to_vec(&size)) {
+                Some(Ok(size)) => frame(RESIZE, &size),
+                Some(Err(_)) => continue,
+                None => {
+                    resize_open = false;
+                    continue;
+                }
+            },
+        };
+        if sink.send(message).await.is_err() {
+            return;
         }
     }
-    exit.unwrap_or_else(|| {
-        Exit::Failed(Box::new(Status::failure(500, "StreamClosed", "the session ended before the command did")))
-    })
+}
+
+/// Hands output on until the socket ends; returns how the command ended.
+async fn read<S>(mut messages: S, stdout: mpsc::Sender<Bytes>, stderr: mpsc::Sender<Bytes>) -> Exit
+where
+    S: Stream<Item = tungstenite::Result<Message>> + Unpin,
+{
+    while let Some(Ok(message)) = messages.next().await {
+        match message {
+            // The status is the last thing a command has to say.
+            Message::Binary(bytes) => {
+                if let Some(exit) = take(&bytes, &stdout, &stderr).await {
+                    return exit;
+                }
+            }
+            Message::Close(_) => break,
+            _ => {}
+        }
+    }
+    Exit::Failed(Box::new(Status::failure(500, "StreamClosed", "the session ended before the command did")))
 }
 
 fn frame(channel: u8, payload: &[u8]) -> Message {
@@ -232,6 +270,8 @@ fn exit(payload: &[u8]) -> Exit {
 
 #[cfg(test)]
 mod tests {
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
     use super::*;
 
     #[test]
@@ -248,5 +288,70 @@ mod tests {
         let params =
             ExecParams { command: vec!["sh".into(), "-c".into(), "a & b".into()], tty: true, ..ExecParams::default() };
         assert_eq!(params.query(), "command=sh&command=-c&command=a+%26+b&stdout=true&tty=true");
+    }
+
+    async fn sockets(
+        buffer: usize,
+    ) -> (WebSocketStream<tokio::io::DuplexStream>, WebSocketStream<tokio::io::DuplexStream>) {
+        let (near, far) = tokio::io::duplex(buffer);
+        (
+            WebSocketStream::from_raw_socket(near, Role::Client, None).await,
+            WebSocketStream::from_raw_socket(far, Role::Server, None).await,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_command_that_echoes_more_than_the_pipes_hold_does_not_stall() {
+        const CHUNKS: usize = 200;
+        let (near, mut far) = sockets(1024).await;
+        let ExecSession { stdin, mut stdout, exit, .. } = session(near, true);
+        let server = tokio::spawn(async move {
+            while let Some(Ok(Message::Binary(bytes))) = far.next().await {
+                match bytes[0] {
+                    STDIN => far.send(frame(STDOUT, &bytes[1..])).await.unwrap(),
+                    CLOSE => break,
+                    _ => {}
+                }
+            }
+            far.send(frame(ERROR, br#"{"status":"Success"}"#)).await.unwrap();
+        });
+        let feeding = tokio::spawn(async move {
+            for _ in 0..CHUNKS {
+                stdin.send(Bytes::from(vec![b'x'; 8 * 1024])).await.unwrap();
+            }
+        });
+        let mut received = 0;
+        while let Some(bytes) = stdout.recv().await {
+            received += bytes.len();
+        }
+        assert_eq!(received, CHUNKS * 8 * 1024);
+        assert_eq!(exit.await.unwrap(), Exit::Code(0));
+        feeding.await.unwrap();
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_user_does_travels_on_its_channel_and_no_input_is_not_closed() {
+        let (near, mut far) = sockets(1024).await;
+        let session = session(near, false);
+        session.resize.send(TerminalSize { width: 80, height: 24 }).await.unwrap();
+        let Some(Ok(Message::Binary(first))) = far.next().await else { panic!("a message is sent") };
+        assert_eq!((first[0], &first[1..]), (RESIZE, &br#"{"Width":80,"Height":24}"#[..]));
+        far.send(frame(STDERR, b"oops")).await.unwrap();
+        drop(far);
+        let ExecSession { stdin, mut stderr, exit, .. } = session;
+        drop(stdin);
+        assert_eq!(stderr.recv().await.unwrap(), "oops");
+        let Exit::Failed(status) = exit.await.unwrap() else { panic!("there was no status") };
+        assert_eq!(status.reason, "StreamClosed");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_session_closes_its_socket() {
+        let (near, mut far) = sockets(1024).await;
+        drop(session(near, true));
+        while let Some(Ok(message)) = far.next().await {
+            assert!(matches!(message, Message::Binary(bytes) if bytes[0] == CLOSE));
+        }
     }
 }

@@ -84,7 +84,9 @@ struct User {
 impl Kubeconfig {
     /// Reads the text of a file.
     pub fn parse(yaml: &str) -> Result<Self, KubeconfigError> {
-        serde_saphyr::from_str(yaml).map_err(|error| KubeconfigError::Syntax(error.to_string()))
+        // The parser likes to quote the lines around an error; here they hold keys and tokens.
+        let options = serde_saphyr::options! { with_snippet: false };
+        serde_saphyr::from_str_with_options(yaml, options).map_err(|error| KubeconfigError::Syntax(error.to_string()))
     }
 
     /// The configuration of a context (the current one when `None`), with its namespace. Relative
@@ -176,5 +178,12 @@ users: [{name: u, user: {client-certificate: cert.pem, client-key-data: S0VZ}}]
         let parsed = Kubeconfig::parse(TEXT).unwrap();
         let error = parsed.config(Some("there"), Path::new("/"), |_| Ok(String::new())).unwrap_err();
         assert_eq!(error.to_string(), r#"the kubeconfig has no context "there""#);
+    }
+
+    #[test]
+    fn an_error_does_not_quote_the_file() {
+        let broken = TEXT.replace("client-certificate: cert.pem", "token: hunter2, token: [hunter2");
+        let error = Kubeconfig::parse(&broken).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
     }
 }

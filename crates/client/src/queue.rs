@@ -27,6 +27,8 @@ pub struct WorkQueue {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<ObjectKey>,
+    /// The keys in `ready`, to find one quickly.
+    queued: BTreeSet<ObjectKey>,
     waiting: BTreeMap<ObjectKey, Instant>,
     working: BTreeSet<ObjectKey>,
     again: BTreeSet<ObjectKey>,
@@ -38,7 +40,7 @@ impl State {
         self.waiting.remove(&key);
         if self.working.contains(&key) {
             self.again.insert(key);
-        } else if !self.ready.contains(&key) {
+        } else if self.queued.insert(key.clone()) {
             self.ready.push_back(key);
         }
     }
@@ -62,7 +64,7 @@ impl WorkQueue {
     pub fn add_after(&self, key: ObjectKey, delay: Duration) {
         let at = Instant::now() + delay;
         let mut state = self.state.lock();
-        if !state.ready.contains(&key) && !state.again.contains(&key) {
+        if !state.queued.contains(&key) && !state.again.contains(&key) {
             let earliest = state.waiting.entry(key).or_insert(at);
             *earliest = at.min(*earliest);
         }
@@ -98,6 +100,7 @@ impl WorkQueue {
                 let mut state = self.state.lock();
                 let next_due = state.promote(Instant::now());
                 if let Some(key) = state.ready.pop_front() {
+                    state.queued.remove(&key);
                     state.working.insert(key.clone());
                     return key;
                 }

@@ -1,6 +1,9 @@
 //! A cache of all objects of a kind, kept true by a watch.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use api::{ObjectKey, Resource};
 use futures::StreamExt;
@@ -101,9 +104,8 @@ impl<R: Resource> Store<R> {
             Event::Applied(object) => self.put(object),
             Event::Deleted(object) => self.remove(&ObjectKey::of(&object)),
             Event::Restarted(objects) => {
-                let mut gone = self.keys();
-                gone.retain(|key| !objects.iter().any(|object| ObjectKey::of(object) == *key));
-                gone.iter().for_each(|key| self.remove(key));
+                let named: BTreeSet<_> = objects.iter().map(ObjectKey::of).collect();
+                self.keys().iter().filter(|key| !named.contains(key)).for_each(|key| self.remove(key));
                 objects.into_iter().for_each(|object| self.put(object));
                 self.ready.send_replace(true);
             }

@@ -21,6 +21,9 @@ use crate::{
 /// Largest answer that is read into memory.
 pub const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 
+/// How often an idle connection is asked whether it lives, and how long it may take to answer.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
 /// The API server's router as a service of this process.
 pub type InProcess = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -53,6 +56,11 @@ impl Client {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .connect_timeout(CONNECT_TIMEOUT)
+            // The address is the server's own; a proxy of the environment is for other places.
+            .no_proxy()
+            // A watch on a connection that died unnoticed would wait for ever.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Error::Config { field: "TLS", message: error.to_string() })?;
@@ -87,11 +95,7 @@ impl Client {
     pub async fn stream(&self, request: Request<Bytes>) -> Result<Response<Body>> {
         let what = format!("{} {}", request.method(), request.uri().path());
         let sent = tokio::time::timeout(self.shared.timeout, self.dispatch(request)).await;
-        let response = sent.map_err(|_| Error::Timeout {
-            server: self.server(),
-            request: what.clone(),
-            seconds: self.shared.timeout.as_secs(),
-        })??;
+        let response = sent.map_err(|_| self.late(what.clone()))??;
         if response.status().is_success() || response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Ok(response);
         }
@@ -108,7 +112,12 @@ impl Client {
     pub async fn bytes(&self, request: Request<Bytes>) -> Result<Bytes> {
         let what = format!("{} {}", request.method(), request.uri().path());
         let response = self.stream(request).await?;
-        self.collect(response, &what).await
+        let read = tokio::time::timeout(self.shared.timeout, self.collect(response, &what)).await;
+        read.unwrap_or_else(|_| Err(self.late(what)))
+    }
+
+    fn late(&self, request: String) -> Error {
+        Error::Timeout { server: self.server(), request, seconds: self.shared.timeout.as_secs() }
     }
 
     /// Sends a request and reads the answer as JSON.

@@ -11,6 +11,7 @@ use api::{ObjectKey, Resource, Status, decode};
 use futures::{Stream, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{Error, ListParams, Result};
 
@@ -101,27 +102,88 @@ pub(crate) fn decode_event<R: Resource>(line: &[u8]) -> Result<WatchEvent<R>> {
 enum State<O> {
     Listing,
     Connecting { revision: String },
-    Watching { revision: String, events: Changes<O> },
+    Watching { revision: String, events: Changes<O>, since: Instant },
+}
+
+/// What one step of the machine came to.
+enum Outcome<O> {
+    /// The full state arrived.
+    Listed(Vec<O>),
+    /// The watch is open.
+    Connected,
+    /// Something changed.
+    Changed(Event<O>),
+    /// The server is alive, and nothing changed.
+    Quiet,
+    /// The server ended the watch, which had lasted this long.
+    Ended(Duration),
+    /// The revision is no longer known.
+    Gone,
+    /// It failed.
+    Failed(Error),
+}
+
+/// How long to wait before the next step.
+#[derive(Default)]
+struct Backoff {
+    failures: u32,
+    due: bool,
+}
+
+impl Backoff {
+    /// Something went well: the next failure counts as the first.
+    fn progress(&mut self) {
+        self.failures = 0;
+    }
+
+    fn failure(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+        self.due = true;
+    }
+
+    /// The wait that is due now, if any.
+    fn take(&mut self) -> Option<Duration> {
+        std::mem::take(&mut self.due).then(|| jitter(pause(self.failures)))
+    }
 }
 
 /// Lists, then watches, for ever. Failures are reported and retried after a pause.
 pub fn watcher<W: Watchable>(source: W, params: ListParams) -> impl Stream<Item = Result<Event<W::Object>>> + Send {
-    let start = (source, params, State::Listing, 0_u32);
-    stream::unfold(start, |(source, params, mut state, mut failures)| async move {
+    let start = (source, params, State::Listing, Backoff::default());
+    stream::unfold(start, |(source, params, mut state, mut backoff)| async move {
         loop {
-            if failures > 0 {
-                tokio::time::sleep(pause(failures)).await;
+            if let Some(wait) = backoff.take() {
+                tokio::time::sleep(wait).await;
             }
             let (next, outcome) = step(&source, &params, state).await;
             state = next;
-            match outcome {
-                Some(Ok(event)) => return Some((Ok(event), (source, params, state, 0))),
-                Some(Err(error)) => {
-                    failures = failures.saturating_add(1);
-                    return Some((Err(error), (source, params, state, failures)));
+            let told = match outcome {
+                // A list alone is no progress: its revision may be gone again when the watch begins.
+                Outcome::Listed(objects) => Ok(Event::Restarted(objects)),
+                Outcome::Changed(event) => {
+                    backoff.progress();
+                    Ok(event)
                 }
-                None => failures = 0,
-            }
+                Outcome::Failed(error) => {
+                    backoff.failure();
+                    Err(error)
+                }
+                Outcome::Connected => continue,
+                Outcome::Quiet => {
+                    backoff.progress();
+                    continue;
+                }
+                // A server ends watches from time to time; that is no failure, unless it does at once.
+                Outcome::Ended(lasted) if lasted >= PAUSE_MAX => {
+                    backoff.progress();
+                    continue;
+                }
+                Outcome::Ended(_) | Outcome::Gone => {
+                    backoff.failure();
+                    continue;
+                }
+            };
+            return Some((told, (source, params, state, backoff)));
         }
     })
 }
@@ -130,32 +192,39 @@ fn pause(failures: u32) -> Duration {
     PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(PAUSE_MAX)
 }
 
-type Step<O> = (State<O>, Option<Result<Event<O>>>);
+/// Half to all of a pause, so that many watchers do not come back at the same instant.
+fn jitter(pause: Duration) -> Duration {
+    let random = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
+    pause / 2 + pause / 2 * random / u32::from(u8::MAX)
+}
 
-async fn step<W: Watchable>(source: &W, params: &ListParams, state: State<W::Object>) -> Step<W::Object> {
+async fn step<W: Watchable>(
+    source: &W,
+    params: &ListParams,
+    state: State<W::Object>,
+) -> (State<W::Object>, Outcome<W::Object>) {
     match state {
         State::Listing => match source.list_objects(params).await {
-            Ok((objects, revision)) => (State::Connecting { revision }, Some(Ok(Event::Restarted(objects)))),
-            Err(error) => (State::Listing, Some(Err(error))),
+            Ok((objects, revision)) => (State::Connecting { revision }, Outcome::Listed(objects)),
+            Err(error) => (State::Listing, Outcome::Failed(error)),
         },
         State::Connecting { revision } => match source.watch_objects(params, &revision).await {
-            Ok(events) => (State::Watching { revision, events }, None),
-            Err(error) if error.is_gone() => (State::Listing, None),
-            Err(error) => (State::Connecting { revision }, Some(Err(error))),
+            Ok(events) => (State::Watching { revision, events, since: Instant::now() }, Outcome::Connected),
+            Err(error) if error.is_gone() => (State::Listing, Outcome::Gone),
+            Err(error) => (State::Connecting { revision }, Outcome::Failed(error)),
         },
-        State::Watching { revision, mut events } => match events.next().await {
-            // A server ends watches from time to time; that is no failure.
-            None => (State::Connecting { revision }, None),
-            Some(Err(error)) if error.is_gone() => (State::Listing, None),
-            Some(Err(error)) => (State::Connecting { revision }, Some(Err(error))),
-            Some(Ok(WatchEvent::Bookmark(revision))) => (State::Watching { revision, events }, None),
+        State::Watching { revision, mut events, since } => match events.next().await {
+            None => (State::Connecting { revision }, Outcome::Ended(since.elapsed())),
+            Some(Err(error)) if error.is_gone() => (State::Listing, Outcome::Gone),
+            Some(Err(error)) => (State::Connecting { revision }, Outcome::Failed(error)),
+            Some(Ok(WatchEvent::Bookmark(revision))) => (State::Watching { revision, events, since }, Outcome::Quiet),
             Some(Ok(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                 let revision = W::revision(&object).unwrap_or(revision);
-                (State::Watching { revision, events }, Some(Ok(Event::Applied(object))))
+                (State::Watching { revision, events, since }, Outcome::Changed(Event::Applied(object)))
             }
             Some(Ok(WatchEvent::Deleted(object))) => {
                 let revision = W::revision(&object).unwrap_or(revision);
-                (State::Watching { revision, events }, Some(Ok(Event::Deleted(object))))
+                (State::Watching { revision, events, since }, Outcome::Changed(Event::Deleted(object)))
             }
         },
     }
@@ -170,3 +239,6 @@ impl<R: Resource> Event<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
