@@ -6,8 +6,8 @@
 //!         └─► connection ───────────────────────┘           └─► exit code
 //! ```
 //!
-//! Invariants: what a command asks for is decided before anything is sent; a token is never read
-//! from an argument; an error is one line what, with its field, and one line what to do; every exit
+//! Invariants: what a command asks for is decided before anything is sent; a bearer token is
+//! never an argument; an error is one line what, with its field, and one line what to do; every exit
 //! code is in [`exit::Exit`] and never changes.
 
 pub mod args;

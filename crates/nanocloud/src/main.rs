@@ -1,1 +1,115 @@
-fn main() {}
+//! One binary: API server, keyspace, controllers, kubelet, runtime and command line.
+//!
+//! `main` has four acts: become a shim if asked to (before any thread exists), read the command
+//! line, resolve settings (nothing is bound before they are right), run.
+
+mod adapters;
+mod host;
+mod images;
+mod node;
+mod notify;
+mod server;
+mod settings;
+mod setup;
+mod sources;
+mod supervisor;
+mod teardown;
+mod telemetry;
+
+use std::{env, process::ExitCode, time::Instant};
+
+use clap::Parser;
+use cli::{
+    Cli, Exit,
+    args::{ConfigAction, Global, Server, Verb},
+};
+use settings::{Settings, SettingsError, Sources};
+
+/// Threads of the server's scheduler: it waits much and computes little.
+const SERVER_THREADS: usize = 2;
+/// Threads for calls that block (disks, mounts, unpacking).
+const BLOCKING_THREADS: usize = 16;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let mut words = env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "shim") {
+        runtime::shim::main(words);
+    }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors.
+            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let code = match run(cli, started) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            exit_of(&error)
+        }
+    };
+    ExitCode::from(code.code())
+}
+
+/// The exit code of what went wrong in a verb of this machine.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if let Some(host) = error.downcast_ref::<host::HostError>() {
+        return host.exit();
+    }
+    if error.is::<SettingsError>() {
+        return Exit::Usage;
+    }
+    if error.is::<trust::Error>() {
+        return Exit::Trust;
+    }
+    Exit::Fatal
+}
+
+fn settings(global: &Global, server: &Server) -> Result<Settings, SettingsError> {
+    let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    Settings::resolve(&Sources::open(global, server, &variable)?)
+}
+
+fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
+    let global = cli.global.clone();
+    match &cli.verb {
+        Verb::Setup(args) => setup::run(&settings(&global, &Server::default())?, args)?,
+        Verb::Server(args) => serve(settings(&global, args)?, started)?,
+        Verb::Teardown(args) => {
+            let settings = settings(&global, &args.server)?;
+            telemetry::start(settings.log_format, "warn")?;
+            block_on(1, teardown::run(&settings, args.purge))?;
+        }
+        Verb::Image(args) => images::run(&settings(&global, &Server::default())?, &args.action)?,
+        Verb::Config(args) if matches!(args.action, Some(ConfigAction::Check(_))) => {
+            let Some(ConfigAction::Check(server)) = &args.action else { return Ok(Exit::Usage) };
+            print!("{}", toml::to_string(&settings(&global, server)?)?);
+        }
+        _ => {
+            let machine = sources::Machine { global };
+            return Ok(block_on(1, cli::run(cli, &machine)));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn serve(settings: Settings, started: Instant) -> anyhow::Result<()> {
+    telemetry::start(settings.log_format, &settings.log)?;
+    telemetry::abort_on_panic();
+    let notify = env::var_os("NOTIFY_SOCKET");
+    block_on(SERVER_THREADS, server::run(settings, notify, started))
+}
+
+fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    // Without threads nothing can be said or done better than this.
+    runtime.expect("the system gives this process threads").block_on(future)
+}

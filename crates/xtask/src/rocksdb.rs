@@ -42,7 +42,10 @@ fn build(folder: &Path) -> anyhow::Result<()> {
         .env_remove("ROCKSDB_LIB_DIR")
         .status()
         .context("cargo build")?;
-    ensure!(status.success(), "building RocksDB failed; it needs a C++ compiler and libclang (make deps)");
+    ensure!(
+        status.success(),
+        "building RocksDB failed; it needs a C++ compiler and libclang (scripts/install-deps build)"
+    );
     let outputs = fs::read_dir(target.join("release/build")).context("build outputs")?;
     let library = outputs.flatten().map(|entry| entry.path().join("out").join(LIBRARY)).find(|path| path.is_file());
     let library = library.context("the build left no library")?;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Namespaces that always exist.
-pub(crate) const BUILT_IN: [&str; 2] = ["default", "kube-system"];
+pub(crate) const BUILT_IN: [&str; 3] = ["default", "kube-node-lease", "kube-system"];
 
 /// The kind Namespace itself.
 fn namespaces() -> Option<&'static Kind> {

@@ -1,0 +1,8 @@
+//! The ports of the actors, implemented over the mechanisms of this node.
+
+pub mod catalog;
+pub mod facts;
+pub mod issuer;
+pub mod local;
+pub mod reconciles;
+pub mod streams;

@@ -1,0 +1,151 @@
+//! Logs and commands of pods for the API server, from the kubelet of this node.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use api::Status;
+use apiserver::{ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{
+    FutureExt, StreamExt,
+    stream::{self, BoxStream},
+};
+use kubelet::{
+    Kubelet,
+    streams::{ExecRequest, LogRequest},
+};
+use runtime::container::{ExecControl, ExecOutput, ExecStdin, TermSize};
+use tokio::{io::AsyncWriteExt, sync::mpsc};
+use tokio_util::io::ReaderStream;
+
+/// Pieces of input that wait for the program.
+const INPUT_BUFFERED: usize = 16;
+/// Terminal size until the client says its own.
+const FIRST_SIZE: TermSize = TermSize { columns: 80, rows: 24 };
+
+/// The kubelet, once it is there: the API server is up before.
+#[derive(Default)]
+pub struct Streams(OnceLock<Arc<Kubelet>>);
+
+impl Streams {
+    /// Hands over the kubelet; a second one changes nothing.
+    pub fn connect(&self, kubelet: Arc<Kubelet>) {
+        let _ = self.0.set(kubelet);
+    }
+
+    fn kubelet(&self) -> Result<&Arc<Kubelet>, StreamError> {
+        let starting = || Status::failure(503, "ServiceUnavailable", "the kubelet of this node is still starting");
+        self.0.get().ok_or_else(|| Box::new(starting().with_remedy("try again in a moment")))
+    }
+}
+
+#[async_trait]
+impl PodStreams for Streams {
+    async fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        options: LogOptions,
+    ) -> Result<BoxStream<'static, io::Result<Bytes>>, StreamError> {
+        let request = LogRequest {
+            container: options.container,
+            follow: options.follow,
+            previous: options.previous,
+            tail: options.tail_lines,
+            since: options.since,
+            timestamps: options.timestamps,
+            limit_bytes: options.limit_bytes,
+        };
+        let chunks = self.kubelet()?.logs(namespace, pod, &request).map_err(refusal)?;
+        Ok(chunks.map(|chunk| chunk.map_err(io::Error::other)).boxed())
+    }
+
+    async fn exec(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<ExecSession, StreamError> {
+        let request = ExecRequest {
+            container: options.container,
+            command: options.command,
+            tty: options.tty.then_some(FIRST_SIZE),
+            stdin: options.stdin,
+        };
+        let session = self.kubelet()?.exec(namespace, pod, request).await.map_err(refusal)?;
+        let control = session.control.clone();
+        Ok(ExecSession {
+            stdin: session.stdin.map(input),
+            stdout: output(session.stdout),
+            stderr: session.stderr.map_or_else(|| stream::empty().boxed(), output),
+            resize: options.tty.then(|| resizes(control.clone())),
+            exit: exit(control).boxed(),
+        })
+    }
+}
+
+/// A failure of the kubelet as the API answers it.
+fn refusal(error: kubelet::Error) -> StreamError {
+    let (code, reason) = match &error {
+        kubelet::Error::Missing { .. } => (404, "NotFound"),
+        kubelet::Error::Refused { .. } | kubelet::Error::NotRunning(_) => (400, "BadRequest"),
+        _ => (500, "InternalError"),
+    };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    Box::new(Status::failure(code, reason, message))
+}
+
+fn output(from: ExecOutput) -> BoxStream<'static, Bytes> {
+    // A read error ends the stream: the program is gone, and its exit says how.
+    ReaderStream::new(from)
+        .take_while(|read| std::future::ready(read.is_ok()))
+        .filter_map(|read| async { read.ok() })
+        .boxed()
+}
+
+/// Writes what comes to the program; the end of the channel is the end of its input.
+fn input(mut to: ExecStdin) -> mpsc::Sender<Bytes> {
+    let (sender, mut receiver) = mpsc::channel::<Bytes>(INPUT_BUFFERED);
+    tokio::spawn(async move {
+        while let Some(bytes) = receiver.recv().await {
+            // A program that no longer reads is no error.
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
+fn resizes(control: ExecControl) -> mpsc::Sender<TerminalSize> {
+    let (sender, mut receiver) = mpsc::channel::<TerminalSize>(INPUT_BUFFERED);
+    tokio::spawn(async move {
+        while let Some(size) = receiver.recv().await {
+            if let Err(error) = control.resize(TermSize { columns: size.width, rows: size.height }) {
+                tracing::debug!(%error, "terminal not resized");
+            }
+        }
+    });
+    sender
+}
+
+/// Kills the program when the session is dropped before it ended.
+struct KillOnDrop(ExecControl);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let control = self.0.clone();
+        tokio::spawn(async move { control.signal(nix::libc::SIGKILL).await });
+    }
+}
+
+async fn exit(control: ExecControl) -> ExecExit {
+    let guard = KillOnDrop(control);
+    match guard.0.wait().await {
+        Ok(exit) => ExecExit::Code(exit.code),
+        Err(error) => ExecExit::Failed(error.to_string()),
+    }
+}

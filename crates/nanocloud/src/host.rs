@@ -1,0 +1,176 @@
+//! What the host must offer, checked before anything is started.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use cli::Exit;
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::statfs::{TMPFS_MAGIC, statfs},
+    unistd::geteuid,
+};
+
+/// Size of the folder in memory, an upper bound that is not reserved.
+const RUN_SIZE: &str = "size=256m,mode=0711";
+
+/// Why a node cannot start on this host. Each has its own exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Root is needed.
+    #[error("`nanocloud {verb}` needs root: it makes namespaces, mounts and firewall rules; run it with sudo")]
+    NotRoot {
+        /// The verb.
+        verb: &'static str,
+    },
+    /// The kernel lacks something.
+    #[error("the kernel lacks {feature} ({place}): {remedy}")]
+    Kernel {
+        /// What is missing.
+        feature: &'static str,
+        /// Where it was looked for.
+        place: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The port is taken.
+    #[error("{address} is in use by another program: stop it (`ss -ltnp` shows who), or choose another with --listen")]
+    PortTaken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: does this host have that address?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk is full.
+    #[error("the disk of {} is full: free some space, or choose another --state-root", .path.display())]
+    DiskFull {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder cannot be used.
+    #[error("cannot {action} {}", .path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl HostError {
+    /// How the process ends, distinct for each cause (see docs/cli.md).
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotRoot { .. } => Exit::Permission,
+            Self::Kernel { .. } => Exit::Kernel,
+            Self::PortTaken { .. } | Self::Listen { .. } => Exit::PortTaken,
+            Self::DiskFull { .. } | Self::Folder { .. } => Exit::Storage,
+        }
+    }
+}
+
+/// Fails unless the effective user is root.
+pub fn require_root(verb: &'static str) -> Result<(), HostError> {
+    if geteuid().is_root() { Ok(()) } else { Err(HostError::NotRoot { verb }) }
+}
+
+/// Fails when the kernel lacks what containers need.
+pub fn check_kernel() -> Result<(), HostError> {
+    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay")) {
+        return Err(HostError::Kernel {
+            feature: "overlayfs",
+            place: "/proc/filesystems",
+            remedy: "load it with `modprobe overlay`, or enable CONFIG_OVERLAY_FS",
+        });
+    }
+    for (feature, path, remedy) in [
+        ("network namespaces", "/proc/self/ns/net", "enable CONFIG_NET_NS"),
+        ("pid namespaces", "/proc/self/ns/pid", "enable CONFIG_PID_NS"),
+        ("seccomp filters", "/proc/sys/kernel/seccomp/actions_avail", "enable CONFIG_SECCOMP_FILTER"),
+        ("control groups", "/proc/self/cgroup", "enable CONFIG_CGROUPS"),
+    ] {
+        if !Path::new(path).exists() {
+            return Err(HostError::Kernel { feature, place: path, remedy });
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that secrets written below `root` stay in memory: it is a tmpfs, or one is mounted on it.
+pub fn prepare_run_root(root: &Path) -> Result<(), HostError> {
+    let fail = |action| move |source| HostError::Folder { action, path: root.to_owned(), source };
+    fs::create_dir_all(root).map_err(fail("create"))?;
+    let in_memory = statfs(root).map(|info| info.filesystem_type() == TMPFS_MAGIC);
+    if !in_memory.map_err(|e| fail("inspect")(e.into()))? {
+        let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+        mount(Some("nanocloud"), root, Some("tmpfs"), flags, Some(RUN_SIZE))
+            .map_err(|e| fail("mount a tmpfs on")(e.into()))?;
+    }
+    Ok(())
+}
+
+/// Removes the run root and the tmpfs on it.
+pub fn remove_run_root(root: &Path) -> Result<(), HostError> {
+    match umount2(root, MntFlags::MNT_DETACH) {
+        Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
+        Err(error) => return Err(HostError::Folder { action: "unmount", path: root.to_owned(), source: error.into() }),
+    }
+    match fs::remove_dir_all(root) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(HostError::Folder { action: "remove", path: root.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Proves that the folder can be written to.
+pub fn check_writable(folder: &Path) -> Result<(), HostError> {
+    let probe = folder.join(".writable");
+    let written = fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe));
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => HostError::DiskFull { path: folder.to_owned() },
+        _ => HostError::Folder { action: "write to", path: folder.to_owned(), source },
+    })
+}
+
+/// Takes the API's port.
+pub async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, HostError> {
+    tokio::net::TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => HostError::PortTaken { address },
+        _ => HostError::Listen { address, source },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_apart_and_has_its_own_exit_code() {
+        let held = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let error = listen(held.local_addr().unwrap()).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::PortTaken);
+        assert!(error.to_string().contains("is in use"), "{error}");
+        let elsewhere = listen(([192, 0, 2, 1], 1).into()).await.unwrap_err();
+        assert!(matches!(elsewhere, HostError::Listen { .. }));
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_named() {
+        let error = check_writable(Path::new("/proc/nowhere")).unwrap_err();
+        assert!(error.to_string().contains("/proc/nowhere"), "{error}");
+    }
+}

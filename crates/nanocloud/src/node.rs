@@ -1,0 +1,90 @@
+//! The mechanisms of this node: network, images, containers, volumes.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use client::Client;
+use kubelet::Kubelet;
+use net::{Network, NetworkConfig};
+use runtime::{
+    container::{Runtime, RuntimeConfig},
+    image::{ImageConfig, ImageStore, RegistryConfig},
+};
+use storage::Volumes;
+
+use crate::{adapters::facts, settings::Settings};
+
+/// The host's resolver configuration.
+pub const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The mechanisms of this node, opened.
+pub struct Node {
+    /// Bridge, addresses, firewall.
+    pub network: Arc<Network>,
+    /// Images.
+    pub images: Arc<ImageStore>,
+    /// Containers.
+    pub runtime: Arc<Runtime>,
+    /// Volumes.
+    pub volumes: Arc<Volumes>,
+}
+
+/// The pod network of these settings.
+pub fn network_config(settings: &Settings) -> NetworkConfig {
+    NetworkConfig {
+        bridge: settings.bridge.clone(),
+        pod_cidr: settings.pod_cidr,
+        service_cidr: settings.service_cidr,
+        run_dir: settings.run_root.clone(),
+        state_dir: settings.state_root.join("network"),
+        table: settings.bridge.replace('-', "_"),
+    }
+}
+
+/// The container runtime of these settings.
+pub fn runtime_config(settings: &Settings) -> anyhow::Result<RuntimeConfig> {
+    Ok(RuntimeConfig {
+        run_root: settings.run_root.clone(),
+        cgroup_root: settings.cgroup.clone(),
+        // The running program itself, even when its file was replaced by an upgrade.
+        shim_exe: std::env::current_exe().context("the path of this program")?,
+        shim_args: vec!["shim".into()],
+    })
+}
+
+impl Node {
+    /// Opens all mechanisms; what exists is kept.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let network = Network::open(network_config(settings)).await.context("the pod network")?;
+        let images = ImageConfig {
+            root: settings.images(),
+            catalog: Some(settings.catalog()),
+            catalog_registries: vec![settings.registry.clone()],
+            registries: RegistryConfig::default(),
+            parallel_unpacks: 0,
+        };
+        let csi = settings.csi_root.clone();
+        let (images, volumes) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            Ok((ImageStore::open(images).context("the image store")?, Volumes::open(csi).context("the volume root")?))
+        })
+        .await??;
+        let runtime = Runtime::open(runtime_config(settings)?).context("the container runtime")?;
+        Ok(Self {
+            network: Arc::new(network),
+            images: Arc::new(images),
+            runtime: Arc::new(runtime),
+            volumes: Arc::new(volumes),
+        })
+    }
+
+    /// The kubelet of this node.
+    pub fn kubelet(&self, settings: &Settings, client: Client) -> anyhow::Result<Arc<Kubelet>> {
+        let host_ip = facts::local_ip(&settings.bridge).unwrap_or(self.network.config().gateway());
+        let state: PathBuf = settings.state_root.clone();
+        let mut config = kubelet::Config::new(&settings.node_name, host_ip, &settings.run_root, state);
+        config.binding.timeout = settings.binding_timeout;
+        let (runtime, images) = (self.runtime.clone(), self.images.clone());
+        let (network, volumes) = (self.network.clone(), self.volumes.clone());
+        Ok(Arc::new(Kubelet::new(config, client, runtime, images, network, volumes)?))
+    }
+}

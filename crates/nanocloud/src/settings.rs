@@ -1,0 +1,328 @@
+//! Settings of a node: flags, then environment, then the file, then defaults.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+
+use crate::telemetry::LogFormat;
+
+/// File that is read when it exists and no other is named.
+const DEFAULT_FILE: &str = "/etc/nanocloud/config.toml";
+/// Longest name of a bridge, so that the kernel takes it.
+const BRIDGE_MAX: usize = 15;
+
+/// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
+const NAMES: [&str; 14] = [
+    "binding_timeout",
+    "bridge",
+    "cgroup",
+    "csi_root",
+    "listen",
+    "log",
+    "log_format",
+    "node",
+    "pod_cidr",
+    "registry",
+    "require_client_certificate",
+    "run_root",
+    "service_cidr",
+    "state_root",
+];
+
+/// Where settings come from, the stronger first.
+pub struct Sources<'a> {
+    flags: BTreeMap<&'static str, String>,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+    file: toml::Table,
+}
+
+impl<'a> Sources<'a> {
+    /// Flags and environment; the file they name, or the default one when it exists, is read.
+    pub fn open(
+        global: &cli::args::Global,
+        server: &cli::args::Server,
+        variable: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        let named = global.config.clone().or_else(|| variable("NANOCLOUD_CONFIG").map(PathBuf::from));
+        let file = match named {
+            Some(path) => read(&path)?,
+            None if Path::new(DEFAULT_FILE).exists() => read(Path::new(DEFAULT_FILE))?,
+            None => toml::Table::new(),
+        };
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let flags = [
+            ("state_root", path(&global.state_root)),
+            ("run_root", path(&server.run_root)),
+            ("listen", server.listen.clone()),
+            ("bridge", server.bridge.clone()),
+            ("pod_cidr", server.pod_cidr.clone()),
+            ("service_cidr", server.service_cidr.clone()),
+            ("node", server.node.clone()),
+            ("log_format", server.log_format.clone()),
+            ("log", server.log.clone()),
+        ];
+        let flags = flags.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        Ok(Self { flags, variable, file })
+    }
+
+    fn text(&self, name: &'static str) -> Option<String> {
+        let variable = || (self.variable)(&format!("NANOCLOUD_{}", name.to_ascii_uppercase()));
+        let file = || self.file.get(name).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        self.flags.get(name).cloned().or_else(variable).or_else(file)
+    }
+
+    fn parse<T: FromStr>(&self, name: &'static str, form: &str, default: T) -> Result<T, SettingsError> {
+        match self.text(name) {
+            None => Ok(default),
+            Some(value) => {
+                let refuse =
+                    |_| SettingsError::Value { name, value: value.clone(), message: format!("write it as {form}") };
+                value.parse().map_err(refuse)
+            }
+        }
+    }
+}
+
+/// What a node runs with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settings {
+    /// Folder of everything that must survive a reboot.
+    pub state_root: PathBuf,
+    /// Folder of sockets and secrets, in memory.
+    pub run_root: PathBuf,
+    /// Address of the API.
+    pub listen: SocketAddr,
+    /// Name of this node.
+    pub node_name: String,
+    /// Bridge of the pods.
+    pub bridge: String,
+    /// Addresses of pods.
+    pub pod_cidr: Ipv4Net,
+    /// Addresses of services.
+    pub service_cidr: Ipv4Net,
+    /// Control group of all containers.
+    pub cgroup: String,
+    /// Registry of services that name no image.
+    pub registry: String,
+    /// Whether clients without a certificate are refused.
+    pub require_client_certificate: bool,
+    /// Root of volumes.
+    pub csi_root: PathBuf,
+    /// Longest run of a binding command.
+    pub binding_timeout: Option<Duration>,
+    /// What is logged.
+    pub log: String,
+    /// Form of log lines.
+    pub log_format: LogFormat,
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {} is not valid: {message}", .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        message: String,
+    },
+    /// A value is not usable.
+    #[error("{name} = {value:?} is not usable: {message}")]
+    Value {
+        /// Name of the setting.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        message: String,
+    },
+}
+
+impl Settings {
+    /// Resolves every setting.
+    pub fn resolve(sources: &Sources<'_>) -> Result<Self, SettingsError> {
+        let state_root: PathBuf = sources.parse("state_root", "a path", "/var/lib/nanocloud.io".into())?;
+        let settings = Self {
+            run_root: sources.parse("run_root", "a path", "/run/nanocloud".into())?,
+            listen: sources.parse("listen", "ADDRESS:PORT", SocketAddr::from(([127, 0, 0, 1], 6443)))?,
+            node_name: sources.parse("node", "a host name", host_name())?,
+            bridge: sources.parse("bridge", "an interface name", "nanocloud0".into())?,
+            pod_cidr: sources.parse("pod_cidr", "ADDRESS/BITS", Ipv4Net::new_assert([10, 88, 0, 0].into(), 16))?,
+            service_cidr: sources.parse(
+                "service_cidr",
+                "ADDRESS/BITS",
+                Ipv4Net::new_assert([10, 96, 0, 0].into(), 16),
+            )?,
+            cgroup: sources.parse("cgroup", "a name", "nanocloud".into())?,
+            registry: sources.parse("registry", "a host name", "registry.nanocloud.io".into())?,
+            require_client_certificate: sources.parse("require_client_certificate", "true or false", false)?,
+            csi_root: sources.parse("csi_root", "a path", state_root.join("storage/csi"))?,
+            binding_timeout: sources
+                .text("binding_timeout")
+                .map(|text| duration("binding_timeout", &text))
+                .transpose()?,
+            log: sources.parse("log", "a filter such as info", "info".into())?,
+            log_format: sources.parse("log_format", "text or json", LogFormat::default())?,
+            state_root,
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        let refuse = |name, value: &dyn std::fmt::Display, message: &str| {
+            Err(SettingsError::Value { name, value: value.to_string(), message: message.into() })
+        };
+        for (name, path) in
+            [("state_root", &self.state_root), ("run_root", &self.run_root), ("csi_root", &self.csi_root)]
+        {
+            if !path.is_absolute() {
+                return refuse(name, &path.display(), "it must be an absolute path");
+            }
+        }
+        if !api::meta::is_dns_subdomain(&self.node_name) {
+            return refuse("node", &self.node_name, "it must be lower-case letters, digits, '-' or '.' (RFC 1123)");
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        if self.bridge.is_empty() || self.bridge.len() > BRIDGE_MAX || !self.bridge.chars().all(plain) {
+            return refuse("bridge", &self.bridge, "1 to 15 lower-case letters, digits, '-' or '_'");
+        }
+        if self.cgroup.is_empty() || !self.cgroup.chars().all(plain) {
+            return refuse("cgroup", &self.cgroup, "lower-case letters, digits, '-' or '_'");
+        }
+        let overlap = self.pod_cidr.contains(&self.service_cidr) || self.service_cidr.contains(&self.pod_cidr);
+        if overlap {
+            return refuse("service_cidr", &self.service_cidr, "it overlaps pod_cidr: choose another range");
+        }
+        Ok(())
+    }
+
+    /// Keys and certificates.
+    pub fn secure_assets(&self) -> PathBuf {
+        self.state_root.join("secure_assets")
+    }
+
+    /// The keyspace.
+    pub fn keyspace(&self) -> PathBuf {
+        self.state_root.join("keyspace")
+    }
+
+    /// Images that were built or imported here.
+    pub fn catalog(&self) -> PathBuf {
+        self.state_root.join("catalog")
+    }
+
+    /// Images that were unpacked.
+    pub fn images(&self) -> PathBuf {
+        self.state_root.join("images")
+    }
+
+    /// What `setup` left for the first start of the server.
+    pub fn first_start(&self) -> PathBuf {
+        self.secure_assets().join("first-start.json")
+    }
+
+    /// Names and addresses the API's certificate is for.
+    pub fn server_names(&self) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned(), self.node_name.clone(), "127.0.0.1".into(), "::1".into()];
+        let listen = self.listen.ip();
+        if !listen.is_unspecified() && !listen.is_loopback() {
+            names.push(listen.to_string());
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn read(path: &Path) -> Result<toml::Table, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
+    let syntax = |message| SettingsError::Syntax { path: path.to_owned(), message };
+    let table: toml::Table = toml::from_str(&text).map_err(|error| syntax(error.to_string()))?;
+    match table.keys().find(|key| !NAMES.contains(&key.as_str())) {
+        Some(key) => Err(syntax(format!("there is no setting {key:?}; there are {}", NAMES.join(", ")))),
+        None => Ok(table),
+    }
+}
+
+/// A duration such as `90s`, `5m` or `1h`.
+fn duration(name: &'static str, text: &str) -> Result<Duration, SettingsError> {
+    let refuse = || SettingsError::Value { name, value: text.into(), message: "write it like 90s, 5m or 1h".into() };
+    let end = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
+    let number: u64 = text[..end].parse().map_err(|_| refuse())?;
+    let seconds = match &text[end..] {
+        "s" => number,
+        "m" => number.saturating_mul(60),
+        "h" => number.saturating_mul(3600),
+        _ => return Err(refuse()),
+    };
+    if seconds == 0 { Err(refuse()) } else { Ok(Duration::from_secs(seconds)) }
+}
+
+fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let name = name.unwrap_or_default().to_ascii_lowercase();
+    if api::meta::is_dns_subdomain(&name) { name } else { "node".into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flag: Option<&str>, variables: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, file).unwrap();
+        let global = cli::args::Global { config: Some(path), ..Default::default() };
+        let server = cli::args::Server { bridge: flag.map(str::to_owned), ..Default::default() };
+        let variable =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Settings::resolve(&Sources::open(&global, &server, &variable)?)
+    }
+
+    #[test]
+    fn flags_win_over_variables_and_variables_over_the_file() {
+        let file = "bridge = 'file0'\ncgroup = 'file'\nbinding_timeout = '5m'\nrequire_client_certificate = true";
+        let variables = [("NANOCLOUD_BRIDGE", "env0"), ("NANOCLOUD_CGROUP", "env")];
+        let settings = resolve(Some("flag0"), &variables, file).unwrap();
+        assert_eq!((settings.bridge.as_str(), settings.cgroup.as_str()), ("flag0", "env"));
+        assert_eq!(settings.binding_timeout, Some(Duration::from_secs(300)));
+        assert!(settings.require_client_certificate);
+        assert_eq!(settings.csi_root, Path::new("/var/lib/nanocloud.io/storage/csi"));
+    }
+
+    #[test]
+    fn bad_values_and_unknown_names_are_named() {
+        for (text, name) in [
+            ("bridge = 'far-too-long-name'", "bridge"),
+            ("state_root = 'relative'", "state_root"),
+            ("service_cidr = '10.88.1.0/24'", "service_cidr"),
+            ("pod_cidr = 7", "pod_cidr"),
+            ("binding_timeout = '5'", "binding_timeout"),
+            ("node = 'A b'", "node"),
+            ("log_format = 'xml'", "log_format"),
+        ] {
+            let error = resolve(None, &[], text).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+        let unknown = resolve(None, &[], "bridgge = 'x'").unwrap_err();
+        assert!(unknown.to_string().contains(r#"no setting "bridgge""#), "{unknown}");
+    }
+}

@@ -1,0 +1,83 @@
+//! Tasks that run as long as the process, stopped together.
+
+use std::{future::Future, time::Duration};
+
+use anyhow::{Context, bail};
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long tasks may take to finish what they are at; then they are dropped.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A group of tasks with one stop signal.
+#[derive(Debug, Default)]
+pub struct Supervisor {
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Supervisor {
+    /// The signal that tasks of this group obey.
+    pub fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts a task.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.tasks.spawn(async move { (name, task.await) });
+    }
+
+    /// Waits until a task ends by itself: that is always an error. Never returns while all run.
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        match self.tasks.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok((name, Ok(())))) => bail!("the {name} ended although nobody stopped it"),
+            Some(Ok((name, Err(error)))) => Err(error).with_context(|| format!("the {name} failed")),
+            Some(Err(error)) => Err(error).context("a part of the server ended"),
+        }
+    }
+
+    /// Tells all tasks to stop and waits for them.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        let finished = timeout(PATIENCE, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Ok((name, Err(error))) = ended {
+                    tracing::warn!(part = name, error = format!("{error:#}"), "ended with an error");
+                }
+            }
+        });
+        if finished.await.is_err() {
+            tracing::warn!(seconds = PATIENCE.as_secs(), "some parts did not stop in time and are dropped");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_nobody_asked_for_is_an_error_that_names_the_part() {
+        let mut supervisor = Supervisor::default();
+        let stop = supervisor.token();
+        supervisor.spawn("patient", async move {
+            stop.cancelled().await;
+            Ok(())
+        });
+        supervisor.spawn("hasty", async { Ok(()) });
+        let error = supervisor.ended().await.unwrap_err();
+        assert!(error.to_string().contains("the hasty ended"), "{error}");
+        supervisor.stop().await;
+        assert!(supervisor.tasks.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_stop_is_dropped() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("stubborn", std::future::pending());
+        supervisor.stop().await;
+        assert!(supervisor.tasks.is_empty());
+    }
+}
