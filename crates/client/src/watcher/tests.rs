@@ -6,12 +6,13 @@ use parking_lot::Mutex;
 
 use super::*;
 
+type Listed = Result<(Vec<ConfigMap>, String)>;
 type Watch = Result<Vec<Result<WatchEvent<ConfigMap>>>>;
 
 /// A server that answers what it is told, one answer after the other; then it is silent.
 #[derive(Default)]
 struct Script {
-    lists: Mutex<VecDeque<Result<(Vec<ConfigMap>, String)>>>,
+    lists: Mutex<VecDeque<Listed>>,
     watches: Mutex<VecDeque<Watch>>,
     asked: Mutex<Vec<String>>,
 }
@@ -63,7 +64,7 @@ fn failure(code: u16) -> Error {
 type Events = Pin<Box<dyn Stream<Item = Result<Event<ConfigMap>>> + Send>>;
 
 fn run(
-    lists: impl IntoIterator<Item = Result<(Vec<ConfigMap>, String)>>,
+    lists: impl IntoIterator<Item = Listed>,
     watches: impl IntoIterator<Item = Watch>,
 ) -> (std::sync::Arc<Script>, Events) {
     let script = std::sync::Arc::new(Script {

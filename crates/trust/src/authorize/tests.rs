@@ -99,6 +99,7 @@ fn a_node_keeps_to_its_own_things() {
             "watch pods",
             "update pods/status default/a",
             "delete pods default/a",
+            "update persistentvolumeclaims default/data",
             "get secrets default/x",
             "get configmaps default/x",
             "create nodes one",
@@ -111,6 +112,8 @@ fn a_node_keeps_to_its_own_things() {
             "create events default/e",
         ],
         &[
+            "delete persistentvolumeclaims default/data",
+            "create namespaces",
             "list secrets",
             "watch secrets",
             "update secrets default/x",
