@@ -17,6 +17,7 @@ mod error;
 mod exec;
 mod monitor;
 mod oci;
+mod program;
 mod runtime;
 mod session;
 mod spec;

@@ -17,6 +17,7 @@ use tokio::sync::RwLock;
 
 use super::error::ContainerError;
 use super::monitor::{self, Handle};
+use super::program::Program;
 use super::spec::{ContainerSpec, TermSize};
 use super::status::{ContainerInfo, Exit, State, Stats};
 use super::validate;
@@ -54,6 +55,7 @@ pub struct Runtime {
 pub(super) struct Inner {
     pub(super) config: RuntimeConfig,
     pub(super) cgroups: Hierarchy,
+    shim: Program,
     pub(super) containers: Mutex<HashMap<String, Slot>>,
     /// Read while a container is being started, written while empty cgroups are removed.
     starts: RwLock<()>,
@@ -83,7 +85,10 @@ impl Runtime {
         let containers = config.run_root.join("containers");
         std::fs::create_dir_all(&containers)
             .map_err(|source| ContainerError::RunRoot { path: containers.clone(), source })?;
-        let inner = Inner { config, cgroups, containers: Mutex::new(HashMap::new()), starts: RwLock::new(()) };
+        let shim = Program::open(&config.shim_exe)
+            .map_err(|source| ContainerError::SpawnShim { exe: config.shim_exe.clone(), source })?;
+        let containers = Mutex::new(HashMap::new());
+        let inner = Inner { config, cgroups, shim, containers, starts: RwLock::new(()) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -94,7 +99,14 @@ impl Runtime {
         validate::container(&spec)?;
         let runtime = self.clone();
         let id = spec.id.clone();
-        let started = tokio::spawn(async move { runtime.start_reserved(spec).await }).await;
+        let started = tokio::spawn(async move {
+            let started = runtime.start_reserved(spec).await;
+            if started.is_err() {
+                runtime.prune().await;
+            }
+            started
+        });
+        let started = started.await;
         started.unwrap_or_else(|error| Err(ContainerError::Start { id, problem: error.to_string() }))
     }
 
@@ -161,9 +173,11 @@ impl Runtime {
 
     fn spawn_shim(&self, dir: &ShimDir, stdin: StdUnixStream) -> Result<tokio::process::Child, ContainerError> {
         let config = &self.inner.config;
-        let failed = |source| ContainerError::SpawnShim { exe: config.shim_exe.clone(), source };
+        let shim = &self.inner.shim;
+        let failed = |source| ContainerError::SpawnShim { exe: shim.name().to_owned(), source };
         let stderr = std::fs::File::create(dir.stderr()).map_err(failed)?;
-        Command::new(&config.shim_exe)
+        Command::new(shim.path())
+            .arg0(shim.name())
             .args(&config.shim_args)
             .arg(dir.path())
             .env_clear()

@@ -32,6 +32,8 @@ mod registry;
 mod settings;
 mod store;
 mod unpack;
+#[cfg(test)]
+mod unpack_tests;
 mod user;
 
 pub use error::ImageError;

@@ -109,7 +109,8 @@ fn is_host(part: &str) -> bool {
 
 fn registry_is_plain(registry: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']');
-    !registry.is_empty() && registry.bytes().all(allowed)
+    let first = registry.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'[');
+    first && registry.bytes().all(allowed) && !registry.contains("..")
 }
 
 /// Distribution specification: alphanumerics joined by `.`, `_`, `__` or dashes. Never `..`.

@@ -200,21 +200,26 @@ impl ImageStore {
         self.stored(&self.parse(reference)?)
     }
 
-    /// Settings of an image, without its layers. A stored image answers, unless the policy is
-    /// `Always`; otherwise its source.
+    /// Settings of an image, without its layers; see [`ImageStore::inspect`].
     pub async fn settings(&self, reference: &str, policy: PullPolicy) -> Result<ImageSettings, ImageError> {
+        self.inspect(reference, policy).await.map(|(_, settings)| settings)
+    }
+
+    /// Manifest digest and settings of an image, without its layers. A stored image answers, unless
+    /// the policy is `Always`; otherwise its source.
+    pub async fn inspect(&self, reference: &str, policy: PullPolicy) -> Result<(String, ImageSettings), ImageError> {
         let reference = self.parse(reference)?;
         if policy != PullPolicy::Always
-            && let Some((_, _, config)) = self.stored_documents(&reference)?
+            && let Some((digest, _, config)) = self.stored_documents(&reference)?
         {
-            return Ok(config);
+            return Ok((digest, config));
         }
         if policy == PullPolicy::Never {
             return Err(ImageError::NotPresent { reference: reference.to_string() });
         }
         let source = self.find(&reference, None).await?;
-        let (_, manifest) = source.manifest()?;
-        self.read_config(&source, &manifest).await.map(|(_, settings)| settings)
+        let (digest, manifest) = source.manifest()?;
+        self.read_config(&source, &manifest).await.map(|(_, settings)| (digest, settings))
     }
 
     /// One label of an image; `None` if it has none of that name.

@@ -186,20 +186,28 @@ impl Item {
             let id = extended.map_or(own, Ok).map_err(unreadable)?;
             u32::try_from(id).map_err(|_| format!("has owner {id}, which is no user id"))
         };
-        let own_time = || header.mtime().map(|time| (i64::try_from(time).unwrap_or(0), 0));
+        let old = header.as_old();
+        let own_time = || number(&old.mtime, || header.mtime()).map(|time| (i64::try_from(time).unwrap_or(0), 0));
         let (secs, nanos) = extensions.mtime.map_or_else(own_time, Ok).map_err(unreadable)?;
-        let mode = header.mode().map_err(unreadable)? & 0o7777;
+        let mode = number(&old.mode, || header.mode().map(u64::from)).map_err(unreadable)? & 0o7777;
+        let mode = u32::try_from(mode).unwrap_or(0);
         Ok(Self {
             path,
             link: link.map(|link| PathBuf::from(OsString::from_vec(link))),
             kind: header.entry_type(),
             mode: Mode::from_bits_truncate(mode),
-            uid: Uid::from_raw(id(extensions.uid, header.uid())?),
-            gid: Gid::from_raw(id(extensions.gid, header.gid())?),
+            uid: Uid::from_raw(id(extensions.uid, number(&old.uid, || header.uid()))?),
+            gid: Gid::from_raw(id(extensions.gid, number(&old.gid, || header.gid()))?),
             modified: TimeSpec::new(secs, nanos),
             attributes: extensions.attributes,
         })
     }
+}
+
+/// A field that was left blank is 0, as other readers have it.
+fn number(field: &[u8], parse: impl FnOnce() -> io::Result<u64>) -> io::Result<u64> {
+    let blank = field.iter().all(|byte| matches!(byte, 0 | b' '));
+    if blank { Ok(0) } else { parse() }
 }
 
 /// Why an entry failed: it is refused, or the system could not.

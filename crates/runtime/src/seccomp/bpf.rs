@@ -146,7 +146,7 @@ fn segments(rules: &Rules) -> Vec<Segment<'_>> {
     let mut next = 0;
     for (number, arms) in &rules.arms {
         if *number > next {
-            extend(&mut list, next, Answer::Always(rules.otherwise));
+            unruled(&mut list, next, *number, rules);
         }
         let answer = match arms.first() {
             Some(arm) if arm.conditions.is_empty() => Answer::Always(arm.action),
@@ -156,12 +156,19 @@ fn segments(rules: &Rules) -> Vec<Segment<'_>> {
         extend(&mut list, *number, answer);
         next = number + 1;
     }
-    if next <= rules.known_up_to {
-        extend(&mut list, next, Answer::Always(rules.otherwise));
-        next = rules.known_up_to + 1;
-    }
-    extend(&mut list, next, Answer::Always(rules.unknown));
+    unruled(&mut list, next, u32::MAX, rules);
     list
+}
+
+/// Numbers without rule, from one up to (not including) another.
+fn unruled<'a>(list: &mut Vec<Segment<'a>>, from: u32, to: u32, rules: &Rules) {
+    if from <= rules.known_up_to {
+        extend(list, from, Answer::Always(rules.otherwise));
+    }
+    let unknown = from.max(rules.known_up_to + 1);
+    if unknown < to {
+        extend(list, unknown, Answer::Always(rules.unknown));
+    }
 }
 
 fn extend<'a>(list: &mut Vec<Segment<'a>>, from: u32, answer: Answer<'a>) {

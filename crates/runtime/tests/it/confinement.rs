@@ -73,7 +73,7 @@ fn comm(pid: i32) -> Option<String> {
 async fn forbidden_system_calls_fail() -> Result {
     let host = Host::new()?;
     let script = "unshare -U true; echo $?; mount -t tmpfs x /tmp; echo $?; hostname other; echo $?; \
-                  echo 1 > /proc/sys/kernel/sysrq; echo $?; ls /sys/fs/cgroup | wc -l; touch /sys/x; echo $?";
+                  echo 1 > /proc/sys/kernel/hostname; echo $?; ls /sys/fs/cgroup | wc -l; touch /sys/x; echo $?";
     let (code, log) = host.run(host.root_spec("c", script)).await?;
     assert_eq!(code, 0, "{log}");
     assert!(log.contains("unshare"), "{log}");

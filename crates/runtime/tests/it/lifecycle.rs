@@ -137,6 +137,6 @@ async fn a_shim_is_small() -> Result {
         .filter(|line| line.starts_with("Private_"))
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum();
-    assert!(private < 4096, "a shim has {private} KiB of its own:\n{rollup}");
+    assert!(private < 4096, "a shim has {private} KiB of its own, as if none of its program were shared:\n{rollup}");
     host.leaves_nothing().await
 }

@@ -5,4 +5,6 @@ mod adoption;
 mod confinement;
 mod exec;
 mod host;
+mod images;
 mod lifecycle;
+mod registry;
