@@ -5,9 +5,13 @@
 
 mod act;
 mod end;
+#[cfg(test)]
+mod fakes;
 mod mount;
 mod observe;
 mod start;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use mount::volume_of;
 
