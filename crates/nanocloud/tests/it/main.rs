@@ -1,0 +1,7 @@
+//! The whole node, as a user runs it: the real binary, real images from Debian's packages, real
+//! containers. Needs root, apt and a kernel with namespaces; see CONTRIBUTING.md.
+
+mod bindings;
+mod faults;
+mod lifecycle;
+mod node;
