@@ -2,7 +2,7 @@
 //! filesystem, same namespaces, limits and filter, interleaved runs, one table.
 //!
 //! ```text
-//! cargo run --release -p runtime --example bench_start -- [rounds]
+//! cargo run --release -p runtime --example bench_start -- [rounds [alone]]
 //! ```
 //!
 //! It makes its own mount namespace and hides the bare cgroup2 mount of hybrid hosts in it, because
@@ -32,7 +32,8 @@ fn main() -> Result {
     let rounds = args.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(ROUNDS_DEFAULT);
     hide_unified()?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    tokio.block_on(run(rounds))
+    let alone = args.next().is_some_and(|word| word == "alone");
+    tokio.block_on(run(rounds, alone))
 }
 
 /// In a mount namespace of this process only.
@@ -52,16 +53,19 @@ struct Bench {
     runtime: Runtime,
 }
 
-async fn run(rounds: usize) -> Result {
+async fn run(rounds: usize, alone: bool) -> Result {
     let name = format!("ncbench{}", std::process::id());
     let root = Path::new("/run").join(&name);
     fs::create_dir(&root)?;
-    let result = measure(&root, &name, rounds).await;
-    fs::remove_dir_all(&root)?;
+    // Run roots are memory, for all of them.
+    mount(Some("none"), &root, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+    let result = measure(&root, &name, rounds, alone).await;
+    nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH)?;
+    fs::remove_dir(&root)?;
     result
 }
 
-async fn measure(root: &Path, name: &str, rounds: usize) -> Result {
+async fn measure(root: &Path, name: &str, rounds: usize, alone: bool) -> Result {
     let rootfs = root.join("rootfs");
     fs::create_dir_all(rootfs.join("bin"))?;
     for directory in ["proc", "sys", "dev", "etc", "tmp"] {
@@ -69,6 +73,7 @@ async fn measure(root: &Path, name: &str, rounds: usize) -> Result {
     }
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new).into_iter().find(|path| path.exists());
     fs::copy(busybox.ok_or("apt-get install busybox-static")?, rootfs.join("bin/true"))?;
+    std::os::unix::fs::symlink("true", rootfs.join("bin/sleep"))?;
     let runtime = Runtime::open(RuntimeConfig {
         run_root: root.join("run"),
         cgroup_root: name.to_owned(),
@@ -76,28 +81,41 @@ async fn measure(root: &Path, name: &str, rounds: usize) -> Result {
         shim_args: vec!["shim".into()],
     })?;
     let bench = Bench { root: root.to_owned(), name: name.to_owned(), runtime };
-    let peers: Vec<&str> = ["crun", "runc"].into_iter().filter(|peer| installed(peer)).collect();
+    let peers: Vec<&str> = ["crun", "runc"].into_iter().filter(|peer| !alone && installed(peer)).collect();
     let mut times: Vec<(String, Vec<Duration>)> = Vec::new();
     times.push(("nanocloud".to_owned(), Vec::new()));
     times.push(("nanocloud, to running".to_owned(), Vec::new()));
     times.extend(peers.iter().map(|peer| ((*peer).to_owned(), Vec::new())));
     fs::create_dir_all(root.join("bundle"))?;
     fs::write(root.join("bundle/config.json"), bench.config(&rootfs).to_string())?;
+    // On a node something runs already: parent cgroups are there.
+    bench.neighbour(&rootfs).await?;
     for round in 0..=rounds {
-        let (running, whole) = bench.ours(round, &rootfs).await?;
-        let mut row = vec![whole, running];
-        for peer in &peers {
-            row.push(bench.peer(peer, round)?);
+        // In turns first: what one leaves to the kernel (grace periods, caches) meets the next.
+        let mut row = vec![Duration::ZERO; times.len()];
+        for turn in 0..=peers.len() {
+            match (turn + round) % (peers.len() + 1) {
+                0 => (row[1], row[0]) = bench.ours(round, &rootfs).await?,
+                peer => row[peer + 1] = bench.peer(peers[peer - 1], round)?,
+            }
         }
         if round > 0 {
             times.iter_mut().zip(row).for_each(|((_, list), time)| list.push(time));
         }
     }
+    bench.runtime.stop("neighbour", libc::SIGKILL, Duration::ZERO).await?;
+    bench.runtime.remove("neighbour").await?;
     print(&mut times);
     Ok(())
 }
 
 impl Bench {
+    async fn neighbour(&self, rootfs: &Path) -> Result {
+        let argv = ["/bin/sleep", "100000"].map(str::to_owned).to_vec();
+        self.runtime.start(ContainerSpec::new("neighbour", vec![rootfs.to_owned()], argv)).await?;
+        Ok(())
+    }
+
     async fn ours(&self, round: usize, rootfs: &Path) -> Result<(Duration, Duration)> {
         let id = format!("ours{round}");
         let mut spec = ContainerSpec::new(&id, vec![rootfs.to_owned()], vec!["/bin/true".to_owned()]);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::container::{ContainerError, Stats};
+use crate::process;
 
 /// Longest wait for killed processes to leave a cgroup.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -142,31 +143,30 @@ impl Hierarchy {
         files.filter(|file| file.exists()).collect()
     }
 
-    /// Kills every process in the cgroup and waits until there is none.
+    /// Kills every process in the cgroup and waits until there is none. A container's processes are
+    /// in all of its directories, so one tells of all.
     pub(crate) fn kill(&self, cgroup: &Path) -> Result<(), ContainerError> {
+        let directory = self.directory("pids", cgroup);
         let deadline = Instant::now() + EMPTY_TIMEOUT;
-        for directory in self.directories(cgroup) {
-            loop {
-                let members = members(&directory, DEPTH_MAX)?;
-                if members.is_empty() {
-                    break;
-                }
-                if self.is_v2() {
-                    write(&directory.join("cgroup.kill"), "1")?;
-                } else {
-                    for pid in members {
-                        // Gone already is as good as killed.
-                        let _ =
-                            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-                    }
-                }
-                if Instant::now() > deadline {
-                    return Err(busy(directory));
-                }
-                std::thread::sleep(EMPTY_PAUSE);
+        loop {
+            let members = members(&directory, DEPTH_MAX)?;
+            if members.is_empty() {
+                return Ok(());
             }
+            if self.is_v2() {
+                write(&directory.join("cgroup.kill"), "1")?;
+            } else {
+                for pid in members {
+                    let pid = nix::unistd::Pid::from_raw(pid);
+                    // Gone already is as good as killed.
+                    let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(busy(directory));
+            }
+            process::pause(EMPTY_PAUSE);
         }
-        Ok(())
     }
 
     /// Removes the (empty) cgroup and cgroups inside it.
@@ -194,6 +194,22 @@ impl Hierarchy {
             self.remove(&cgroup)?;
         }
         Ok(())
+    }
+
+    /// Removes the parents of a removed cgroup that are empty now, up to and with the root.
+    pub(crate) fn prune_parents(&self, root: &str, cgroup: &Path) {
+        let root = Path::new("/").join(root);
+        let empty = |parent: &Path| {
+            let removed = self.directories(parent).into_iter().map(|directory| fs::remove_dir(directory).is_ok());
+            // Every directory is tried; what is not empty stays, which is no error.
+            removed.fold(false, |any, removed| any | removed)
+        };
+        let parents = cgroup.ancestors().skip(1).take_while(|parent| parent.starts_with(&root));
+        for parent in parents {
+            if !empty(parent) {
+                return;
+            }
+        }
     }
 
     /// Removes the empty cgroups below the root, and the root itself if it is empty then.
@@ -360,7 +376,7 @@ fn remove_directory(directory: &Path, depth: usize) -> Result<(), ContainerError
         if Instant::now() > deadline {
             return Err(busy(directory.to_owned()));
         }
-        std::thread::sleep(EMPTY_PAUSE);
+        process::pause(EMPTY_PAUSE);
     }
 }
 

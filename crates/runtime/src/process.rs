@@ -3,8 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+/// Waits a moment between two looks at something that gives no event: cgroup files, locks of other
+/// processes. For blocking threads only.
+#[expect(clippy::disallowed_methods, reason = "callers are on blocking threads or in the single-threaded shim")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
 
 /// A process: its pid and when the kernel started it (proc_pid_stat(5), field 22).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -151,6 +151,21 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     Ok(Some((serde_json::from_slice(&body)?, fds)))
 }
 
+/// As [`send`], over a socket of the async runtime.
+pub(crate) async fn send_async(socket: &tokio::net::UnixStream, message: &impl Serialize) -> io::Result<()> {
+    let bytes = frame(message)?;
+    let mut sent = 0;
+    while sent < bytes.len() {
+        socket.writable().await?;
+        match socket.try_write(&bytes[sent..]) {
+            Ok(more) => sent += more,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Receives one file descriptor and whatever bytes come with it.
 pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut fds = Vec::new();

@@ -48,7 +48,7 @@ impl Runtime {
             Found::Orphan(record) => {
                 monitor::recover(&inner.cgroups, &looked, &record).map(|exit| Found::Ended(record, exit))
             }
-            Found::Torn => monitor::sweep(&inner.cgroups, &looked, &inner.config.cgroup_root).map(|()| Found::Torn),
+            Found::Torn => monitor::sweep(&inner.cgroups, &looked, &inner.config.cgroup_root).map(|_| Found::Torn),
             found => Ok(found),
         });
         let id = dir.id().to_owned();

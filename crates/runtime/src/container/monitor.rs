@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -209,12 +209,9 @@ fn lost_exit(oom_killed: bool) -> Exit {
     }
 }
 
-/// Removes everything of a container: processes, cgroup, writable layer, directory.
-pub(super) fn sweep(cgroups: &Hierarchy, dir: &ShimDir, cgroup_root: &str) -> Result<(), ContainerError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ContainerError::Remove { path, source }
-    };
+/// Removes everything of a container: processes, cgroup, writable layer, directory. Gives the cgroup
+/// it had, if that is known.
+pub(super) fn sweep(cgroups: &Hierarchy, dir: &ShimDir, cgroup_root: &str) -> Result<Option<PathBuf>, ContainerError> {
     let record = dir.read_record().unwrap_or_else(|error| {
         tracing::warn!(path = %dir.path().display(), %error, "torn record of a container");
         None
@@ -227,18 +224,24 @@ pub(super) fn sweep(cgroups: &Hierarchy, dir: &ShimDir, cgroup_root: &str) -> Re
             }
             cgroups.kill(&record.cgroup)?;
             cgroups.remove(&record.cgroup)?;
-            if let Some(writable) = &record.writable {
-                remove_tree(writable).map_err(failed(writable))?;
-            }
+            remove_writable(record.writable.as_deref())?;
         }
         None => cgroups.remove_named(cgroup_root, dir.id())?,
     }
-    remove_tree(dir.path()).map_err(failed(dir.path()))
+    remove_tree(dir.path())?;
+    Ok(record.map(|record| record.cgroup))
 }
 
-fn remove_tree(path: &Path) -> io::Result<()> {
+/// Removes a writable layer that is outside of the run root.
+pub(super) fn remove_writable(path: Option<&Path>) -> Result<(), ContainerError> {
+    path.map_or(Ok(()), remove_tree)
+}
+
+fn remove_tree(path: &Path) -> Result<(), ContainerError> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(ContainerError::Remove { path: path.to_owned(), source })
+        }
         _ => Ok(()),
     }
 }

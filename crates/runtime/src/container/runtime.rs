@@ -18,7 +18,7 @@ use tokio::sync::RwLock;
 use super::error::ContainerError;
 use super::monitor::{self, Handle};
 use super::program::Program;
-use super::spec::{ContainerSpec, TermSize};
+use super::spec::{ContainerSpec, TermSize, WritableLayer};
 use super::status::{ContainerInfo, Exit, State, Stats};
 use super::validate;
 use crate::cgroup::Hierarchy;
@@ -58,7 +58,7 @@ pub(super) struct Inner {
     shim: Program,
     pub(super) containers: Mutex<HashMap<String, Slot>>,
     /// Read while a container is being started, written while empty cgroups are removed.
-    starts: RwLock<()>,
+    starts: Arc<RwLock<()>>,
 }
 
 /// An id in use.
@@ -88,7 +88,7 @@ impl Runtime {
         let shim = Program::open(&config.shim_exe)
             .map_err(|source| ContainerError::SpawnShim { exe: config.shim_exe.clone(), source })?;
         let containers = Mutex::new(HashMap::new());
-        let inner = Inner { config, cgroups, shim, containers, starts: RwLock::new(()) };
+        let inner = Inner { config, cgroups, shim, containers, starts: Arc::new(RwLock::new(())) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -121,6 +121,10 @@ impl Runtime {
             }
             Err(source) => return Err(ContainerError::RunRoot { path: dir.path().to_owned(), source }),
         }
+        let writable = match &spec.writable {
+            WritableLayer::RunRoot => None,
+            WritableLayer::Dir(path) => Some(path.clone()),
+        };
         match self.launch(&dir, spec).await {
             Ok(handle) => {
                 let info = handle.info();
@@ -129,7 +133,10 @@ impl Runtime {
             }
             Err(error) => {
                 let inner = Arc::clone(&self.inner);
-                let sweep = move || monitor::sweep(&inner.cgroups, &dir, &inner.config.cgroup_root);
+                let sweep = move || {
+                    monitor::remove_writable(writable.as_deref())?;
+                    monitor::sweep(&inner.cgroups, &dir, &inner.config.cgroup_root)
+                };
                 if let Ok(Err(left)) = tokio::task::spawn_blocking(sweep).await {
                     tracing::warn!(error = %left, "leftovers of a failed start stay until the next adoption");
                 }
@@ -143,15 +150,10 @@ impl Runtime {
         let (ours, theirs) = StdUnixStream::pair().map_err(ContainerError::shim(&id))?;
         let mut child = self.spawn_shim(dir, theirs)?;
         let cgroup = self.cgroup_of(spec.cgroup_parent.as_deref(), &id);
-        let sending = id.clone();
-        let conversation = tokio::task::spawn_blocking(move || {
-            use std::os::fd::AsFd;
-            wire::send(ours.as_fd(), &StartRequest { version: wire::VERSION, spec, cgroup }, &[])?;
-            ours.set_nonblocking(true)?;
-            Ok(ours)
-        });
-        let conversation = conversation.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let conversation = conversation.and_then(UnixStream::from_std).map_err(ContainerError::shim(&sending))?;
+        let conversation = ours.set_nonblocking(true).and_then(|()| UnixStream::from_std(ours));
+        let conversation = conversation.map_err(ContainerError::shim(&id))?;
+        let request = StartRequest { version: wire::VERSION, spec, cgroup };
+        wire::send_async(&conversation, &request).await.map_err(ContainerError::shim(&id))?;
         let reply = tokio::time::timeout(START_TIMEOUT, wire::receive_async::<Reply>(&conversation)).await;
         let problem = match reply {
             Ok(Ok(Some((Reply::Started { .. }, _)))) => {
@@ -299,13 +301,20 @@ impl Runtime {
             handle.shim_ended().await;
         }
         let dir = ShimDir::new(&self.containers_dir(), id);
+        // Held until the parents are pruned; without it they stay for the next removal.
+        let no_starts = Arc::clone(&self.inner.starts).try_write_owned().ok();
         let inner = Arc::clone(&self.inner);
-        let sweep = move || monitor::sweep(&inner.cgroups, &dir, &inner.config.cgroup_root);
+        let sweep = move || {
+            let cgroup = monitor::sweep(&inner.cgroups, &dir, &inner.config.cgroup_root)?;
+            if let Some(cgroup) = cgroup.filter(|_| no_starts.is_some()) {
+                inner.cgroups.prune_parents(&inner.config.cgroup_root, &cgroup);
+            }
+            Ok(())
+        };
         tokio::task::spawn_blocking(sweep)
             .await
             .unwrap_or_else(|error| Err(ContainerError::Refused { id: id.to_owned(), problem: error.to_string() }))?;
         self.inner.containers.lock().remove(id);
-        self.prune().await;
         Ok(())
     }
 

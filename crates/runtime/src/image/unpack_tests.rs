@@ -78,6 +78,11 @@ impl Tar {
     }
 }
 
+/// Mode, links and content by name.
+type Surroundings = BTreeMap<String, (u32, u64, Vec<u8>)>;
+/// Adds entries to a tar; the text is the path of the directory outside.
+type Attack = fn(Tar, &str) -> Tar;
+
 /// A directory to unpack into, beside one that must never change.
 struct Place {
     root: tempfile::TempDir,
@@ -105,7 +110,7 @@ impl Place {
     }
 
     /// Everything but the layer, by name, with what could be changed about it.
-    fn surroundings(&self) -> io::Result<BTreeMap<String, (u32, u64, Vec<u8>)>> {
+    fn surroundings(&self) -> io::Result<Surroundings> {
         let mut seen = BTreeMap::new();
         for name in ["outside", "outside/secret"] {
             let path = self.root.path().join(name);
@@ -207,7 +212,7 @@ fn later_entries_replace_earlier_ones() -> Result {
 
 #[test]
 fn attacks_are_refused_and_touch_nothing_outside() -> Result {
-    let attacks: Vec<(&str, fn(Tar, &str) -> Tar)> = vec![
+    let attacks: Vec<(&str, Attack)> = vec![
         ("parent", |tar, _| tar.file("../outside/evil", "x")),
         ("hidden parent", |tar, _| tar.file("a/../../outside/evil", "x")),
         ("absolute", |tar, outside| tar.file(&format!("{outside}/evil"), "x")),

@@ -276,7 +276,7 @@ pub(super) mod tests {
             ARCH => architecture,
             offset => {
                 let argument = arguments[((offset - ARGUMENTS) / 8) as usize];
-                if (offset - ARGUMENTS) % 8 == 0 { argument as u32 } else { (argument >> 32) as u32 }
+                if (offset - ARGUMENTS).is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
             }
         };
         let (mut at, mut register) = (0, 0_u32);

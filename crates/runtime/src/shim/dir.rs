@@ -15,6 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Exit;
-use crate::process::Process;
+use crate::process::{self, Process};
 
 /// Longest time a shim found without record may take to write one.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -147,7 +148,7 @@ fn wait(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         if Instant::now() > deadline {
             return false;
         }
-        std::thread::sleep(PAUSE);
+        process::pause(PAUSE);
     }
     true
 }
@@ -162,7 +163,10 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 
 /// Whole or not at all. The run root is memory, so there is nothing to flush.
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let next = path.with_extension("next");
+    // Two daemons may find the same lost container; each writes a file of its own.
+    static WRITTEN: AtomicU32 = AtomicU32::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
+    let next = path.with_extension(format!("{}-{number}", std::process::id()));
     fs::write(&next, serde_json::to_vec(value)?)?;
     fs::rename(&next, path)
 }

@@ -70,20 +70,14 @@ fn run(path: OsString) -> io::Result<()> {
         return wire::send(daemon.as_fd(), &Reply::Failed { problem }, &[]);
     }
     match launch::launch(&dir, request) {
-        Ok(launched) => {
-            let started = Reply::Started { pid: launched.record.process.pid, started_at: launched.record.started_at };
-            // A daemon that is gone will find the container by its record.
-            let _ = wire::send(daemon.as_fd(), &started, &[]);
-            forget_program_pages();
-            serve::Server::new(dir, launched, daemon)?.run()
-        }
+        Ok(launched) => serve::Server::new(dir, launched, daemon)?.run(),
         Err(error) => wire::send(daemon.as_fd(), &Reply::Failed { problem: error.to_string() }, &[]),
     }
 }
 
 /// Gives back the pages of program code that starting the container needed and waiting does not.
 /// They are in the page cache and come back by themselves when used.
-fn forget_program_pages() {
+pub(super) fn forget_program_pages() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     for line in maps.lines() {
         let mut fields = line.split_whitespace();

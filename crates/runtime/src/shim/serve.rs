@@ -25,6 +25,8 @@ use crate::wire::{self, Reply, Request};
 const CONVERSATIONS_MAX: usize = 256;
 /// Longest wait for the rest of a message that has begun.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this much quiet the memory that starting took is given back, in milliseconds.
+const TIDY_AFTER_MILLIS: u16 = 500;
 /// Longest wait for output after everything in the container was killed.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -79,18 +81,29 @@ impl Server {
         let placeholder = Stdio::Terminal(File::open("/dev/null")?.into());
         let stdio = std::mem::replace(&mut launched.stdio, placeholder);
         let output = Output::new(stdio, launched.spec.log.clone())?;
+        let record = &launched.record;
+        let started = Reply::Started { pid: record.process.pid, started_at: record.started_at };
+        // A daemon that is gone will find the container by its record.
+        let _ = wire::send(daemon.as_fd(), &started, &[]);
         let daemon = Conversation { stream: daemon, topic: Topic::Watch };
         Ok(Self { dir, launched, output, children, listener, conversations: vec![daemon] })
     }
 
     /// Until the container has ended and everybody was told.
     pub(super) fn run(mut self) -> io::Result<()> {
+        let mut tidied = false;
         let exit = loop {
             // First: the program may have ended before the signal was looked for.
             if let Some(exit) = self.reap()? {
                 break exit;
             }
-            for source in self.wait()? {
+            let timeout = if tidied { PollTimeout::NONE } else { PollTimeout::from(TIDY_AFTER_MILLIS) };
+            let sources = self.wait(timeout)?;
+            if sources.is_empty() && !tidied {
+                super::forget_program_pages();
+                tidied = true;
+            }
+            for source in sources {
                 self.handle(source);
             }
             self.conversations.retain(|conversation| !matches!(conversation.topic, Topic::Done));
@@ -120,10 +133,10 @@ impl Server {
         sources
     }
 
-    fn wait(&self) -> io::Result<Vec<Source>> {
+    fn wait(&self, timeout: PollTimeout) -> io::Result<Vec<Source>> {
         let sources = self.sources();
         let mut fds: Vec<PollFd<'_>> = sources.iter().map(|(_, fd, events)| PollFd::new(*fd, *events)).collect();
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }

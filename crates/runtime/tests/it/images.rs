@@ -134,6 +134,13 @@ impl Place {
         Ok(fs::write(layout.join("index.json"), index.to_string())?)
     }
 
+    /// Removes everything, after what the store does in the background.
+    async fn done(self, store: ImageStore) -> Result {
+        store.flush().await;
+        drop(store);
+        Ok(self.root.close()?)
+    }
+
     /// Every file of the store but the lock, with half-made ones.
     fn files(&self) -> usize {
         fn count(path: &Path) -> usize {
@@ -188,7 +195,8 @@ async fn catalog_image_is_unpacked_and_runs() -> Result {
     spec.env = vec![("PATH".into(), "/bin".into())];
     spec.log = Some(runtime::container::LogTarget::new(host.log_path("c")));
     assert_eq!(host.run(spec).await?, (0, "from the second layer\nname\npasswd\n65534\n".to_owned()));
-    host.leaves_nothing().await
+    host.leaves_nothing().await?;
+    place.done(store).await
 }
 
 #[tokio::test]
@@ -212,7 +220,7 @@ async fn policies_say_when_a_moved_tag_is_seen() -> Result {
     assert_eq!(two.layers[0], one.layers[0], "the layer they share is shared");
     let missing = store.ensure("other", PullPolicy::IfNotPresent, quiet()).await;
     assert!(matches!(missing, Err(ImageError::NotFound { .. })), "{missing:?}");
-    Ok(())
+    place.done(store).await
 }
 
 #[tokio::test]
@@ -233,7 +241,7 @@ async fn what_is_unneeded_is_collected_and_what_runs_is_not() -> Result {
     let collected = store.collect(&BTreeSet::new()).await?;
     assert_eq!((collected.blobs, collected.layers), (2, 2));
     assert_eq!(store.list().len(), 0);
-    Ok(())
+    place.done(store).await
 }
 
 #[tokio::test]
@@ -313,7 +321,7 @@ async fn a_store_has_one_owner_and_recovers_from_crashes() -> Result {
     assert_eq!(fs::read_dir(place.store_root().join("tmp"))?.count(), 0);
     assert_eq!(store.get("app")?, None, "not complete");
     assert_eq!(store.ensure("app", PullPolicy::IfNotPresent, quiet()).await?, image);
-    Ok(())
+    place.done(store).await
 }
 
 #[derive(Default)]
@@ -358,6 +366,7 @@ async fn registries_are_asked_with_each_kind_of_proof() -> Result {
         let options = EnsureOptions { no_layer_cache: true, ..Default::default() };
         assert_eq!(store.ensure_with(&reference, options, quiet()).await?, image);
         assert_eq!(registry.asked("/blobs/"), 2 * blobs, "without the cache everything is fetched again");
+        place.done(store).await?;
     }
     let registry = Registry::serve(Door::Token).await?;
     push(&registry, "team/app", "1", &simple("x")?)?;
@@ -380,12 +389,12 @@ async fn many_wanting_the_same_share_one_download() -> Result {
         result?;
     }
     assert_eq!(registry.asked("/blobs/"), 3, "two layers and the configuration");
-    Ok(())
+    place.done(store).await
 }
 
 #[tokio::test]
 async fn broken_downloads_are_resumed_and_mirrors_come_first() -> Result {
-    let noise: Vec<u8> = (0..400_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise = noise(400_000);
     let made = image(&[(tar_of(&[("noise", &noise)])?, Packing::Gzip)], json!({}))?;
     let mirror = Registry::serve(Door::Open).await?;
     push(&mirror, "app", "1", &made)?;
@@ -402,7 +411,7 @@ async fn broken_downloads_are_resumed_and_mirrors_come_first() -> Result {
     let missing = store.ensure(&format!("{}/none:1", origin.host), PullPolicy::IfNotPresent, quiet()).await;
     assert!(matches!(missing, Err(ImageError::NotFound { .. })), "{missing:?}");
     assert!(origin.asked("none") > 0, "the registry itself is asked after its mirrors");
-    Ok(())
+    place.done(store).await
 }
 
 #[tokio::test]
@@ -421,4 +430,11 @@ async fn a_forged_blob_in_a_registry_is_refused() -> Result {
     assert!(matches!(error, Err(ImageError::Digest { .. })), "{error:?}");
     assert_eq!(store.list().len(), 0);
     Ok(())
+}
+
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(1), next).map(|state: u64| (state >> 56) as u8).take(length).collect()
 }
