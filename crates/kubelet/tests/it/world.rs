@@ -87,7 +87,7 @@ pub struct World {
 fn shim_exe() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // <target>/release/deps/it-<hash>
-    let shim = test.ancestors().nth(2).unwrap().join("examples/shim");
+    let shim = test.ancestors().nth(2).unwrap().join("examples/pod_shim");
     assert!(shim.exists(), "{} is missing: cargo builds it with the tests of this crate", shim.display());
     shim
 }
