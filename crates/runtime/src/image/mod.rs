@@ -30,6 +30,7 @@ mod progress;
 mod reference;
 mod registry;
 mod settings;
+mod stop;
 mod store;
 mod unpack;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use nix::fcntl::Flock;
@@ -25,6 +25,7 @@ use super::progress::{NoProgress, Progress, ProgressEvent};
 use super::reference::{Reference, hex_of};
 use super::registry::{Credentials, Registries, RegistryConfig, RegistryImage, SharedRegistries};
 use super::settings::ImageSettings;
+use super::stop::{Stop, Stoppable};
 use super::user;
 use crate::container::UserIds;
 
@@ -274,6 +275,8 @@ impl ImageStore {
             layers: manifest.layers.len(),
             bytes: manifest.layers.iter().map(|layer| layer.size).sum(),
         });
+        // Stops the threads when this future is dropped.
+        let stop = Stop::default();
         let mut work = JoinSet::new();
         let mut started = BTreeSet::new();
         for (blob, diff_id) in manifest.layers.iter().zip(&config.diff_ids) {
@@ -283,12 +286,22 @@ impl ImageStore {
                     diff_id: diff_id.clone(),
                     fresh: options.no_layer_cache,
                     progress: Arc::clone(&progress),
+                    stopped: stop.flag(),
                 };
                 work.spawn(self.clone().ensure_layer(Arc::clone(&source), layer));
             }
         }
+        let mut failed = None;
         while let Some(done) = work.join_next().await {
-            done.unwrap_or_else(|_ended| Err(ImageError::Cancelled { reference: reference.to_string() }))?;
+            let done = done.unwrap_or_else(|_ended| Err(ImageError::Cancelled { reference: reference.to_string() }));
+            if let Err(error) = done {
+                // The others are of no use any more; they are waited for, so that nothing is left.
+                stop.now();
+                failed.get_or_insert(error);
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
         }
         self.inner.write_blob(&digest, source.manifest_bytes())?;
         self.inner.write_blob(&manifest.config.digest, &config_bytes)?;
@@ -349,6 +362,7 @@ impl ImageStore {
         let unpacking = layer.clone();
         let unpacked = tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let reader = Stoppable { reader, stopped: Arc::clone(&unpacking.stopped) };
             inner.unpack_layer(reader, &unpacking)
         });
         unpacked.await.unwrap_or_else(|_ended| Err(cancelled()))?;
@@ -413,6 +427,7 @@ struct Layer {
     diff_id: String,
     fresh: bool,
     progress: Arc<dyn Progress>,
+    stopped: Arc<AtomicBool>,
 }
 
 /// Where an image was found.
@@ -543,7 +558,7 @@ impl Inner {
     }
 
     /// Blocking. Leaves the layer at its place, or nothing.
-    fn unpack_layer(&self, reader: Box<dyn Read + Send>, layer: &Layer) -> Result<(), ImageError> {
+    fn unpack_layer(&self, reader: impl Read + Send, layer: &Layer) -> Result<(), ImageError> {
         let temporary = Temporary(self.temporary());
         let diff = temporary.0.join("diff");
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&diff);
