@@ -218,6 +218,7 @@ impl Worker {
         }
         match self.shared.ports.cluster.write_status(pod, status.clone()).await {
             Ok(Some(_)) => {
+                self.tell_back_off(pod, &waiting);
                 self.memory.reported = Some(status);
                 true
             }
@@ -231,6 +232,22 @@ impl Worker {
                 tracing::warn!(uid = self.uid, error = crate::error::chain(&error), "status not written");
                 false
             }
+        }
+    }
+
+    /// Tells of containers that have just begun to wait for their next try.
+    fn tell_back_off(&self, pod: &Pod, waiting: &BTreeMap<String, Waiting>) {
+        let before =
+            self.memory.reported.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+        let waited = |name: &str| {
+            let state = before.iter().find(|status| status.name == name).and_then(|status| status.state.as_ref());
+            state
+                .and_then(|state| state.waiting.as_ref())
+                .is_some_and(|waiting| waiting.reason.as_deref() == Some(CRASH_LOOP))
+        };
+        for (name, _) in waiting.iter().filter(|(name, now)| now.reason == CRASH_LOOP && !waited(name)) {
+            let message = format!("Back-off restarting failed container {name}");
+            self.shared.ports.events.pod(pod, Severity::Warning, "BackOff", message);
         }
     }
 

@@ -81,7 +81,7 @@ pub struct World {
     pub runtime: Arc<Runtime>,
     pub network: Arc<Network>,
     pub kubelet: Arc<Kubelet>,
-    task: JoinHandle<kubelet::Result<()>>,
+    task: Option<JoinHandle<kubelet::Result<()>>>,
 }
 
 fn shim_exe() -> PathBuf {
@@ -152,7 +152,7 @@ impl World {
         let router = api_server().await;
         let admin = connect(&router, Subject::admin("tester"));
         let (kubelet, runtime, network) = boot(&run, &state, &name, &router).await;
-        let task = tokio::spawn(Arc::clone(&kubelet).run(CancellationToken::new()));
+        let task = Some(tokio::spawn(Arc::clone(&kubelet).run(CancellationToken::new())));
         Self { run, state, cgroup: name, router, admin, runtime, network, kubelet, task }
     }
 
@@ -161,7 +161,7 @@ impl World {
         self.halt().await;
         let (kubelet, runtime, network) = boot(&self.run, &self.state, &self.cgroup, &self.router).await;
         (self.kubelet, self.runtime, self.network) = (kubelet, runtime, network);
-        self.task = tokio::spawn(Arc::clone(&self.kubelet).run(CancellationToken::new()));
+        self.task = Some(tokio::spawn(Arc::clone(&self.kubelet).run(CancellationToken::new())));
     }
 
     /// The server is down.
@@ -179,8 +179,10 @@ impl World {
     }
 
     async fn halt(&mut self) {
-        self.task.abort();
-        let _ = (&mut self.task).await;
+        if let Some(task) = self.task.take() {
+            task.abort();
+            let _ = task.await;
+        }
     }
 
     async fn remove(mut self) {

@@ -40,8 +40,16 @@ fn a_program_that_crashes_is_seen_in_status_and_events_with_its_last_words() {
     let ended = &pod["status"]["containerStatuses"][0]["lastState"]["terminated"];
     assert_eq!(ended["exitCode"], 7, "{pod}");
     assert!(ended["message"].as_str().unwrap_or_default().contains("the last words"), "{pod}");
-    assert!(node.ok(&["events", "--reason", "BackOff"]).contains("crash"));
+    node.until("the event is there", |node| node.ok(&["events", "--reason", "BackOff"]).contains("crash"));
     node.ok(&["delete", "pod", "crash"]);
+
+    let greedy = "apiVersion: v1\nkind: Pod\nmetadata: {name: greedy}\nspec:\n  restartPolicy: Never\n  containers:\n  \
+                  - name: main\n    image: registry.nanocloud.io/redis\n    \
+                  command: [sh, -c, 'head -c 200000000 /dev/zero | tail']\n    resources: {limits: {memory: 32Mi}}\n";
+    fs::write(&file, greedy).unwrap();
+    node.ok(&["apply", "-f", file.to_str().unwrap()]);
+    node.until("the memory limit has bitten", |node| node.ok(&["get", "pods"]).contains("OOMKilled"));
+    node.ok(&["delete", "pod", "greedy"]);
     node.finish();
 }
 
