@@ -12,16 +12,16 @@ fn wordpress_reaches_mariadb_over_tls_with_credentials_nobody_wrote_down() {
     let mut node = Node::new(151, &["mariadb", "wordpress"]);
     node.start();
     node.ok(&["install", "mariadb"]);
-    let words = ["database=mariadb", "database_transport=tls", "title=A page of nanocloud", "port=127.0.0.1:18080"];
+    let words = ["database=mariadb", "database_transport=tls", "title=A page of nanocloud", "port=127.0.0.1:18087"];
     let mut install = vec!["install", "wordpress"];
     words.iter().for_each(|word| install.extend(["--option", word]));
     let printed = node.ok(&install);
-    assert!(printed.contains("http://127.0.0.1:18080"), "{printed}");
+    assert!(printed.contains("http://127.0.0.1:18087"), "{printed}");
 
     let page =
         node.ok(&["exec", "wordpress", "--", "php8.2", "-r", r#"echo file_get_contents("http://127.0.0.1:8080/");"#]);
     assert!(page.contains("<title>A page of nanocloud</title>"), "{page}");
-    let published = std::process::Command::new("curl").args(["-fsS", "http://127.0.0.1:18080/"]).output().unwrap();
+    let published = std::process::Command::new("curl").args(["-fsS", "http://127.0.0.1:18087/"]).output().unwrap();
     assert!(String::from_utf8_lossy(&published.stdout).contains("<title>A page of nanocloud</title>"));
     let cipher = node.ok(&["exec", "wordpress", "--", "php8.2", "-r", CIPHER]);
     assert!(cipher.starts_with("TLS_"), "{cipher}");
