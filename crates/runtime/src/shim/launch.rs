@@ -38,6 +38,8 @@ pub(super) struct Launched {
     pub(super) filter: Option<Filter>,
     pub(super) cgroups: Hierarchy,
     pub(super) stdio: Stdio,
+    /// The mount namespace this process came from.
+    pub(super) host_mounts: File,
 }
 
 /// The shim's ends of the program's standard streams.
@@ -93,13 +95,9 @@ pub(super) fn launch(dir: &ShimDir, request: StartRequest) -> Result<Launched, L
     overlay.mount().map_err(step("mount the root filesystem"))?;
     make_cwd(&rootfs, &spec).map_err(step("make the working directory"))?;
 
-    let created = create(dir, &bundle, &spec, filter.clone());
-    // Back, so that no mount of the host is pinned by this process.
-    setns(&host, CloneFlags::CLONE_NEWNS).map_err(step("return to the host's mounts"))?;
-    let created = created?;
-    let started = start(dir, &spec, &created, &cgroup, &writable);
-    match started {
-        Ok(record) => Ok(Launched { record, spec, filter, cgroups, stdio: created.stdio }),
+    let created = create(dir, &bundle, &spec, filter.clone())?;
+    match start(dir, &spec, &created, &cgroup, &writable) {
+        Ok(record) => Ok(Launched { record, spec, filter, cgroups, stdio: created.stdio, host_mounts: host }),
         Err(error) => {
             // It may have ended by itself.
             let _ = kill(created.pid, Signal::SIGKILL);
