@@ -9,7 +9,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::{Error, Result};
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+/// Mounts of the calling thread's own namespace, which need not be the process's.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// Mount points at or below `folder`, deepest first, so that they can be unmounted in order.
 pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>> {

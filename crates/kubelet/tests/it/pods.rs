@@ -1,5 +1,10 @@
 //! Pods on a real node.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use api::kinds::{Binding, ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service, binding::BindingPhase};
 use client::DeleteParams;
 use futures::TryStreamExt as _;
@@ -8,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     image::BUSYBOX,
-    world::{NODE, World, on_a_node},
+    world::{NODE, PATIENCE, World, on_a_node},
 };
 
 const PASSWORD: &str = "correct-horse-battery-staple";
@@ -47,8 +52,18 @@ async fn delete(world: &World, name: &str) {
     world.until_gone::<Pod>(name).await;
 }
 
+/// The answer of a web server to the node itself.
+fn fetch(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
 fn pids(world: &World) -> Vec<i32> {
-    let mut pids: Vec<i32> = world.runtime.list().iter().map(|info| info.pid).collect();
+    let mut pids: Vec<i32> = world.runtime().list().iter().map(|info| info.pid).collect();
     pids.sort_unstable();
     pids
 }
@@ -89,8 +104,7 @@ fn a_web_server_with_everything_from_start_to_nothing() {
         let running = web(world).await;
         let ip = running.status.unwrap().pod_ip.unwrap();
         let script = "id -u; stat -c '%u %a' /secrets/..data/pw; cat /secrets/pw; echo; echo $PW; echo $IP; \
-                      echo >/data/x && echo >/scratch/x && echo ok; \
-                      grep -E '^(CapEff|Seccomp|NoNewPrivs):' /proc/self/status";
+            echo x >/data/x && echo x >/scratch/x && echo ok; grep -E '^(CapEff|Seccomp|NoNewPrivs):' /proc/self/status";
         let (_, text) = world.shell("web-0", script).await;
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         assert_eq!(lines[..6], ["1000", "1000 400", PASSWORD, PASSWORD, ip.as_str(), "ok"], "{text}");
@@ -103,19 +117,21 @@ fn a_web_server_with_everything_from_start_to_nothing() {
 
         world.create::<Pod>(pod("client", "exec sleep 1000", json!({}))).await;
         world.until::<Pod>("client", "ready", ready).await;
-        for name in ["web", "web.default.svc.cluster.local", "web.nanocloud.local", &format!("{ip}:8080")] {
-            let (code, text) = world.shell("client", &format!("wget -T 5 -qO- http://{name}/index.html")).await;
-            assert_eq!((code, text.as_str()), (0, "hello from the map\n"), "{name}");
+        let vip = world.api::<Service>().get("web").await.unwrap().spec.unwrap().cluster_ip.unwrap();
+        // Debian's static busybox crashes in `wget` when it resolves names or is given `-T`; its `nslookup` does neither.
+        for name in ["web.default.svc.cluster.local", "web.nanocloud.local"] {
+            let (_, text) = world.shell("client", &format!("nslookup {name}")).await;
+            assert!(text.contains(&format!("Address: {vip}")), "{name}: {text}");
         }
-        let published = tokio::task::spawn_blocking(|| {
-            std::process::Command::new("busybox")
-                .args(["wget", "-T", "5", "-qO-", "http://127.0.0.1:18080/index.html"])
-                .output()
-        });
-        assert_eq!(published.await.unwrap().unwrap().stdout, b"hello from the map\n");
+        for address in [format!("{vip}:80"), format!("{ip}:8080")] {
+            let (code, text) = world.shell("client", &format!("wget -qO- http://{address}/index.html")).await;
+            assert_eq!((code, text.as_str()), (0, "hello from the map\n"), "{address}");
+        }
+        let published = tokio::task::spawn_blocking(|| fetch("127.0.0.1:18080")).await.unwrap();
+        assert!(published.ends_with("hello from the map\n"), "{published}");
 
         let chunks: Vec<bytes::Bytes> =
-            world.kubelet.logs("default", "web-0", &LogRequest::default()).unwrap().try_collect().await.unwrap();
+            world.kubelet().logs("default", "web-0", &LogRequest::default()).unwrap().try_collect().await.unwrap();
         assert_eq!(chunks.concat(), b"started as 1000\n");
         let request = ExecRequest {
             container: None,
@@ -123,7 +139,7 @@ fn a_web_server_with_everything_from_start_to_nothing() {
             tty: None,
             stdin: false,
         };
-        let session = world.kubelet.exec("default", "web-0", request).await.unwrap();
+        let session = world.kubelet().exec("default", "web-0", request).await.unwrap();
         assert_eq!(session.control.wait().await.unwrap().code, 7);
 
         let before = pids(world);
@@ -140,11 +156,43 @@ fn a_web_server_with_everything_from_start_to_nothing() {
         assert_eq!(world.volumes(), 1);
         world.api::<PersistentVolumeClaim>().delete("data", &DeleteParams::default()).await.unwrap();
         world.until_gone::<PersistentVolumeClaim>("data").await;
-        assert_eq!((world.volumes(), world.leftovers(), world.runtime.list().len()), (0, vec![], 0));
-        assert_eq!(world.network.inventory().await.unwrap(), [] as [String; 0]);
+        assert_eq!((world.volumes(), world.leftovers(), world.runtime().list().len()), (0, vec![], 0));
+        assert_eq!(world.network().inventory().await.unwrap(), [] as [String; 0]);
         let on_disk =
             std::process::Command::new("grep").args(["-rlF", PASSWORD]).arg(world.state_root()).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&on_disk.stdout), "", "no secret is on disk");
+    });
+}
+
+#[test]
+fn crashes_are_counted_told_and_survive_a_restart_of_the_server() {
+    on_a_node(async |world| {
+        world.create::<Pod>(pod("crash", "echo about to fail; exit 3", json!({}))).await;
+        let looping = |p: &Pod| waiting(p) == Some("CrashLoopBackOff") && restarts(p) >= 1;
+        let looping = world.until::<Pod>("crash", "in a crash loop", looping).await;
+        let first = &looping.status.unwrap().container_statuses.unwrap()[0];
+        let last = first.last_state.clone().unwrap().terminated.unwrap();
+        assert_eq!((last.exit_code, last.message.as_deref()), (3, Some("about to fail")));
+        let previous = LogRequest { previous: true, ..LogRequest::default() };
+        let log = world.kubelet().logs("default", "crash", &previous).unwrap();
+        let chunks: Vec<bytes::Bytes> = log.try_collect().await.unwrap();
+        assert_eq!(chunks.concat(), b"about to fail\n");
+        world.kill_and_restart().await;
+        world.until::<Pod>("crash", "run a third time", |p| restarts(p) >= 2).await;
+
+        let greedy = json!({
+            "container": {"resources": {"limits": {"memory": "16Mi"}}, "volumeMounts": [{"name": "e", "mountPath": "/scratch"}]},
+            "spec": {"restartPolicy": "Never", "volumes": [{"name": "e", "emptyDir": {"medium": "Memory"}}]},
+        });
+        world.create::<Pod>(pod("greedy", "exec dd if=/dev/zero of=/scratch/x bs=1M count=64", greedy)).await;
+        let failed = |p: &Pod| p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed");
+        let killed = world.until::<Pod>("greedy", "failed", failed).await;
+        let first = killed.status.unwrap().container_statuses.unwrap()[0].clone();
+        assert_eq!(first.state.unwrap().terminated.unwrap().reason.as_deref(), Some("OOMKilled"));
+        delete(world, "crash").await;
+        // The object of a finished pod goes at once (Kubernetes); what it left on the node follows.
+        delete(world, "greedy").await;
+        world.until_clean().await;
     });
 }
 
@@ -166,11 +214,11 @@ fn init_containers_come_first_and_containers_share_the_pod() {
             stdin: false,
         };
         let script = "wget -qO- http://127.0.0.1:8080/index.html; cat /proc/sys/kernel/hostname";
-        let session = world.kubelet.exec("default", "pair", request("beside", script)).await.unwrap();
+        let session = world.kubelet().exec("default", "pair", request("beside", script)).await.unwrap();
         assert_eq!(session.output(1024).await.unwrap().stdout, b"prepared\npair\n");
         assert!(
             world
-                .kubelet
+                .kubelet()
                 .exec("default", "pair", ExecRequest { container: None, ..request("", "true") })
                 .await
                 .is_err()
@@ -231,10 +279,8 @@ fn containers_of_pods_the_api_does_not_know_are_ended() {
         world.create::<Pod>(pod("ghost", "exec sleep 1000", json!({}))).await;
         world.until::<Pod>("ghost", "ready", ready).await;
         // Removed while the server is down: nobody tells the next one.
-        let mut forced = DeleteParams::immediate();
-        forced.propagation_policy = None;
-        world.pause().await;
-        world.api::<Pod>().delete("ghost", &forced).await.unwrap();
+        world.kill().await;
+        world.api::<Pod>().delete("ghost", &DeleteParams::immediate()).await.unwrap();
         world.kill_and_restart().await;
         world.until_clean().await;
     });

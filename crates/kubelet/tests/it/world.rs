@@ -39,7 +39,7 @@ use trust::{Authority, Envelope, MasterKeys, Subject, TokenKeys, Tokens};
 use crate::image;
 
 /// Longest wait for anything that should happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(30);
 /// Name of the node.
@@ -71,6 +71,9 @@ impl PodStreams for NoStreams {
     }
 }
 
+/// A started kubelet and what it runs on.
+type Booted = (Arc<Kubelet>, Arc<Runtime>, Arc<Network>);
+
 /// The node under test.
 pub struct World {
     run: PathBuf,
@@ -78,9 +81,7 @@ pub struct World {
     cgroup: String,
     router: axum::Router,
     pub admin: Client,
-    pub runtime: Arc<Runtime>,
-    pub network: Arc<Network>,
-    pub kubelet: Arc<Kubelet>,
+    booted: Option<Booted>,
     task: Option<JoinHandle<kubelet::Result<()>>>,
 }
 
@@ -151,51 +152,74 @@ impl World {
         fs::write(run.join("resolv.conf"), "").unwrap();
         let router = api_server().await;
         let admin = connect(&router, Subject::admin("tester"));
-        let (kubelet, runtime, network) = boot(&run, &state, &name, &router).await;
-        let task = Some(tokio::spawn(Arc::clone(&kubelet).run(CancellationToken::new())));
-        Self { run, state, cgroup: name, router, admin, runtime, network, kubelet, task }
+        let mut world = Self { run, state, cgroup: name, router, admin, booted: None, task: None };
+        world.boot().await;
+        world
     }
 
-    /// The server is killed and starts again: everything in memory is lost, containers are not asked.
+    async fn boot(&mut self) {
+        let booted = boot(&self.run, &self.state, &self.cgroup, &self.router).await;
+        self.task = Some(tokio::spawn(Arc::clone(&booted.0).run(CancellationToken::new())));
+        self.booted = Some(booted);
+    }
+
+    fn booted(&self) -> &Booted {
+        self.booted.as_ref().expect("the server is down")
+    }
+
+    pub fn kubelet(&self) -> &Kubelet {
+        &self.booted().0
+    }
+
+    pub fn runtime(&self) -> &Runtime {
+        &self.booted().1
+    }
+
+    pub fn network(&self) -> &Network {
+        &self.booted().2
+    }
+
+    /// The server is killed: everything in its memory is lost, containers are not asked.
+    pub async fn kill(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            let _ = task.await;
+        }
+        self.booted = None;
+    }
+
+    /// The server is killed and starts again.
     pub async fn kill_and_restart(&mut self) {
-        self.halt().await;
-        let (kubelet, runtime, network) = boot(&self.run, &self.state, &self.cgroup, &self.router).await;
-        (self.kubelet, self.runtime, self.network) = (kubelet, runtime, network);
-        self.task = Some(tokio::spawn(Arc::clone(&self.kubelet).run(CancellationToken::new())));
-    }
-
-    /// The server is down.
-    pub async fn pause(&mut self) {
-        self.halt().await;
+        self.kill().await;
+        self.boot().await;
     }
 
     /// Waits until nothing of any pod is left on the node.
     pub async fn until_clean(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !(self.runtime.list().is_empty() && self.leftovers().is_empty()) {
-            assert!(tokio::time::Instant::now() < deadline, "{:?} {:?}", self.runtime.list(), self.leftovers());
+        while !(self.runtime().list().is_empty() && self.leftovers().is_empty()) {
+            assert!(tokio::time::Instant::now() < deadline, "{:?} {:?}", self.runtime().list(), self.leftovers());
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    async fn halt(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            let _ = task.await;
-        }
-    }
-
+    /// Ends and removes everything, also what a failed test left half-done.
     async fn remove(mut self) {
-        self.halt().await;
-        for container in self.runtime.list() {
-            let _ = self.runtime.stop(&container.id, 9, Duration::ZERO).await;
-            let _ = self.runtime.remove(&container.id).await;
+        self.kill().await;
+        let runtime = open_runtime(&self.run, &self.cgroup);
+        runtime.adopt().await.unwrap();
+        for container in runtime.list() {
+            let _ = runtime.stop(&container.id, 9, Duration::ZERO).await;
+            let _ = runtime.remove(&container.id).await;
         }
-        let torn_down = self.network.teardown().await;
+        // A container may have ended between the two: what is left of its cgroups goes now.
+        let _ = runtime.adopt().await;
+        let torn_down = open_network(&self.run).await.teardown().await;
+        Volumes::open(self.state.join("csi")).unwrap().teardown().unwrap();
         let _ = nix::mount::umount2(&self.run, nix::mount::MntFlags::MNT_DETACH);
-        let _ = fs::remove_dir_all(&self.run);
-        let _ = fs::remove_dir_all(&self.state);
+        let removed = [fs::remove_dir_all(&self.run), fs::remove_dir_all(&self.state)];
         torn_down.unwrap();
+        removed.into_iter().for_each(|result| result.unwrap());
     }
 
     pub fn api<R: Resource>(&self) -> Api<R> {
@@ -238,9 +262,11 @@ impl World {
             info.labels.get("io.nanocloud.pod.name").is_some_and(|name| name == pod)
                 && info.state == runtime::container::State::Running
         };
-        let found = self.runtime.list().into_iter().find(is).unwrap_or_else(|| panic!("{pod} does not run"));
+        let found = self.runtime().list().into_iter().find(is).unwrap_or_else(|| panic!("{pod} does not run"));
         let argv = ["/bin/sh", "-c", script].map(str::to_owned).into();
-        let done = self.runtime.exec(&found.id, ExecSpec::new(argv)).await.unwrap().output(1 << 16).await.unwrap();
+        let mut spec = ExecSpec::new(argv);
+        spec.timeout = Some(PATIENCE);
+        let done = self.runtime().exec(&found.id, spec).await.unwrap().output(1 << 16).await.unwrap();
         (done.exit.code, String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
     }
 
@@ -266,20 +292,18 @@ impl World {
     }
 }
 
-async fn boot(
-    run: &Path,
-    state: &Path,
-    name: &str,
-    router: &axum::Router,
-) -> (Arc<Kubelet>, Arc<Runtime>, Arc<Network>) {
-    let runtime = RuntimeConfig {
+fn open_runtime(run: &Path, cgroup: &str) -> Runtime {
+    let config = RuntimeConfig {
         run_root: run.to_owned(),
-        cgroup_root: name.to_owned(),
+        cgroup_root: cgroup.to_owned(),
         shim_exe: shim_exe(),
         shim_args: vec!["shim".into()],
     };
-    let runtime = Arc::new(Runtime::open(runtime).unwrap());
-    let network = NetworkConfig {
+    Runtime::open(config).unwrap()
+}
+
+async fn open_network(run: &Path) -> Network {
+    let config = NetworkConfig {
         bridge: "nkt0".into(),
         pod_cidr: "10.188.0.0/24".parse().unwrap(),
         service_cidr: "10.196.0.0/24".parse().unwrap(),
@@ -287,8 +311,13 @@ async fn boot(
         state_dir: run.join("net"),
         table: "nkt0".into(),
     };
-    let network = Arc::new(Network::open(network).await.unwrap());
-    let images = loop {
+    Network::open(config).await.unwrap()
+}
+
+/// The lock of an earlier server's store is freed with its last task.
+async fn open_images(state: &Path) -> ImageStore {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
         let config = ImageConfig {
             root: state.join("images"),
             catalog: Some(state.join("catalog")),
@@ -296,19 +325,23 @@ async fn boot(
             registries: RegistryConfig::default(),
             parallel_unpacks: 0,
         };
-        // The lock of an earlier server's store is freed with its last task.
         match ImageStore::open(config) {
-            Ok(store) => break store,
-            Err(error) => eprintln!("{error}"),
+            Ok(store) => return store,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(LOOK).await;
-    };
+    }
+}
+
+async fn boot(run: &Path, state: &Path, name: &str, router: &axum::Router) -> Booted {
+    let runtime = Arc::new(open_runtime(run, name));
+    let network = Arc::new(open_network(run).await);
+    let images = Arc::new(open_images(state).await);
     let volumes = Arc::new(Volumes::open(state.join("csi")).unwrap());
     let mut config = Config::new(NODE, Ipv4Addr::LOCALHOST, run, state);
     config.host_resolv_conf = run.join("resolv.conf");
     config.orphan_grace = Duration::from_millis(200);
     let client = connect(router, Subject::node(NODE));
-    let kubelet =
-        Kubelet::new(config, client, Arc::clone(&runtime), Arc::new(images), Arc::clone(&network), volumes).unwrap();
+    let kubelet = Kubelet::new(config, client, Arc::clone(&runtime), images, Arc::clone(&network), volumes).unwrap();
     (Arc::new(kubelet), runtime, network)
 }
