@@ -130,9 +130,12 @@ impl Rules {
     }
 }
 
+/// The address a port was claimed on (`None`: every one) and by whom.
+type Claim<'a> = (Option<Ipv4Addr>, &'a str);
+
 /// Host ports and their owners.
 #[derive(Default)]
-struct Claims<'a>(BTreeMap<(Protocol, u16), Vec<(Option<Ipv4Addr>, &'a str)>>);
+struct Claims<'a>(BTreeMap<(Protocol, u16), Vec<Claim<'a>>>);
 
 impl<'a> Claims<'a> {
     fn claim(&mut self, port: HostPort, owner: &'a str) -> Result<()> {
