@@ -43,7 +43,6 @@ mod range;
 pub mod read;
 mod request;
 mod sweep;
-#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod txn;
 mod work;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, bail};
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use anyhow::bail;
+
+use crate::metadata::{self, Package};
 
 /// Each crate with its rank and the crates it may depend on. A new edge needs a line here and one
 /// in ARCHITECTURE.md.
@@ -58,21 +59,23 @@ const WALLS: &[(&str, &[&str])] = &[
 
 /// Compares the workspace with the table; fails with every edge that is not allowed.
 pub(crate) fn check() -> anyhow::Result<()> {
-    let metadata = MetadataCommand::new().no_deps().exec().context("cargo metadata")?;
-    let edges: BTreeMap<String, BTreeSet<String>> = metadata
-        .packages
-        .iter()
-        .map(|package| {
-            let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
-            (package.name.to_string(), normal.map(|dependency| dependency.name.clone()).collect())
-        })
-        .collect();
+    let edges = workspace_edges()?;
     let errors = violations(&edges);
     if !errors.is_empty() {
         bail!("layers are broken:\n  {}", errors.join("\n  "));
     }
     println!("layers: {} crates, no edge upwards", edges.len());
     Ok(())
+}
+
+/// Each crate of the workspace with the crates it names outside its tests.
+fn workspace_edges() -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
+    let metadata = metadata::read(&["--no-deps"])?;
+    let named = |package: Package| {
+        let normal = package.dependencies.into_iter().filter(|dependency| dependency.kind.is_none());
+        (package.name, normal.map(|dependency| dependency.name).collect())
+    };
+    Ok(metadata.packages.into_iter().map(named).collect())
 }
 
 /// What is wrong with the edges between crates, one line each.

@@ -1,6 +1,7 @@
 //! Repository chores, run by `make`: `xtask layers` and `xtask rocksdb`.
 
 mod layers;
+mod metadata;
 mod rocksdb;
 
 use anyhow::bail;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use cargo_metadata::MetadataCommand;
+
+use crate::metadata;
 
 const LIBRARY: &str = "librocksdb.a";
 const CRATE: &str = "librocksdb-sys";
@@ -16,8 +17,8 @@ const CRATE: &str = "librocksdb-sys";
 ///
 /// The library is built by the very crate that links it later, in a target folder of its own.
 pub(crate) fn print_environment() -> anyhow::Result<()> {
-    let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
-    let package = metadata.packages.iter().find(|package| package.name.as_str() == CRATE);
+    let metadata = metadata::read(&[])?;
+    let package = metadata.packages.iter().find(|package| package.name == CRATE);
     let version = &package.with_context(|| format!("{CRATE} is not in Cargo.lock"))?.version;
     let folder = cache()?.join(format!("rocksdb-{version}"));
     if !folder.join(LIBRARY).is_file() {

@@ -1,5 +1,8 @@
 //! The contract every [`Keyspace`] keeps, as functions to be called by the tests of each implementation: random
 //! histories against a model ([`against_model`]), and one function for each promise ([`contract`]).
+//!
+//! No feature hides it: a feature that only tests turn on would give the tests another build of every crate above than
+//! the binary has. What is not called is not linked.
 
 pub mod contract;
 mod model;
