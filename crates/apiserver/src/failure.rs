@@ -126,6 +126,9 @@ impl From<KeyspaceError> for Failure {
             KeyspaceError::Unavailable { .. } => {
                 busy(504, "Timeout", "the keyspace did not answer in time; it is unknown whether a write took effect")
             }
+            KeyspaceError::NoLeader { .. } => {
+                busy(503, "ServiceUnavailable", "the keyspace has no leader right now; nothing was done")
+            }
             KeyspaceError::NotLeader { .. } => {
                 busy(503, "ServiceUnavailable", "this member does not lead the keyspace")
             }

@@ -155,9 +155,17 @@ pub enum Error {
     /// This member's storage failed.
     #[error("the keyspace cannot be read or written on this member")]
     Storage(#[from] EngineError),
-    /// There is no leader that could answer; it is unknown whether a write took effect.
-    #[error("the keyspace has no leader right now ({detail}): try again")]
+    /// The answer got lost or did not come in time; it is unknown whether a write took effect.
+    #[error(
+        "the keyspace did not answer ({detail}); it is unknown whether a write took effect: read before trying again"
+    )]
     Unavailable {
+        /// What is known.
+        detail: String,
+    },
+    /// No leader was found in time; nothing was done.
+    #[error("the keyspace has no leader right now ({detail}); nothing was done: try again")]
+    NoLeader {
         /// What is known.
         detail: String,
     },

@@ -25,6 +25,7 @@
 //! Limits: see [`limits`].
 
 pub mod check;
+mod cluster;
 mod codec;
 mod command;
 mod engine;
@@ -47,6 +48,7 @@ pub mod testing;
 mod txn;
 mod work;
 
+pub use cluster::{Cluster, ClusterError, ClusterState, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState};
 pub use command::{Command, Outcome, Reply};
 pub use engine::{Batch, Direction, Engine, Table, View, Visit};
 pub use error::{EngineError, Error, Refusal};

@@ -34,6 +34,7 @@ mod replica;
 mod rocks;
 mod snapshot;
 mod state_machine;
+pub mod transport;
 mod types;
 
 #[cfg(test)]
@@ -42,3 +43,5 @@ mod tests;
 pub use config::Config;
 pub use error::Error;
 pub use replica::Replica;
+pub use transport::Transport;
+pub use types::Peer;

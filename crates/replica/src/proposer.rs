@@ -187,7 +187,7 @@ fn grows(command: &Command) -> bool {
     }
 }
 
-fn from_write_error(error: ClientWriteError<u64, openraft::BasicNode>) -> Error {
+fn from_write_error(error: ClientWriteError<u64, crate::types::Peer>) -> Error {
     match error {
         ClientWriteError::ForwardToLeader(forward) => Error::NotLeader { leader: forward.leader_id },
         ClientWriteError::ChangeMembershipError(error) => Error::Unavailable { detail: error.to_string() },

@@ -14,7 +14,6 @@ use keyspace::{
     LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest,
     WatchStream, check,
 };
-use openraft::BasicNode;
 use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -29,7 +28,7 @@ use crate::network::Alone;
 use crate::proposer::{Proposals, Proposer, from_fatal};
 use crate::rocks::{META, Rocks, RocksEngine, corrupt, frame};
 use crate::state_machine::StateMachine;
-use crate::types::{Raft, TypeConfig};
+use crate::types::{Peer, Raft, TypeConfig};
 use crate::{Error, maintenance};
 
 /// Longest to wait at start for a single voter to lead itself and to have applied its log.
@@ -272,7 +271,7 @@ async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> 
     let raft = openraft::Raft::<TypeConfig>::new(node_id, raft_config, Alone, log.clone(), machine.clone());
     let raft = raft.await.map_err(failed("start"))?;
     if !raft.is_initialized().await.map_err(failed("start"))? {
-        let node = BasicNode { addr: config.address.clone() };
+        let node = Peer { address: config.address.clone(), ..Peer::default() };
         raft.initialize(BTreeMap::from([(node_id, node)])).await.map_err(failed("form a cluster"))?;
     }
     // Until Raft's own task has run, its metrics say nothing.
@@ -295,7 +294,7 @@ async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> 
     Ok(raft)
 }
 
-fn voters(metrics: &openraft::RaftMetrics<u64, BasicNode>) -> impl Iterator<Item = u64> + '_ {
+fn voters(metrics: &openraft::RaftMetrics<u64, Peer>) -> impl Iterator<Item = u64> + '_ {
     metrics.membership_config.membership().voter_ids()
 }
 
