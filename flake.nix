@@ -1,0 +1,121 @@
+{
+  description = "nanocloud: a small-server platform with a Kubernetes-style API";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    disko.url = "github:nix-community/disko";
+    disko.inputs.nixpkgs.follows = "nixpkgs";
+  };
+
+  outputs =
+    {
+      self,
+      nixpkgs,
+      disko,
+    }:
+    let
+      inherit (nixpkgs) lib;
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      # Hosts and images of these configurations; other systems use the modules.
+      system = "x86_64-linux";
+      ours = import ./nix/lib { inherit lib; };
+      pkgsFor = platform: nixpkgs.legacyPackages.${platform}.extend self.overlays.default;
+      eachSystem = f: lib.genAttrs systems (platform: f (pkgsFor platform));
+      machine =
+        modules: specialArgs:
+        lib.nixosSystem {
+          inherit specialArgs;
+          modules = [
+            self.nixosModules.default
+            {
+              nixpkgs.hostPlatform = lib.mkDefault system;
+              system.stateVersion = lib.mkDefault "26.05";
+            }
+          ]
+          ++ modules;
+        };
+      arguments = {
+        inherit
+          self
+          lib
+          disko
+          ours
+          machine
+          ;
+      };
+    in
+    {
+      lib = ours;
+
+      overlays.default = final: _: {
+        nanocloud = final.callPackage ./nix/packages/nanocloud.nix { };
+        nanocloudImages = final.callPackage ./nix/packages/dockyard.nix { };
+      };
+
+      nixosModules = import ./nix/modules/exported.nix arguments;
+      nixosConfigurations = import ./nix/profiles arguments;
+
+      packages = eachSystem (
+        pkgs:
+        {
+          inherit (pkgs) nanocloud;
+          default = pkgs.nanocloud;
+        }
+        // pkgs.nanocloudImages
+        // lib.optionalAttrs (pkgs.stdenv.hostPlatform.system == system) {
+          single-node-trial-vm = self.nixosConfigurations.single-node.config.system.build.vm;
+          installer-iso = self.nixosConfigurations.installer.config.system.build.isoImage;
+        }
+      );
+
+      apps = lib.genAttrs [ system ] (
+        platform: import ./nix/packages/apps.nix (arguments // { pkgs = pkgsFor platform; })
+      );
+
+      checks = lib.genAttrs [ system ] (
+        platform: import ./nix/checks (arguments // { pkgs = pkgsFor platform; })
+      );
+
+      # Results of the module's unit tests, by evaluation alone: `nix eval --json .#unitTests`.
+      unitTests = import ./nix/tests arguments;
+      # Unit files as text, for machines that are not NixOS: `make nix-units`.
+      unitFiles = import ./nix/lib/debian-units.nix { inherit lib; };
+
+      templates = {
+        default = self.templates.single-node;
+        single-node = {
+          path = ./nix/templates/single-node;
+          description = "One machine with nanocloud and a service";
+        };
+        ha = {
+          path = ./nix/templates/ha;
+          description = "Three servers and workers from one description of the cluster";
+        };
+      };
+
+      formatter = eachSystem (pkgs: pkgs.nixfmt-tree);
+
+      devShells = eachSystem (pkgs: {
+        default = pkgs.mkShell {
+          inputsFrom = [ pkgs.nanocloud ];
+          packages = with pkgs; [
+            cargo-nextest
+            clippy
+            dpkg
+            apt
+            iproute2
+            kubectl
+            nftables
+            nixfmt
+            python3
+            qemu
+            rustfmt
+            skopeo
+          ];
+        };
+      });
+    };
+}

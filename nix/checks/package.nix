@@ -1,0 +1,2 @@
+# The binary as nixpkgs builds it.
+{ pkgs, ... }: pkgs.nanocloud

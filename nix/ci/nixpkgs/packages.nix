@@ -1,0 +1,112 @@
+# Packages: names that evaluate. A name that is not here does not exist, as a typing error would not.
+{
+  lib,
+  system ? "x86_64-linux",
+}:
+let
+  derive =
+    name: attributes:
+    derivation {
+      inherit name system;
+      builder = "/bin/sh";
+      args = [
+        "-c"
+        "echo this is a stand-in >$out"
+      ];
+    }
+    // {
+      meta.mainProgram = name;
+    }
+    // attributes;
+  # What is derived from a text or a value: both are evaluated to the end.
+  deriveFrom = name: value: builtins.deepSeq value (derive name { });
+
+  plain = lib.genAttrs [
+    "apparmor-parser"
+    "apt"
+    "busybox"
+    "cargo-nextest"
+    "clippy"
+    "coreutils"
+    "cryptsetup"
+    "curl"
+    "dpkg"
+    "e2fsprogs"
+    "findutils"
+    "gnugrep"
+    "gnused"
+    "dash"
+    "iproute2"
+    "installShellFiles"
+    "kubectl"
+    "mariadb"
+    "nettools"
+    "nftables"
+    "nginx"
+    "nix"
+    "nixfmt"
+    "nixfmt-tree"
+    "nixos-install-tools"
+    "postgresql_15"
+    "python3"
+    "qemu"
+    "redis"
+    "rustfmt"
+    "skopeo"
+    "systemd"
+    "util-linux"
+    "wireguard-tools"
+  ] (name: derive name { });
+
+  extended =
+    overlays:
+    let
+      final = builtins.foldl' (packages: overlay: packages // overlay final packages) first overlays;
+      first = plain // {
+        inherit lib;
+        pkgs = final;
+        extend = overlay: extended (overlays ++ [ overlay ]);
+        callPackage =
+          file: arguments:
+          let
+            function = import file;
+          in
+          function (
+            builtins.mapAttrs (
+              name: _:
+              arguments.${name} or final.${name}
+                or (throw "callPackage ${toString file}: there is no package `${name}'")
+            ) (builtins.functionArgs function)
+          );
+        stdenv = {
+          hostPlatform = {
+            inherit system;
+          };
+          buildPlatform.canExecute = _: true;
+        };
+        rustPlatform = {
+          bindgenHook = derive "bindgen-hook" { };
+          buildRustPackage =
+            arguments:
+            builtins.seq (builtins.readFile arguments.cargoLock.lockFile) (
+              builtins.deepSeq arguments (
+                derive "${arguments.pname}-${arguments.version}" { inherit (arguments) meta; }
+              )
+            );
+        };
+        buildEnv = arguments: deriveFrom arguments.name arguments.paths;
+        dockerTools.buildLayeredImage =
+          arguments: deriveFrom (builtins.replaceStrings [ "/" ] [ "-" ] arguments.name) arguments;
+        writeShellScript = deriveFrom;
+        writeText = deriveFrom;
+        writeShellApplication = arguments: deriveFrom arguments.name arguments;
+        runCommand =
+          name: environment: script:
+          deriveFrom name { inherit environment script; };
+        mkShell = arguments: deriveFrom "shell" (arguments.packages ++ arguments.inputsFrom);
+        testers.runNixOSTest = import ./vm-test.nix { inherit lib derive; };
+      };
+    in
+    final;
+in
+extended [ ]

@@ -1,0 +1,83 @@
+# Options of whole machines that the profiles set, and the outputs that depend on all of them.
+{ lib, config, ... }:
+let
+  inherit (lib) mkOption types;
+  option = type: default: mkOption { inherit type default; };
+  flag = option types.bool false;
+  any = option types.anything { };
+  port = types.submodule {
+    options = {
+      from = option (types.enum [
+        "host"
+        "guest"
+      ]) "host";
+      proto = option (types.enum [
+        "tcp"
+        "udp"
+      ]) "tcp";
+      host.address = option types.str "";
+      host.port = mkOption { type = types.port; };
+      guest.address = option types.str "";
+      guest.port = mkOption { type = types.port; };
+    };
+  };
+  failed = builtins.filter (a: !a.assertion) config.assertions;
+  # A derivation that exists only if every option of the machine has a sound value.
+  whole =
+    name:
+    if failed != [ ] then
+      throw "Failed assertions:\n${lib.concatMapStringsSep "\n" (a: "- ${a.message}") failed}"
+    else
+      builtins.deepSeq (removeAttrs config [ "system" ]) (
+        builtins.seq config.system.stateVersion (derivation {
+          inherit name;
+          system = config.nixpkgs.hostPlatform;
+          builder = "/bin/sh";
+          args = [
+            "-c"
+            "echo this is a stand-in >$out"
+          ];
+        })
+      );
+in
+{
+  options = {
+    nixpkgs.overlays = option (types.listOf types.unspecified) [ ];
+    nixpkgs.hostPlatform = mkOption { type = types.str; };
+    system.stateVersion = mkOption { type = types.str; };
+    system.build = any;
+
+    services.openssh = {
+      enable = flag;
+      settings = any;
+    };
+    services.getty.autologinUser = option (types.nullOr types.str) null;
+    users.users = any;
+    hardware.enableRedistributableFirmware = flag;
+    fileSystems = option (types.attrsOf types.anything) { };
+
+    boot.loader.systemd-boot.enable = flag;
+    boot.loader.efi.canTouchEfiVariables = flag;
+    boot.initrd.availableKernelModules = option (types.listOf types.str) [ ];
+    boot.kernelParams = option (types.listOf types.str) [ ];
+
+    virtualisation = {
+      memorySize = option types.ints.positive 1024;
+      cores = option types.ints.positive 1;
+      diskSize = option types.ints.positive 1024;
+      graphics = option types.bool true;
+      forwardPorts = option (types.listOf port) [ ];
+      emptyDiskImages = option (types.listOf types.ints.positive) [ ];
+      vlans = option (types.listOf types.ints.unsigned) [ 1 ];
+    };
+    image.baseName = option types.str "nixos";
+    isoImage.storeContents = option (types.listOf types.package) [ ];
+  };
+
+  config.system.build = {
+    toplevel = whole "nixos-system-${config.networking.hostName}";
+    vm = whole "nixos-vm";
+    isoImage = whole "${config.image.baseName}.iso";
+    diskoScript = whole "disko";
+  };
+}

@@ -1,0 +1,56 @@
+# The module's units as files for machines that are not NixOS, where the program is in /usr/bin.
+#
+# { "<name>.service" = text; ... }; the same definition as on NixOS, rendered by ./unit.nix.
+{ lib }:
+let
+  unit = import ./unit.nix { inherit lib; };
+  installed = name: {
+    type = "derivation";
+    inherit name;
+    outPath = "/usr";
+    meta.mainProgram = name;
+  };
+  evaluate =
+    settings:
+    (lib.evalModules {
+      modules = [
+        ../ci/nixpkgs/options.nix
+        ../modules
+        {
+          # Programs of other packages are in the unit's PATH already.
+          _module.args.pkgs = lib.genAttrs [
+            "nanocloud"
+            "nftables"
+            "iproute2"
+            "util-linux"
+            "cryptsetup"
+            "e2fsprogs"
+          ] installed;
+          services.nanocloud = settings // {
+            enable = true;
+          };
+        }
+      ];
+    }).config;
+  file =
+    config: name:
+    unit.render {
+      header = [
+        "Rendered from nix/modules by `make nix-units`; settings are in /etc/nanocloud/config.toml."
+      ];
+    } config.systemd.services.${name};
+
+  server = evaluate { };
+  agent = evaluate {
+    role = "agent";
+    join = {
+      server = "https://node01:6443";
+      tokenFile = "/etc/nanocloud/join-token";
+    };
+  };
+in
+{
+  "nanocloud.service" = file server "nanocloud";
+  "nanocloud-apply.service" = file server "nanocloud-apply";
+  "nanocloud-agent.service" = file agent "nanocloud";
+}

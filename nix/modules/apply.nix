@@ -1,0 +1,57 @@
+# Sends what the configuration declares to the API, by server-side apply, once the server is ready.
+{ config, lib, ... }:
+let
+  cfg = config.services.nanocloud;
+  inherit (lib) mkOption types;
+  program = lib.getExe' cfg.package "nanocloud";
+  file = "nanocloud/declared.json";
+  hardening = import ./hardening-of-clients.nix;
+in
+{
+  options.services.nanocloud.apply = {
+    enable = mkOption {
+      type = types.bool;
+      default = cfg.role == "server" && cfg.join.server == null;
+      defaultText = lib.literalExpression ''role == "server" && join.server == null'';
+      description = ''
+        Whether this machine applies the declared objects. One machine of a cluster is enough; by
+        default it is the one that made the cluster.
+      '';
+    };
+
+    objects = mkOption {
+      type = types.listOf (types.attrsOf types.anything);
+      default = [ ];
+      internal = true;
+      description = "Objects to apply, collected from the other files of this module.";
+    };
+  };
+
+  config = lib.mkIf (cfg.enable && cfg.apply.enable) {
+    environment.etc.${file}.text = builtins.toJSON {
+      apiVersion = "v1";
+      kind = "List";
+      items = cfg.apply.objects;
+    };
+
+    # It runs with nothing declared, too: what was declared before has to go.
+    systemd.services.nanocloud-apply = {
+      description = "apply what the configuration declares to nanocloud";
+      documentation = [ "man:nanocloud-apply(1)" ];
+      wantedBy = [ "multi-user.target" ];
+      requires = [ "nanocloud.service" ];
+      after = [ "nanocloud.service" ];
+      restartTriggers = [ config.environment.etc.${file}.source ];
+      serviceConfig = hardening // {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        ExecStart = "${program} apply --server-side --field-manager nix --apply-set nix --filename /etc/${file}";
+        # The administrator's key, readable by root only.
+        ReadOnlyPaths = [ cfg.stateRoot ];
+        Restart = "on-failure";
+        RestartSec = 5;
+        TimeoutStartSec = "2min";
+      };
+    };
+  };
+}

@@ -1,0 +1,73 @@
+# /etc/nanocloud/config.toml: what `nanocloud config check` reads and prints.
+{ config, lib, ... }:
+let
+  cfg = config.services.nanocloud;
+  inherit (lib) mkOption types;
+  toml = import ../lib/toml.nix { inherit lib; };
+  # The names the binary knows; crates/nanocloud/tests reads nix/ci/golden/config.toml.
+  optional =
+    type: description:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description;
+    };
+in
+{
+  options.services.nanocloud = {
+    settings = mkOption {
+      default = { };
+      description = ''
+        Settings of the server. `null` leaves a setting to the program's default; a name that the
+        program does not know ends it with exit code 64 and a list of the names there are.
+      '';
+      type = types.submodule {
+        freeformType = types.attrsOf (
+          types.nullOr (
+            types.oneOf [
+              types.bool
+              types.int
+              types.str
+            ]
+          )
+        );
+        options = {
+          binding_timeout = optional (types.strMatching "[1-9][0-9]*[smh]") "Longest run of a binding command, such as `90s`.";
+          log = optional types.str "What is logged, such as `info` or `kubelet=debug`.";
+          log_format = optional (types.enum [
+            "text"
+            "json"
+          ]) "Form of log lines.";
+          registry = optional types.str "Registry of services that name no image.";
+          require_client_certificate = optional types.bool "Whether clients without a certificate are refused.";
+        };
+      };
+    };
+
+    nodeName = mkOption {
+      type = types.strMatching "[a-z0-9]([-a-z0-9.]*[a-z0-9])?";
+      default = config.networking.hostName;
+      defaultText = lib.literalExpression "config.networking.hostName";
+      description = "Name of this node in the cluster (RFC 1123, lower case).";
+    };
+
+    arguments = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      internal = true;
+      description = "Arguments after the role, collected from the other files of this module.";
+    };
+  };
+
+  config = lib.mkIf cfg.enable {
+    services.nanocloud.settings.node = cfg.nodeName;
+    environment.etc."nanocloud/config.toml".text = toml.flat cfg.settings;
+
+    assertions = [
+      {
+        assertion = builtins.stringLength cfg.nodeName <= 253;
+        message = "services.nanocloud.nodeName: a name has at most 253 characters (RFC 1123).";
+      }
+    ];
+  };
+}

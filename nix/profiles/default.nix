@@ -1,0 +1,44 @@
+# nixosConfigurations: the profiles as whole systems, to try, to test and to install.
+{
+  self,
+  lib,
+  machine,
+  ...
+}:
+let
+  cluster = import ./example-cluster.nix;
+  disk = {
+    services.nanocloud.installDisk = lib.mkDefault "/dev/disk/by-id/virtio-nanocloud-root";
+  };
+  member = name: {
+    networking.hostName = name;
+    services.nanocloud = {
+      inherit cluster;
+      join.tokenFile = lib.mkIf (name != "node01") "/etc/nanocloud/join-token";
+    };
+  };
+  controlPlane = name: machine [ self.nixosModules.bare-metal-control-plane disk (member name) ] { };
+in
+{
+  single-node = machine [
+    self.nixosModules.single-node
+    ./qemu-vm.nix
+  ] { };
+
+  node01 = controlPlane "node01";
+  node02 = controlPlane "node02";
+  node03 = controlPlane "node03";
+
+  worker01 = machine [ self.nixosModules.bare-metal-worker disk (member "worker01") ] { };
+
+  # An installed single machine; the installer below carries it.
+  bare-metal = machine [
+    self.nixosModules.bare-metal-control-plane
+    disk
+    {
+      networking.hostName = "node01";
+    }
+  ] { };
+
+  installer = machine [ ./installer.nix ] { target = self.nixosConfigurations.bare-metal; };
+}

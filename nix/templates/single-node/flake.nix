@@ -1,0 +1,22 @@
+{
+  description = "One machine with nanocloud";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    # Where this template came from: `nix flake init --template <flake>#single-node`.
+    nanocloud.url = "git+file:///etc/nanocloud/flake";
+    nanocloud.inputs.nixpkgs.follows = "nixpkgs";
+  };
+
+  outputs =
+    { nixpkgs, nanocloud, ... }:
+    {
+      nixosConfigurations.cloud = nixpkgs.lib.nixosSystem {
+        modules = [
+          nanocloud.nixosModules.default
+          nanocloud.nixosModules.single-node
+          ./configuration.nix
+        ];
+      };
+    };
+}

@@ -1,0 +1,95 @@
+{
+  enabled,
+  failed,
+  throws,
+  ...
+}:
+let
+  declared =
+    settings: builtins.fromJSON (enabled settings).environment.etc."nanocloud/declared.json".text;
+in
+{
+  "a bundle becomes an object" = {
+    expr =
+      (declared {
+        bundles.blog = {
+          service = "wordpress";
+          options = {
+            database = "mariadb";
+            publish = 8080;
+            debug = false;
+          };
+        };
+      }).items;
+    expected = [
+      {
+        apiVersion = "nanocloud.io/v1";
+        kind = "Bundle";
+        metadata = {
+          name = "blog";
+          namespace = "default";
+        };
+        spec = {
+          service = "wordpress";
+          start = true;
+          options = {
+            database = "mariadb";
+            publish = "8080";
+            debug = "false";
+          };
+        };
+      }
+    ];
+  };
+  "nothing declared is applied too, so that what was declared goes" = {
+    expr = (declared { }).items;
+    expected = [ ];
+  };
+  "manifests are applied as they are" = {
+    expr =
+      map (o: o.kind)
+        (declared {
+          manifests.a = [
+            {
+              apiVersion = "v1";
+              kind = "ConfigMap";
+              metadata.name = "a";
+            }
+          ];
+          bundles.redis = { };
+        }).items;
+    expected = [
+      "Bundle"
+      "ConfigMap"
+    ];
+  };
+  "a Secret or half an object is refused" = {
+    expr = builtins.length (
+      failed (enabled {
+        manifests.bad = [
+          {
+            apiVersion = "v1";
+            kind = "Secret";
+            metadata.name = "s";
+          }
+          { kind = "ConfigMap"; }
+        ];
+      })
+    );
+    expected = 2;
+  };
+  "a bundle's name is checked" = {
+    expr = failed (enabled {
+      bundles."Not_a_name".service = "redis";
+    });
+    expected = [
+      "services.nanocloud.bundles.Not_a_name: a name has 1 to 63 lower-case letters, digits and '-' (RFC 1123)."
+    ];
+  };
+  "an option that is a list is refused" = {
+    expr = throws (declared {
+      bundles.redis.options.x = [ 1 ];
+    });
+    expected = true;
+  };
+}

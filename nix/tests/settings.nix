@@ -1,0 +1,112 @@
+{
+  lib,
+  enabled,
+  machineWith,
+  failed,
+  throws,
+  golden,
+  ...
+}:
+let
+  text = config: config.environment.etc."nanocloud/config.toml".text;
+in
+{
+  # crates/nanocloud reads the same file and asks for these values.
+  "the configuration file is the golden one" = {
+    expr = text (enabled {
+      listenAddress = "0.0.0.0";
+      settings = {
+        binding_timeout = "5m";
+        log = "info,kubelet=debug";
+        log_format = "json";
+        require_client_certificate = true;
+      };
+      volumesRoot = "/srv/volumes";
+    });
+    expected = golden "config.toml";
+  };
+  "what is null is left to the program" = {
+    expr = lib.hasInfix "null" (text (enabled { }));
+    expected = false;
+  };
+  "strings are quoted" = {
+    expr = lib.hasInfix ''log = "a\"b"'' (
+      text (enabled {
+        settings.log = ''a"b'';
+      })
+    );
+    expected = true;
+  };
+  "the firewall opens the port that is listened on" = {
+    expr =
+      (enabled {
+        openFirewall = true;
+        listenAddress = "0.0.0.0";
+        port = 7443;
+      }).networking.firewall.allowedTCPPorts;
+    expected = [ 7443 ];
+  };
+  "an open firewall before a loopback address is refused" = {
+    expr = failed (enabled {
+      openFirewall = true;
+    });
+    expected = [
+      "services.nanocloud.openFirewall: nobody can reach 127.0.0.1 from outside; set listenAddress."
+    ];
+  };
+  "a kernel setting of the machine's owner wins" = {
+    expr =
+      (machineWith { boot.kernel.sysctl."fs.inotify.max_user_instances" = 512; } { enable = true; })
+      .boot.kernel.sysctl."fs.inotify.max_user_instances";
+    expected = 512;
+  };
+  "bad values are refused by their type" = {
+    expr = map (settings: throws (text (enabled settings))) [
+      { port = 70000; }
+      { podCidr = "10.88.0.0/33"; }
+      { podCidr = "10.88.256.0/16"; }
+      { bridge = "a-name-that-is-too-long"; }
+      { nodeName = "Upper"; }
+      { settings.binding_timeout = "5"; }
+      { settings.log_format = "xml"; }
+      { stateRoot = "relative"; }
+    ];
+    expected = lib.genList (_: true) 8;
+  };
+  "state in the run directory or the store is refused" = {
+    expr =
+      map
+        (
+          stateRoot:
+          lib.length (
+            failed (enabled {
+              inherit stateRoot;
+            })
+          )
+        )
+        [
+          "/run/nanocloud/state"
+          "/nix/state"
+          "/srv/state"
+        ];
+    expected = [
+      1
+      1
+      0
+    ];
+  };
+  "state elsewhere is made by tmpfiles" = {
+    expr =
+      let
+        config = enabled { stateRoot = "/srv/cloud"; };
+      in
+      [
+        (config.systemd.tmpfiles.settings."10-nanocloud" ? "/srv/cloud")
+        (config.systemd.services.nanocloud.serviceConfig ? StateDirectory)
+      ];
+    expected = [
+      true
+      false
+    ];
+  };
+}
