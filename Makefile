@@ -35,6 +35,11 @@ test: ## Run all checks and tests (root)
 	@scripts/install-kubectl $(CACHE)/tools
 	@$(MAKE) --no-print-directory verify
 	@$(ROCKSDB) && scripts/run-tests
+	@$(MAKE) --no-print-directory guides
+
+.PHONY: guides
+guides: ## Run the guides of docs/ as a reader would type them (root)
+	@scripts/run-guide docs/quickstart.md --cleanup 'make --no-print-directory quickstart-down'
 
 .PHONY: verify
 verify: ## Check formatting and layers; changes nothing

@@ -99,11 +99,11 @@ pub(crate) fn address(text: &str) -> Result<Url> {
 }
 
 fn from_kubeconfig(flags: &Global, sources: &dyn Sources) -> Result<Option<Connection>> {
-    let named = flags.kubeconfig.clone().or_else(|| sources.variable("KUBECONFIG").map(PathBuf::from));
     // A state root that was asked for by flag means its server, not the one of the user's context.
-    if named.is_none() && flags.context.is_none() && flags.state_root.is_some() {
+    if flags.kubeconfig.is_none() && flags.context.is_none() && flags.state_root.is_some() {
         return Ok(None);
     }
+    let named = flags.kubeconfig.clone().or_else(|| sources.variable("KUBECONFIG").map(PathBuf::from));
     let path = match (&named, sources.variable("HOME")) {
         (Some(path), _) => path.clone(),
         (None, Some(home)) => Path::new(&home).join(".kube/config"),
@@ -206,6 +206,8 @@ users: [{name: u, user: {token: t}}]
         world.files.insert("/h/.kube/config", KUBECONFIG);
         let flags = Global { state_root: Some("/s".into()), ..Global::default() };
         assert_eq!(server(&flags, &world), "https://127.0.0.1:7000/");
+        world.variables.insert("KUBECONFIG", "/h/.kube/config");
+        assert_eq!(server(&flags, &world), "https://127.0.0.1:7000/", "a flag is nearer than the environment");
     }
 
     #[test]
