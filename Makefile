@@ -5,6 +5,7 @@ SHELL := /bin/bash
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nanocloud
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools:$(PATH)
+UNITS ?= $(CARGO_TARGET_DIR)/units
 BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
 ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
 
@@ -34,6 +35,7 @@ test: ## Run all checks and tests (root)
 	@scripts/install-deps test
 	@scripts/install-kubectl $(CACHE)/tools
 	@$(MAKE) --no-print-directory verify
+	@$(MAKE) --no-print-directory nix-check
 	@$(ROCKSDB) && scripts/run-tests
 	@$(MAKE) --no-print-directory guides
 
@@ -55,6 +57,26 @@ fix: ## Format everything
 .PHONY: layers
 layers: ## Fail when a crate names a higher rank
 	@cargo run --quiet --release --package xtask -- layers
+
+.PHONY: nix-check
+nix-check: ## Check the flake as far as it goes without nixpkgs
+	@scripts/install-deps nix
+	@CACHE=$(CACHE) nix/ci/check.py
+
+.PHONY: nix-golden
+nix-golden: ## Record the flake's outputs and labels of images anew
+	@CACHE=$(CACHE) nix/ci/check.py --update
+
+.PHONY: nix-fmt
+nix-fmt: ## Format Nix files (installs a formatter into the cache)
+	@command -v nixfmt >/dev/null || cargo install --quiet --locked --root $(CACHE)/nixfmt nixfmt_rs
+	@mkdir -p $(CACHE)/tools && { [ ! -e $(CACHE)/nixfmt ] || ln -sf ../nixfmt/bin/nixfmt $(CACHE)/tools/nixfmt; }
+	@nixfmt $$(git ls-files '*.nix')
+
+.PHONY: nix-units
+nix-units: ## Write the rendered unit files into UNITS (default: the target folder)
+	@scripts/install-deps nix
+	@CACHE=$(CACHE) nix/ci/check.py units $(UNITS)
 
 .PHONY: lint
 lint: ## Run clippy on everything

@@ -3,6 +3,7 @@
 # Derivations are named by their .drv, so everything they are made of was evaluated as well.
 {
   outputs ? import ./outputs.nix,
+  nixpkgs ? import ./nixpkgs,
 }:
 let
   b = builtins;
@@ -29,8 +30,8 @@ let
             "NixOS module"
         );
       }
-    else if b.isAttrs v && v ? _type then
-      { text = "option"; }
+    else if b.isAttrs v && v ? options then
+      { text = "module"; }
     else if b.isAttrs v then
       null
     else
@@ -49,5 +50,16 @@ let
       ]
     else
       b.concatMap (name: walk (path ++ [ name ]) v.${name}) (b.attrNames v);
+  # Templates are flakes of somebody else, with this one as an input.
+  template =
+    name:
+    let
+      file = outputs.templates.${name}.path + "/flake.nix";
+      made = (import file).outputs {
+        inherit nixpkgs;
+        nanocloud = outputs;
+      };
+    in
+    walk [ "(template ${name})" ] made;
 in
-b.listToAttrs (walk [ ] outputs)
+b.listToAttrs (walk [ ] outputs ++ b.concatMap template (b.attrNames outputs.templates))

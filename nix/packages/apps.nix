@@ -1,5 +1,10 @@
 # Programs of `nix run`.
-{ self, pkgs, ... }:
+{
+  self,
+  lib,
+  pkgs,
+  ...
+}:
 let
   vm = self.nixosConfigurations.single-node.config.system.build.vm;
   quickstart = pkgs.writeShellApplication {
@@ -8,7 +13,7 @@ let
       pkgs.curl
       pkgs.coreutils
     ];
-    runtimeEnv.NANOCLOUD_QUICKSTART_VM = "${vm}";
+    runtimeEnv.NANOCLOUD_QUICKSTART_MACHINE = lib.getExe vm;
     text = builtins.readFile ./single-node-quickstart.sh;
   };
   app = {

@@ -135,7 +135,10 @@ let
         Labels = label recipe;
       };
     };
-  offered = lib.filterAttrs (_: recipe: (recipe.packages.nix or [ ]) != [ ]) recipes;
+  # Made by Nix if all its packages are named, or if it has none beside those of its base.
+  offered = lib.filterAttrs (
+    _: recipe: (recipe.packages.nix or [ ]) != [ ] || (recipe.packages.debian or [ ]) == [ ]
+  ) recipes;
 in
 lib.mapAttrs' (name: recipe: {
   name = "image-${lib.replaceStrings [ "/" ] [ "-" ] name}";

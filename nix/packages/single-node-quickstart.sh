@@ -4,13 +4,15 @@
 # NANOCLOUD_QUICKSTART_TIMEOUT is how long to wait, in seconds.
 set -euo pipefail
 
-vm=${NANOCLOUD_QUICKSTART_VM:?}
+machine=${NANOCLOUD_QUICKSTART_MACHINE:?}
 keep=${NANOCLOUD_QUICKSTART_KEEP_VM:-0}
 patience=${NANOCLOUD_QUICKSTART_TIMEOUT:-600}
 url=https://127.0.0.1:6443
 
 work=$(mktemp -d)
 process=
+# Called by the trap.
+# shellcheck disable=SC2317,SC2329
 cleanup() {
   if [ -n "$process" ] && kill "$process" 2>/dev/null; then
     wait "$process" 2>/dev/null || true
@@ -48,12 +50,12 @@ if [ "$keep" = 1 ]; then
   # The console stays here; whoever waits tells when it is ready. Ctrl-A X ends the machine.
   wait_until_ready $$ &
   process=$!
-  "$vm"/bin/run-*-vm
+  "$machine"
   exit
 fi
 
 echo "booting a machine; this takes a minute, or ten without KVM"
-"$vm"/bin/run-*-vm </dev/null >"$work/console" 2>&1 &
+"$machine" </dev/null >"$work/console" 2>&1 &
 process=$!
 code=0
 wait_until_ready "$process" || code=$?

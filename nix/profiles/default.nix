@@ -23,6 +23,7 @@ in
   single-node = machine [
     self.nixosModules.single-node
     ./qemu-vm.nix
+    { networking.hostName = "nanocloud"; }
   ] { };
 
   node01 = controlPlane "node01";

@@ -33,6 +33,7 @@ let
     "dpkg"
     "e2fsprogs"
     "findutils"
+    "getent"
     "gnugrep"
     "gnused"
     "dash"
@@ -95,8 +96,11 @@ let
             );
         };
         buildEnv = arguments: deriveFrom arguments.name arguments.paths;
-        dockerTools.buildLayeredImage =
-          arguments: deriveFrom (builtins.replaceStrings [ "/" ] [ "-" ] arguments.name) arguments;
+        dockerTools = {
+          binSh = derive "bin-sh" { };
+          buildLayeredImage =
+            arguments: deriveFrom (builtins.replaceStrings [ "/" ] [ "-" ] arguments.name) arguments;
+        };
         writeShellScript = deriveFrom;
         writeText = deriveFrom;
         writeShellApplication = arguments: deriveFrom arguments.name arguments;

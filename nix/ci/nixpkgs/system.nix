@@ -46,6 +46,7 @@ in
     nixpkgs.hostPlatform = mkOption { type = types.str; };
     system.stateVersion = mkOption { type = types.str; };
     system.build = any;
+    systemd.units = any;
 
     services.openssh = {
       enable = flag;
@@ -74,9 +75,25 @@ in
     isoImage.storeContents = option (types.listOf types.package) [ ];
   };
 
+  # NixOS makes a file of each service; that there is one is what counts here.
+
+  config.systemd.units = lib.mapAttrs' (
+    name: service:
+    lib.nameValuePair "${name}.service" {
+      unit = derivation {
+        name = "unit-${name}.service";
+        system = config.nixpkgs.hostPlatform;
+        builder = "/bin/sh";
+        description = service.description;
+      };
+    }
+  ) config.systemd.services;
+
   config.system.build = {
     toplevel = whole "nixos-system-${config.networking.hostName}";
-    vm = whole "nixos-vm";
+    vm = whole "nixos-vm" // {
+      meta.mainProgram = "run-nixos-vm";
+    };
     isoImage = whole "${config.image.baseName}.iso";
     diskoScript = whole "disko";
   };

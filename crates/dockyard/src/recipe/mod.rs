@@ -30,6 +30,9 @@ pub struct Recipe {
     /// What only the builder from Debian's packages needs to know.
     #[serde(default)]
     pub debian: DebianSettings,
+    /// What only the builder from nixpkgs needs to know.
+    #[serde(default)]
+    pub nix: NixSettings,
     /// The user the service runs as; without one the image is run as `nobody`.
     pub user: Option<User>,
     /// Files from the recipe's folder.
@@ -93,6 +96,16 @@ pub struct DebianSettings {
     /// Absolute paths to leave out, with everything below them.
     #[serde(default)]
     pub exclude: Vec<String>,
+}
+
+/// What only the builder from nixpkgs needs to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NixSettings {
+    /// Links from where Debian's packages have a path to where nixpkgs' have it:
+    /// `"/usr/share/mysql" = "mariadb:share/mysql"` is `<package>:<path in it>`.
+    #[serde(default)]
+    pub links: IndexMap<String, String>,
 }
 
 /// The user a service runs as. It gets a line in `/etc/passwd` and a group of the same name.

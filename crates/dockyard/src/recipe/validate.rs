@@ -31,6 +31,18 @@ pub(super) fn validate(recipe: &Recipe) -> Result<(), RecipeError> {
     for (at, path) in recipe.debian.exclude.iter().enumerate() {
         absolute(&format!("debian.exclude[{at}]"), path)?;
     }
+    for (at, attribute) in recipe.packages.nix.iter().enumerate() {
+        nix_attribute(&format!("packages.nix[{at}]"), attribute)?;
+    }
+    for (path, target) in &recipe.nix.links {
+        let key = format!("nix.links.{path}");
+        absolute(&key, path)?;
+        let (attribute, inside) = target.split_once(':').unwrap_or_default();
+        nix_attribute(&key, attribute)?;
+        if !is_absolute_path(&format!("/{inside}")) {
+            return Err(invalid(key, format!("{target:?} is not <package>:<path in it>")));
+        }
+    }
     user(recipe)?;
     entries(recipe)?;
     command(recipe)
@@ -59,6 +71,16 @@ fn debian_package(key: &str, text: &str) -> Result<(), RecipeError> {
         return Ok(());
     }
     Err(invalid(key, format!("{text:?} is no name of a Debian package")))
+}
+
+/// A path of attributes in nixpkgs, such as `redis` or `dockerTools.binSh`.
+fn nix_attribute(key: &str, text: &str) -> Result<(), RecipeError> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_-'".contains(c);
+    let word = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && part.chars().all(inner);
+    if text.split('.').all(word) {
+        return Ok(());
+    }
+    Err(invalid(key, format!("{text:?} is no attribute path in nixpkgs")))
 }
 
 fn absolute(key: &str, path: &str) -> Result<(), RecipeError> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dockyard::{Recipe, RecipeError};
+use dockyard::{Recipe, RecipeError, Surface};
 
 const MINIMAL: &str = "name = \"a\"\nversion = \"1\"\n";
 
@@ -27,6 +27,28 @@ fn every_recipe_of_the_dockyard_is_valid() {
     }
 }
 
+/// Images made by Nix carry labels that mean the same as ours (`nix/ci/golden/labels.json`).
+#[test]
+fn labels_made_by_nix_mean_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = std::fs::read_to_string(root.join("nix/ci/golden/labels.json")).unwrap();
+    let golden: std::collections::BTreeMap<String, std::collections::BTreeMap<String, String>> =
+        serde_json::from_str(&text).unwrap();
+    assert!(golden.contains_key("redis"));
+    for (name, labels) in golden {
+        let recipe = root.join("dockyard").join(&name).join(dockyard::RECIPE_FILE);
+        let recipe = Recipe::parse(&std::fs::read_to_string(recipe).unwrap()).unwrap();
+        assert_eq!(labels["org.opencontainers.image.title"], recipe.name);
+        assert_eq!(labels["org.opencontainers.image.version"], recipe.version);
+        let Some(made_by_nix) = labels.get(dockyard::LABEL) else {
+            assert!(recipe.label.is_none(), "{name}");
+            continue;
+        };
+        let ours = recipe.surface().unwrap().to_label();
+        assert_eq!(Surface::parse(made_by_nix).unwrap().to_label(), ours, "{name}");
+    }
+}
+
 #[test]
 fn defaults() {
     let recipe = Recipe::parse(MINIMAL).unwrap();
@@ -40,6 +62,9 @@ fn mistakes_are_named_by_their_key() {
         ("[packages]\ndebian = [\"Bad\"]", "packages.debian[0]"),
         ("[packages]\ndebian = [\"perl\"]\n[debian]\nomit = [\"perl\"]", "debian.omit[0]"),
         ("[debian]\nexclude = [\"usr\"]", "debian.exclude[0]"),
+        ("[packages]\nnix = [\"9lives\"]", "packages.nix[0]"),
+        ("[nix.links]\n\"usr\" = \"redis:bin\"", "nix.links.usr"),
+        ("[nix.links]\n\"/usr/x\" = \"redis\"", "nix.links./usr/x"),
         ("[user]\nname = \"root\"\nuid = 5\ngid = 5\nhome = \"/x\"", "user.name"),
         ("[user]\nname = \"x\"\nuid = 0\ngid = 5\nhome = \"/x\"", "user.uid"),
         ("[[directory]]\npath = \"/x\"\nowner = \"user\"", "user"),

@@ -1,0 +1,44 @@
+# One machine: the unit gets ready, a declared service runs, commands work, a restart keeps containers.
+{ self, pkgs, ... }:
+pkgs.testers.runNixOSTest {
+  name = "nanocloud-single-node";
+  nodes.machine = {
+    imports = [
+      self.nixosModules.default
+      self.nixosModules.single-node
+      (import ./shared/catalog.nix { redis = pkgs.nanocloudImages.image-redis; })
+    ];
+    services.nanocloud.bundles.redis = { };
+    virtualisation = {
+      memorySize = 2048;
+      diskSize = 8192;
+    };
+  };
+  testScript = ''
+    start_all()
+    machine.wait_for_unit("nanocloud.service")
+    machine.wait_for_unit("nanocloud-apply.service")
+
+    with subtest("the declared service runs"):
+        machine.wait_until_succeeds("nanocloud status redis | grep -q Ready", timeout=300)
+        machine.succeed("nanocloud exec redis -- redis-cli --version")
+        machine.succeed("nanocloud logs redis | grep -q .")
+
+    with subtest("containers outlive a restart of the server"):
+        shims = machine.succeed("pgrep -f 'nanocloud shim' | sort").split()
+        assert shims, "no shim runs"
+        machine.succeed("systemctl restart nanocloud.service")
+        assert machine.succeed("pgrep -f 'nanocloud shim' | sort").split() == shims
+        machine.wait_until_succeeds("nanocloud status redis | grep -q Ready", timeout=60)
+
+    with subtest("a reboot brings everything back"):
+        machine.shutdown()
+        machine.start()
+        machine.wait_for_unit("nanocloud.service")
+        machine.wait_until_succeeds("nanocloud status redis | grep -q Ready", timeout=300)
+
+    with subtest("what is uninstalled is gone"):
+        machine.succeed("nanocloud uninstall redis")
+        machine.fail("pgrep -f 'nanocloud shim'")
+  '';
+}

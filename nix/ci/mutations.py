@@ -1,0 +1,187 @@
+"""Mistakes that people make. Each changes one place of a copy of the tree; nix-check must turn red.
+
+A mutation that no longer applies, because the text it replaces is gone, is a failure as well.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake: what is replaced where, which check must find it, and what it must say."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    check: str
+    says: str
+
+    def apply(self, tree: Path):
+        path = tree / self.file
+        text = path.read_text()
+        if text.count(self.old) != 1:
+            raise RuntimeError(f"mutation {self.name!r}: {self.file} has {self.old!r} {text.count(self.old)} times")
+        # Written anew: the copy may be shared with the original.
+        path.unlink()
+        path.write_text(text.replace(self.old, self.new))
+
+
+ALL = [
+    Mutation(
+        "typing error in the path of an option of ours", "nix/profiles/qemu-vm.nix",
+        'listenAddress = "0.0.0.0"', 'listenAdress = "0.0.0.0"',
+        "outputs", r"option `services\.nanocloud\.listenAdress' does not exist",
+    ),
+    Mutation(
+        "typing error in the path of an option of NixOS", "nix/modules/network.nix",
+        "networking.firewall = {", "networking.firewal = {",
+        "outputs", r"option `networking\.firewal' does not exist",
+    ),
+    Mutation(
+        "wrong type of an option's value", "nix/profiles/qemu-vm.nix",
+        "memorySize = 3072;", 'memorySize = "3G";',
+        "outputs", r"virtualisation\.memorySize' is not of type",
+    ),
+    Mutation(
+        "wrong type deep in a list", "nix/profiles/qemu-vm.nix",
+        "host.port = 8080;", 'host.port = "8080";',
+        "outputs", r"forwardPorts\.\[1\]\.host\.port' is not of type",
+    ),
+    Mutation(
+        "value outside of its range", "nix/modules/network.nix",
+        "default = 6443;", "default = 70000;",
+        "outputs", r"services\.nanocloud\.port' is not of type",
+    ),
+    Mutation(
+        "two values that contradict each other", "nix/profiles/single-node.nix",
+        "services.nanocloud.enable = true;", 'services.nanocloud.enable = true;\n  services.nanocloud.listenAddress = "::";',
+        "outputs", r"conflicting definition values",
+    ),
+    Mutation(
+        "definition beside options without `config`", "nix/profiles/bare-metal/disk.nix",
+        "  config.disko.devices", "  disko.devices",
+        "outputs", r"unsupported attribute `disko'",
+    ),
+    Mutation(
+        "module that is not there", "nix/modules/default.nix",
+        "./settings.nix", "./setings.nix",
+        "outputs", r"setings\.nix",
+    ),
+    Mutation(
+        "profile that is not there", "nix/profiles/default.nix",
+        "./installer.nix", "./instaler.nix",
+        "outputs", r"instaler\.nix",
+    ),
+    Mutation(
+        "configuration taken out of the flake", "nix/profiles/default.nix",
+        "  worker01 = machine", "  worker = machine",
+        "outputs", r"worker01",
+    ),
+    Mutation(
+        "package that does not exist", "nix/modules/service.nix",
+        "pkgs.iproute2\n", "pkgs.iproute\n",
+        "outputs", r"attribute 'iproute' missing",
+    ),
+    Mutation(
+        "argument that nobody gives", "nix/profiles/installer.nix",
+        "  target,\n", "  targt,\n",
+        "outputs", r"targ",
+    ),
+    Mutation(
+        "assertion that can never hold", "nix/modules/join.nix",
+        'assertion = cfg.role == "agent" -> joins;', 'assertion = cfg.role != "server";',
+        "outputs", r"Failed assertions|module tests failed",
+    ),
+    Mutation(
+        "assertion that always holds", "nix/modules/join.nix",
+        'assertion = cfg.role == "agent" -> joins;', "assertion = true;",
+        "unit_tests", r"an agent needs a server",
+    ),
+    Mutation(
+        "file of a package's source that is not there", "nix/packages/nanocloud.nix",
+        "../../Cargo.lock\n", "../../Cargo.lck\n",
+        "outputs", r"there is no .*Cargo\.lck",
+    ),
+    Mutation(
+        "containers that die with the server", "nix/modules/service.nix",
+        'KillMode = "process";', 'KillMode = "mixed";',
+        "unit_tests", r"containers outlive a restart",
+    ),
+    Mutation(
+        "mount namespace around the server", "nix/modules/hardening.nix",
+        "      ProtectClock = true;", '      ProtectClock = true;\n      ProtectSystem = "strict";',
+        "unit_tests", r"no directive makes a mount namespace",
+    ),
+    Mutation(
+        "unknown key in a unit", "nix/modules/hardening.nix",
+        "RestrictRealtime = true;", "RestrictRealTime = true;",
+        "unit_files", r"Unknown key (name )?'RestrictRealTime'",
+    ),
+    Mutation(
+        "key in a unit's wrong section", "nix/modules/service.nix",
+        "unitConfig.StartLimitIntervalSec", "serviceConfig.StartLimitIntervalSec",
+        "unit_files", r"Unknown key (name )?'StartLimitIntervalSec'",
+    ),
+    Mutation(
+        "wrong value of a unit's key", "nix/modules/service.nix",
+        'TimeoutStopSec = "1min";', 'TimeoutStopSec = "soon";',
+        "unit_files", r"TimeoutStopSec|soon",
+    ),
+    Mutation(
+        "all capabilities again", "nix/modules/hardening.nix",
+        '"CAP_KILL" # signals', '"CAP_SYS_MODULE"\n        "CAP_SYS_RAWIO"\n        "CAP_KILL" # signals',
+        "unit_exposure", r"exposure of",
+    ),
+    Mutation(
+        "client without a sandbox", "nix/modules/hardening-of-clients.nix",
+        'ProtectSystem = "strict";', "ProtectSystem = false;",
+        "unit_exposure", r"nanocloud-apply\.service has an exposure",
+    ),
+    Mutation(
+        "setting under another name than the program's", "nix/modules/network.nix",
+        "pod_cidr = cfg.podCidr;", "pods_cidr = cfg.podCidr;",
+        "unit_tests", r"configuration file is the golden one",
+    ),
+    Mutation(
+        "key of the cluster's document renamed", "nix/lib/cluster-schema.nix",
+        "      rollback = mkOption {", "      rollBack = mkOption {",
+        "unit_tests", r"golden document",
+    ),
+    Mutation(
+        "majority given away by a rollout", "nix/profiles/example-cluster.nix",
+        'configuration = "node01";\n      selector.pools', 'configuration = "node01";\n      maxUnavailable = 2;\n      selector.pools',
+        "outputs", r"leaves no majority",
+    ),
+    Mutation(
+        "lock without a hash", "flake.lock",
+        "sha256-lDebytrYdd47IBLwvNOD+6AGeoqZ78CIKlp70hzW280=", "",
+        "lock", r"no sha256 hash",
+    ),
+    Mutation(
+        "input that is not locked", "flake.nix",
+        'disko.url = "github:nix-community/disko";', 'disko.url = "github:nix-community/disko/v1.12.0";',
+        "lock", r"lock file",
+    ),
+    Mutation(
+        "label of an image that differs", "dockyard/redis/recipe.toml",
+        'name = "redis"\nversion', 'name = "rediss"\nversion',
+        "image_labels", r"labels\.json",
+    ),
+    Mutation(
+        "test script that is no Python", "nix/checks/single-node.nix",
+        "start_all()", "start_all(",
+        "test_scripts", r"SyntaxError",
+    ),
+    Mutation(
+        "shell script that a build refuses", "nix/packages/single-node-quickstart.sh",
+        'rm -rf "$work"', "rm -rf $work",
+        "test_scripts", r"SC2086",
+    ),
+    Mutation(
+        "unfinished work on the supported surface", "nix/modules/state.nix",
+        "# Where things live.", "# TODO: where things live.",
+        "supported_surface", r"nix/modules/state\.nix:1",
+    ),
+]
