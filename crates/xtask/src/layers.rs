@@ -43,6 +43,7 @@ const TABLE: &[(&str, u8, &[&str])] = &[
             "trust",
         ],
     ),
+    ("vmtest", 0, &[]),
     ("xtask", 0, &[]),
 ];
 

@@ -16,7 +16,9 @@ fn key_of(more: &str) -> String {
 #[test]
 fn every_recipe_of_the_dockyard_is_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dockyard");
-    for name in ["base", "mariadb", "wordpress", "redis", "postgresql", "nginx", "diagnostics/loopback"] {
+    for name in
+        ["base", "mariadb", "wordpress", "redis", "postgresql", "nginx", "diagnostics/loopback", "diagnostics/visits"]
+    {
         let text = std::fs::read_to_string(root.join(name).join(dockyard::RECIPE_FILE)).unwrap();
         let recipe = Recipe::parse(&text).unwrap_or_else(|error| {
             panic!("{name}: {error}: {:?}", std::error::Error::source(&error).map(ToString::to_string))
