@@ -4,13 +4,15 @@
 //!  writers ──► Proposals (bounded) ──► Proposer: what waits becomes one entry
 //!                                         │
 //!                                         ▼
-//!            Raft ──► LogStore ──► RocksDB `log`   (one sync for all that was written: group commit)
+//!            Raft ──► LogStore ──► Store `log`   (one sync for all that was written: group commit)
 //!             │ committed
 //!             ▼
-//!      StateMachine ──► Machine ──► RocksEngine ──► RocksDB `state`   (no sync of its own)
+//!      StateMachine ──► Machine ──► StateEngine ──► Store `state`   (no sync of its own)
 //!             │                                        ▲
 //!             ▼                                        │
 //!            Hub ──► watchers                       readers
+//!
+//!      Store (checksums) ──► dyn Disk: Rocks (RocksDB and a directory); a simulated one in tests
 //! ```
 //!
 //! Invariants:
@@ -24,7 +26,9 @@
 //! Limits: see [`config`]. There is one voter until a transport is given; storage does not care.
 
 pub mod config;
+pub mod disk;
 mod error;
+pub mod inspect;
 mod log_store;
 mod maintenance;
 mod metrics;
@@ -34,6 +38,7 @@ mod replica;
 mod rocks;
 mod snapshot;
 mod state_machine;
+mod store;
 pub mod transport;
 mod types;
 

@@ -1,37 +1,30 @@
-//! Raft's log and vote in RocksDB.
+//! Raft's log and vote on disk.
 //!
-//! Appending writes the entries without waiting for the disk, then hands the callback to one thread that makes all
-//! that was written so far durable with a single sync. Applying goes on meanwhile.
+//! Appending writes the entries without waiting for the disk, then asks it to call back once all that was written so
+//! far is durable. Applying goes on meanwhile.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Instant;
 
-use keyspace::EngineError;
+use keyspace::{Direction, EngineError};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError, Vote};
 use parking_lot::Mutex;
-use rocksdb::{IteratorMode, WriteBatch};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use crate::config::{LOG_CACHE_BYTES, MAX_BATCH_BYTES};
-use crate::metrics::Metrics;
-use crate::rocks::{LOG, META, Rocks, corrupt, frame, unframe};
+use crate::disk::Family;
+use crate::store::{Batch, Store, corrupt};
 use crate::types::{Entry, LogId, StorageError, TypeConfig};
 
 /// Version of the encoding of entries and of the meta records here.
 const FORMAT: u8 = 1;
 const VOTE: &[u8] = b"vote";
 const PURGED: &[u8] = b"purged";
-
-/// Syncs that may wait. Raft waits for each append, so there are hardly ever two.
-const SYNC_QUEUE: usize = 16;
 
 /// The log of one replica. Clones are readers of the same log.
 #[derive(Clone, Debug)]
@@ -41,11 +34,8 @@ pub struct LogStore {
 
 #[derive(Debug)]
 struct Inner {
-    rocks: Arc<Rocks>,
+    store: Arc<Store>,
     head: Mutex<Head>,
-    /// There until the log is dropped.
-    syncs: Option<SyncSender<Waiter>>,
-    sync_thread: Option<JoinHandle<()>>,
     /// Bytes appended since the log was last cut.
     grown: AtomicU64,
     /// Told when `grown` passes `grown_limit`.
@@ -63,49 +53,19 @@ struct Head {
     recent_bytes: usize,
 }
 
-/// Who waits for a sync.
-enum Waiter {
-    Append(LogFlushed<TypeConfig>),
-    Vote(oneshot::Sender<Result<(), EngineError>>),
-}
-
-const SYNC_ENDED: &str = "the sync thread has ended";
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.syncs = None;
-        if let Some(thread) = self.sync_thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the keyspace's sync thread panicked");
-        }
-    }
-}
-
 impl LogStore {
-    /// The log in `rocks`. `pressure` is told when the log should be cut (see [`LogStore::cut_after`]).
-    pub(crate) fn open(rocks: Arc<Rocks>, metrics: Metrics, pressure: Arc<Notify>) -> Result<Self, EngineError> {
-        let purged = rocks.get(META, PURGED)?.map(|bytes| decode(&bytes, "purged log id")).transpose()?;
-        let newest = rocks.db().iterator_cf(rocks.family(LOG)?, IteratorMode::End).next();
-        let last = match newest {
-            None => purged,
-            Some(Err(error)) => return Err(rocks.read_error(LOG, b"", error)),
-            Some(Ok((key, framed))) => Some(entry_of(&key, &framed)?.log_id),
-        };
-        let family = rocks.family(LOG)?;
-        let live = rocks.db().property_int_value_cf(family, "rocksdb.estimate-live-data-size");
-        let grown = live.map_err(|error| rocks.read_error(LOG, b"", error))?.unwrap_or(0);
-        let (syncs, queue) = sync_channel(SYNC_QUEUE);
-        let syncing = rocks.clone();
-        let sync_thread = std::thread::Builder::new()
-            .name("keyspace-sync".into())
-            .spawn(move || sync_loop(&syncing, &metrics, &queue))
-            .map_err(|source| EngineError::Io { operation: "start the sync thread", source: Arc::new(source) })?;
+    /// The log in `store`. `pressure` is told when the log should be cut (see [`LogStore::cut_after`]).
+    pub(crate) fn open(store: Arc<Store>, pressure: Arc<Notify>) -> Result<Self, EngineError> {
+        let purged = store.get(Family::Meta, PURGED)?.map(|bytes| decode(&bytes, "purged log id")).transpose()?;
+        let mut last = purged;
+        store.scan(Family::Log, &[], None, Direction::Reverse, &mut |key, bytes| {
+            last = Some(entry_of(key, bytes)?.log_id);
+            Ok(ControlFlow::Break(()))
+        })?;
+        let grown = store.disk().size_bytes(Family::Log)?;
         let inner = Inner {
-            rocks,
+            store,
             head: Mutex::new(Head { purged, last, ..Head::default() }),
-            syncs: Some(syncs),
-            sync_thread: Some(sync_thread),
             grown: AtomicU64::new(grown),
             pressure,
             grown_limit: AtomicU64::new(u64::MAX),
@@ -123,35 +83,16 @@ impl LogStore {
         self.inner.grown.load(Ordering::Relaxed)
     }
 
-    /// Writes the batch and waits until it is durable.
-    async fn write_durably(&self, operation: &'static str, batch: WriteBatch) -> Result<(), EngineError> {
-        self.inner.rocks.write(operation, batch)?;
-        let (done, durable) = oneshot::channel();
-        let ended = || EngineError::Io { operation, source: Arc::new(std::io::Error::other(SYNC_ENDED)) };
-        self.sync(Waiter::Vote(done)).map_err(|_| ended())?;
-        durable.await.map_err(|_| ended())?
-    }
-
-    /// Hands a waiter to the sync thread, or back.
-    fn sync(&self, waiter: Waiter) -> Result<(), Waiter> {
-        match &self.inner.syncs {
-            Some(syncs) => syncs.send(waiter).map_err(|unsent| unsent.0),
-            None => Err(waiter),
-        }
-    }
-
     fn append_all(&self, entries: Vec<Entry>) -> Result<(), EngineError> {
-        let rocks = &self.inner.rocks;
-        let family = rocks.family(LOG)?;
-        let mut batch = WriteBatch::default();
+        let mut batch = Batch::default();
         let mut sized = Vec::with_capacity(entries.len());
         for entry in entries {
             let key = entry.log_id.index.to_be_bytes();
             let bytes = encode(&entry, "log entry")?;
             sized.push((entry, bytes.len()));
-            batch.put_cf(family, key, frame(LOG, &key, &bytes));
+            batch.put(Family::Log, key, &bytes);
         }
-        rocks.write("append to the log", batch)?;
+        self.inner.store.write("append to the log", batch)?;
         let added: usize = sized.iter().map(|(_, bytes)| bytes).sum();
         self.inner.head.lock().extend(sized);
         let grown = self.inner.grown.fetch_add(added as u64, Ordering::Relaxed) + added as u64;
@@ -166,31 +107,23 @@ impl LogStore {
         if let Some(entries) = self.inner.head.lock().cached(start, end) {
             return Ok(entries);
         }
-        let rocks = &self.inner.rocks;
-        let mut options = rocksdb::ReadOptions::default();
-        options.set_iterate_lower_bound(start.to_be_bytes());
-        options.set_iterate_upper_bound(end.to_be_bytes());
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        for record in rocks.db().iterator_cf_opt(rocks.family(LOG)?, options, IteratorMode::Start) {
-            let (key, framed) = record.map_err(|error| rocks.read_error(LOG, &start.to_be_bytes(), error))?;
-            entries.push(entry_of(&key, &framed)?);
-            bytes += framed.len();
-            if bytes >= most_bytes {
-                break;
-            }
-        }
+        let (lower, upper) = (start.to_be_bytes(), end.to_be_bytes());
+        self.inner.store.scan(Family::Log, &lower, Some(&upper), Direction::Forward, &mut |key, value| {
+            entries.push(entry_of(key, value)?);
+            bytes += value.len();
+            Ok(if bytes >= most_bytes { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
         Ok(entries)
     }
 
     fn cut(&self, operation: &'static str, from: u64, to: u64, purged: Option<LogId>) -> Result<(), EngineError> {
-        let rocks = &self.inner.rocks;
-        let mut batch = WriteBatch::default();
-        batch.delete_range_cf(rocks.family(LOG)?, from.to_be_bytes(), to.to_be_bytes());
+        let mut batch = Batch::default();
+        batch.delete_range(Family::Log, from.to_be_bytes(), to.to_be_bytes());
         if let Some(purged) = &purged {
-            let bytes = encode(purged, "purged log id")?;
-            batch.put_cf(rocks.family(META)?, PURGED, frame(META, PURGED, &bytes));
+            batch.put(Family::Meta, PURGED, &encode(purged, "purged log id")?);
         }
-        rocks.write(operation, batch)
+        self.inner.store.write(operation, batch)
     }
 
     fn truncate_from(&self, index: u64) -> Result<(), EngineError> {
@@ -243,25 +176,6 @@ impl Head {
     }
 }
 
-/// Makes durable what was written, for all who wait at once. Ends with the last [`LogStore`].
-fn sync_loop(rocks: &Rocks, metrics: &Metrics, queue: &Receiver<Waiter>) {
-    while let Ok(first) = queue.recv() {
-        let mut waiters = vec![first];
-        waiters.extend(queue.try_iter());
-        let began = Instant::now();
-        let synced = rocks.sync();
-        metrics.synced(began.elapsed());
-        for waiter in waiters {
-            let synced = synced.clone();
-            match waiter {
-                Waiter::Append(callback) => callback.log_io_completed(synced.map_err(std::io::Error::other)),
-                // Whoever asked may have gone; then nobody needs to know.
-                Waiter::Vote(done) => drop(done.send(synced)),
-            }
-        }
-    }
-}
-
 fn encode<T: serde::Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, EngineError> {
     let failed = |source| EngineError::Io { operation: what, source: Arc::new(source) };
     postcard::to_extend(value, vec![FORMAT]).map_err(failed)
@@ -275,8 +189,8 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, EngineErro
     }
 }
 
-fn entry_of(key: &[u8], framed: &[u8]) -> Result<Entry, EngineError> {
-    let entry: Entry = decode(unframe(LOG, key, framed)?, "log entry")?;
+pub(crate) fn entry_of(key: &[u8], bytes: &[u8]) -> Result<Entry, EngineError> {
+    let entry: Entry = decode(bytes, "log entry")?;
     if entry.log_id.index.to_be_bytes() == key {
         Ok(entry)
     } else {
@@ -325,16 +239,16 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
         let saved = async {
-            let mut batch = WriteBatch::default();
-            let bytes = encode(vote, "vote")?;
-            batch.put_cf(self.inner.rocks.family(META)?, VOTE, frame(META, VOTE, &bytes));
-            self.write_durably("save the vote", batch).await
+            let mut batch = Batch::default();
+            batch.put(Family::Meta, VOTE, &encode(vote, "vote")?);
+            self.inner.store.write("save the vote", batch)?;
+            self.inner.store.synced().await
         };
         saved.await.map_err(|error| StorageIOError::write_vote(any(error)).into())
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote<u64>>, StorageError> {
-        let vote = self.inner.rocks.get(META, VOTE);
+        let vote = self.inner.store.get(Family::Meta, VOTE);
         let vote = vote.and_then(|bytes| bytes.map(|bytes| decode(&bytes, "vote")).transpose());
         vote.map_err(|error| StorageIOError::read_vote(any(error)).into())
     }
@@ -345,9 +259,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         self.append_all(entries.into_iter().collect()).map_err(|error| StorageIOError::write_logs(any(error)))?;
-        if let Err(Waiter::Append(callback)) = self.sync(Waiter::Append(callback)) {
-            callback.log_io_completed(Err(std::io::Error::other(SYNC_ENDED)));
-        }
+        self.inner.store.sync_then(Box::new(move |synced| {
+            callback.log_io_completed(synced.map_err(std::io::Error::other));
+        }));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use keyspace::{Command, Engine, Error, Refusal, read};
 use crate::config::SNAPSHOT_AFTER_LOG_BYTES;
 use crate::proposer::Proposals;
 use crate::replica::Parts;
+use crate::store;
 
 /// How often the leader looks whether history is long enough to be cut.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
@@ -18,15 +19,15 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub(crate) async fn sweep(parts: Arc<Parts>) {
     loop {
         let machine = parts.machine.clone();
-        match tokio::task::spawn_blocking(move || machine.sweep()).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => parts.machine.compacted().notified().await,
-            Ok(Err(error)) => {
+        match store::blocking(&parts.store, move || machine.sweep()).await {
+            Some(Ok(true)) => {}
+            Some(Ok(false)) => parts.machine.compacted().notified().await,
+            Some(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "old history could not be removed");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
             // The runtime is going down.
-            Err(_) => return,
+            None => return,
         }
     }
 }
@@ -56,7 +57,8 @@ pub(crate) async fn compact(parts: Arc<Parts>, proposals: Proposals) {
         if !parts.leads() {
             continue;
         }
-        let compacted = match read::revisions(&parts.engine.view()) {
+        let revisions = read::revisions(&parts.engine.view());
+        let compacted = match revisions {
             Ok(revisions) => match due(revisions, keep) {
                 Some(revision) => proposals.propose(Command::Compact { revision }).await.map(drop),
                 None => Ok(()),

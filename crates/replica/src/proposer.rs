@@ -1,7 +1,6 @@
 //! From many writers to few log entries: what waits becomes one entry, so that one sync of the disk serves all.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -9,11 +8,12 @@ use futures::stream::FuturesUnordered;
 use keyspace::{ClusterClock, Command, Error, Op, Outcome, Reply, Txn};
 use openraft::error::{ClientWriteError, Fatal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_IN_FLIGHT, MAX_QUEUED};
 use crate::metrics::Metrics;
-use crate::rocks::Rocks;
+use crate::store::Store;
 use crate::types::{Proposal, Raft};
 
 /// A command that waits, and who waits for it.
@@ -55,7 +55,7 @@ impl Proposals {
 /// Makes entries of what waits.
 pub(crate) struct Proposer {
     pub(crate) raft: Raft,
-    pub(crate) rocks: Arc<Rocks>,
+    pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) metrics: Metrics,
 }
@@ -125,15 +125,15 @@ impl Proposer {
         self.metrics.active.inc_by(i64::try_from(replies.len()).unwrap_or(i64::MAX));
         let began = Instant::now();
         let proposed = self.raft.client_write_ff(Proposal { commands: Arc::new(commands) }).await;
-        let (rocks, metrics) = (self.rocks.clone(), self.metrics.clone());
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
         Some(Box::pin(async move {
             let written = match proposed {
-                Err(fatal) => Err(from_fatal(&rocks, &fatal)),
+                Err(fatal) => Err(from_fatal(&store, &fatal)),
                 Ok(answer) => match answer.await {
                     Ok(Ok(response)) => Ok(response.data.outcomes),
                     Ok(Err(error)) => Err(from_write_error(error)),
                     // Raft dropped the answer: it has stopped.
-                    Err(_) => Err(from_fatal(&rocks, &Fatal::Stopped)),
+                    Err(_) => Err(from_fatal(&store, &Fatal::Stopped)),
                 },
             };
             metrics.active.dec_by(i64::try_from(replies.len()).unwrap_or(i64::MAX));
@@ -144,7 +144,7 @@ impl Proposer {
 
     /// Refuses what would grow the state when the disk is nearly full.
     fn admit(&self, batch: Vec<Pending>) -> Vec<Pending> {
-        let Err(full) = self.rocks.require_room() else { return batch };
+        let Err(full) = self.store.require_room() else { return batch };
         let (growing, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| grows(&pending.command));
         for pending in growing {
             drop(pending.reply.send(Err(full.clone().into())));
@@ -195,8 +195,8 @@ fn from_write_error(error: ClientWriteError<u64, crate::types::Peer>) -> Error {
 }
 
 /// Raft has stopped: because of the storage, if that failed, else because it was told to.
-pub(crate) fn from_fatal(rocks: &Rocks, fatal: &Fatal<u64>) -> Error {
-    match (rocks.fault(), fatal) {
+pub(crate) fn from_fatal(store: &Store, fatal: &Fatal<u64>) -> Error {
+    match (store.fault(), fatal) {
         (Some(fault), _) => fault.clone().into(),
         (None, Fatal::Stopped) => Error::Closed,
         (None, other) => Error::Unavailable { detail: other.to_string() },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +22,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, KEEP_LOG_ENTRIES, SNAPSHOT_AFTER_LOG_BYTES};
+use crate::disk::{Disk, Family};
 use crate::log_store::LogStore;
 use crate::metrics::Metrics;
 use crate::network::Alone;
 use crate::proposer::{Proposals, Proposer, from_fatal};
-use crate::rocks::{META, Rocks, RocksEngine, corrupt, frame};
+use crate::rocks::Rocks;
 use crate::state_machine::StateMachine;
+use crate::store::{self, Batch, StateEngine, Store, corrupt};
 use crate::types::{Peer, Raft, TypeConfig};
 use crate::{Error, maintenance};
 
@@ -56,8 +58,8 @@ pub struct Replica {
 /// What the replica's tasks share with it.
 pub(crate) struct Parts {
     pub(crate) config: Config,
-    pub(crate) rocks: Arc<Rocks>,
-    pub(crate) engine: Arc<RocksEngine>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) engine: Arc<StateEngine>,
     pub(crate) log: LogStore,
     pub(crate) machine: StateMachine,
     pub(crate) raft: Raft,
@@ -78,19 +80,42 @@ impl Replica {
         if config.node_id == 0 {
             return Err(Error::NoIdentity);
         }
-        let metrics = Metrics::default();
+        let (dir, metrics) = (config.dir.clone(), Metrics::default());
+        let (observed, opening) = (metrics.clone(), dir.clone());
+        let disk = tokio::task::spawn_blocking(move || open_disk(&opening, observed)).await;
+        let disk = disk.map_err(|source| Error::Raft { step: "open its storage", source: source.into() })??;
+        Self::start(Box::new(disk), config, metrics, registry).await
+    }
+
+    /// Like [`Replica::open`], on a disk of the caller's, which errors call by the configured directory.
+    pub async fn open_on(disk: Box<dyn Disk>, config: Config, registry: &mut Registry) -> Result<Arc<Self>, Error> {
+        if config.node_id == 0 {
+            return Err(Error::NoIdentity);
+        }
+        Self::start(disk, config, Metrics::default(), registry).await
+    }
+
+    async fn start(
+        disk: Box<dyn Disk>,
+        config: Config,
+        metrics: Metrics,
+        registry: &mut Registry,
+    ) -> Result<Arc<Self>, Error> {
+        let store = Arc::new(Store::new(disk, &config.dir));
         let log_pressure = Arc::new(Notify::new());
-        let (rocks, log, machine) = {
+        let (log, machine) = {
             let (config, metrics, log_pressure) = (config.clone(), metrics.clone(), log_pressure.clone());
-            let opened = tokio::task::spawn_blocking(move || open_storage(&config, &metrics, log_pressure)).await;
-            opened.map_err(|source| Error::Raft { step: "open its storage", source: source.into() })??
+            let opening = store.clone();
+            let opened = move || open_storage(&opening, &config, metrics, log_pressure);
+            let stopped = || Error::Raft { step: "open its storage", source: "the runtime is going down".into() };
+            store::blocking(&store, opened).await.ok_or_else(stopped)??
         };
         let raft = start_raft(&config, &log, &machine).await?;
         metrics.register(registry, machine.hub().clone());
-        let engine = Arc::new(RocksEngine::new(rocks.clone()));
+        let engine = Arc::new(StateEngine::new(store.clone()));
         let clock_ms = read::clock_ms(&engine.view()).map_err(|source| storage(&config.dir, source))?;
         let clock = Arc::new(ClusterClock::new(clock_ms));
-        let parts = Arc::new(Parts { config, rocks, engine, log, machine, raft, clock, log_pressure });
+        let parts = Arc::new(Parts { config, store, engine, log, machine, raft, clock, log_pressure });
         Ok(Arc::new(Self::run(parts, metrics)))
     }
 
@@ -99,7 +124,7 @@ impl Replica {
         let stop = CancellationToken::new();
         let (proposals, queue) = Proposals::new(metrics.clone());
         let proposer =
-            Proposer { raft: parts.raft.clone(), rocks: parts.rocks.clone(), clock: parts.clock.clone(), metrics };
+            Proposer { raft: parts.raft.clone(), store: parts.store.clone(), clock: parts.clock.clone(), metrics };
         let mut tasks = JoinSet::new();
         tasks.spawn(proposer.run(queue, stop.clone()));
         let keeper = Arc::new(Keeper { parts: parts.clone(), proposals: proposals.clone() });
@@ -123,15 +148,12 @@ impl Replica {
         self.parts.machine.hub().close();
         let stopped = self.parts.raft.shutdown().await;
         stopped.map_err(|source| Error::Raft { step: "stop", source: source.into() })?;
-        let rocks = self.parts.rocks.clone();
-        let synced = tokio::task::spawn_blocking(move || rocks.sync()).await;
-        let synced = synced.map_err(|source| Error::Raft { step: "sync its storage", source: source.into() })?;
-        synced.map_err(|source| storage(&self.parts.config.dir, source))
+        self.parts.store.synced().await.map_err(|source| storage(&self.parts.config.dir, source))
     }
 
     /// Completes when the database is closed and its directory free for another process.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
-        let mut closed = self.parts.rocks.closed();
+        let mut closed = self.parts.store.closed();
         async move { while closed.changed().await.is_ok() {} }
     }
 
@@ -146,7 +168,7 @@ impl Replica {
         }
         match self.parts.raft.ensure_linearizable().await {
             Ok(_) => Ok(()),
-            Err(RaftError::Fatal(fatal)) => Err(from_fatal(&self.parts.rocks, &fatal)),
+            Err(RaftError::Fatal(fatal)) => Err(from_fatal(&self.parts.store, &fatal)),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
                 Err(KeyspaceError::NotLeader { leader: forward.leader_id })
             }
@@ -160,7 +182,7 @@ impl Replica {
     async fn read<T: Send + 'static>(
         &self,
         short: bool,
-        run: impl FnOnce(&RocksEngine) -> Result<T, KeyspaceError> + Send + 'static,
+        run: impl FnOnce(&StateEngine) -> Result<T, KeyspaceError> + Send + 'static,
     ) -> Result<T, KeyspaceError> {
         let answer = if short { run(&self.parts.engine) } else { blocking(self.parts.engine.clone(), run).await };
         if let Err(KeyspaceError::Storage(error)) = &answer {
@@ -186,14 +208,12 @@ impl Drop for Replica {
 }
 
 async fn blocking<T: Send + 'static>(
-    engine: Arc<RocksEngine>,
-    run: impl FnOnce(&RocksEngine) -> Result<T, KeyspaceError> + Send + 'static,
+    engine: Arc<StateEngine>,
+    run: impl FnOnce(&StateEngine) -> Result<T, KeyspaceError> + Send + 'static,
 ) -> Result<T, KeyspaceError> {
-    match tokio::task::spawn_blocking(move || run(&engine)).await {
-        Ok(answer) => answer,
-        // The runtime is going down, and the task with it.
-        Err(_) => Err(KeyspaceError::Closed),
-    }
+    let store = engine.store().clone();
+    // Without an answer the runtime is going down, and the task with it.
+    store::blocking(&store, move || run(&engine)).await.unwrap_or(Err(KeyspaceError::Closed))
 }
 
 fn spawn_until(tasks: &mut JoinSet<()>, stop: &CancellationToken, run: impl Future<Output = ()> + Send + 'static) {
@@ -222,34 +242,39 @@ fn storage(dir: &Path, source: EngineError) -> Error {
     Error::Storage { dir: dir.to_owned(), source }
 }
 
-type Opened = (Arc<Rocks>, LogStore, StateMachine);
+fn open_disk(dir: &Path, metrics: Metrics) -> Result<Rocks, Error> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|source| Error::Directory { dir: dir.to_owned(), source })?;
+    Rocks::open(dir, metrics)
+}
 
-fn open_storage(config: &Config, metrics: &Metrics, log_pressure: Arc<Notify>) -> Result<Opened, Error> {
-    let dir: PathBuf = config.dir.clone();
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-    made.map_err(|source| Error::Directory { dir: dir.clone(), source })?;
-    let rocks = Arc::new(Rocks::open(&dir)?);
-    let found = identity(&rocks, config.node_id).map_err(|source| storage(&dir, source))?;
+fn open_storage(
+    store: &Arc<Store>,
+    config: &Config,
+    metrics: Metrics,
+    log_pressure: Arc<Notify>,
+) -> Result<(LogStore, StateMachine), Error> {
+    let failed = |source| storage(&config.dir, source);
+    let found = identity(store, config.node_id).map_err(failed)?;
     if found != config.node_id {
-        return Err(Error::Identity { dir, found, configured: config.node_id });
+        return Err(Error::Identity { dir: config.dir.clone(), found, configured: config.node_id });
     }
-    let engine = Arc::new(RocksEngine::new(rocks.clone()));
-    let machine = StateMachine::open(engine, metrics.clone()).map_err(|source| storage(&dir, source))?;
-    let log = LogStore::open(rocks.clone(), metrics.clone(), log_pressure).map_err(|source| storage(&dir, source))?;
+    let machine = StateMachine::open(Arc::new(StateEngine::new(store.clone())), metrics).map_err(failed)?;
+    let log = LogStore::open(store.clone(), log_pressure).map_err(failed)?;
     log.cut_after(SNAPSHOT_AFTER_LOG_BYTES);
-    Ok((rocks, log, machine))
+    Ok((log, machine))
 }
 
 /// The member this directory belongs to; a new directory is given to `node_id`.
-fn identity(rocks: &Rocks, node_id: u64) -> Result<u64, EngineError> {
-    if let Some(bytes) = rocks.get(META, IDENTITY)? {
+fn identity(store: &Store, node_id: u64) -> Result<u64, EngineError> {
+    if let Some(bytes) = store.get(Family::Meta, IDENTITY)? {
         let bytes = bytes.as_ref().try_into().map_err(|_| corrupt("member id", "not 8 bytes"))?;
         return Ok(u64::from_be_bytes(bytes));
     }
-    let mut batch = rocksdb::WriteBatch::default();
-    batch.put_cf(rocks.family(META)?, IDENTITY, frame(META, IDENTITY, &node_id.to_be_bytes()));
-    rocks.write("record the member id", batch)?;
-    rocks.sync()?;
+    let mut batch = Batch::default();
+    batch.put(Family::Meta, IDENTITY, &node_id.to_be_bytes());
+    store.write("record the member id", batch)?;
+    store.sync()?;
     Ok(node_id)
 }
 
@@ -319,7 +344,7 @@ impl LeaseKeeper for Keeper {
 }
 
 /// History for watchers, read on another thread.
-struct Past(Arc<RocksEngine>);
+struct Past(Arc<StateEngine>);
 
 impl History for Past {
     fn changes(&self, from: Revision, range: KeyRange, prev: bool) -> BoxFuture<'_, Result<Changes, KeyspaceError>> {

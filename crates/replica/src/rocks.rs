@@ -1,31 +1,28 @@
-//! RocksDB: one database, column families for log, meta and state, one write-ahead log under all of them.
-//!
-//! Because there is one write-ahead log, what survives a crash is a prefix of what was written, over all column
-//! families: a state never survives without the log entries it came from.
+//! The disk in production: one RocksDB database, a column family for each [`Family`], and a directory of files.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use bytes::Bytes;
-use keyspace::{Batch, Direction, Engine, EngineError, Table, View, Visit};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use keyspace::{Direction, EngineError, Visit};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
     LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
 };
 
-use tokio::sync::watch;
-
 use crate::Error;
 use crate::config::RESERVED_BYTES;
-
-/// Column family of log entries: index (big-endian) to entry.
-pub(crate) const LOG: &str = "log";
-/// Column family of the vote, the identity and the like.
-pub(crate) const META: &str = "meta";
-/// Column family of the state machine: table number and key to value.
-pub(crate) const STATE: &str = "state";
+use crate::disk::{AsyncFile, Change, Disk, DiskFile, Durable, Family, Records};
+use crate::metrics::Metrics;
+use crate::store::{corrupt, record_name};
 
 /// Memory for blocks read from disk, indexes and filters included.
 const BLOCK_CACHE_BYTES: usize = 8 * 1024 * 1024;
@@ -39,119 +36,103 @@ const MAX_WAL_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_OPEN_FILES: i32 = 256;
 /// Bits for each key in the filters.
 const FILTER_BITS: f64 = 10.0;
+/// Syncs that may wait. Raft waits for each append, so there are hardly ever two.
+const SYNC_QUEUE: usize = 16;
 
-/// The database of one replica. It holds the lock of the directory as long as it is open.
+/// The disk of one replica. It holds the lock of the directory as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Rocks {
+    // Fields are dropped in order: the thread has ended, the database is closed, then the lock is released.
+    base: Arc<Base>,
+    files: PathBuf,
+    /// There until it is dropped.
+    syncs: Option<SyncSender<Durable>>,
+    sync_thread: Option<JoinHandle<()>>,
+    _lock: File,
+}
+
+#[derive(Debug)]
+struct Base {
     db: DB,
     dir: PathBuf,
-    /// The first failure of the storage: Raft stops at one and only says that it stopped.
-    fault: OnceLock<EngineError>,
-    // Fields are dropped in order: the database is closed, then the lock released, then that is told.
-    _lock: File,
-    closed: watch::Sender<()>,
 }
 
 impl Rocks {
     /// Opens or makes the database in `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, metrics: Metrics) -> Result<Self, Error> {
         let lock = lock(dir)?;
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        options.set_max_open_files(MAX_OPEN_FILES);
-        options.set_max_total_wal_size(MAX_WAL_BYTES);
-        options.set_max_background_jobs(2);
-        options.set_keep_log_file_num(2);
-        options.set_log_level(LogLevel::Warn);
-        options.set_skip_stats_update_on_db_open(true);
-        // An end cut short by a crash is fine, any other damage of the write-ahead log is not: the mode that
-        // "repairs" it would drop acknowledged writes without a word.
-        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
-        let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
-        // RocksDB always has the default family; unnamed here it would have large buffers.
-        let sizes = [WRITE_BUFFER_BYTES, META_BUFFER_BYTES, WRITE_BUFFER_BYTES, META_BUFFER_BYTES];
-        let families = [LOG, META, STATE, rocksdb::DEFAULT_COLUMN_FAMILY_NAME]
-            .into_iter()
-            .zip(sizes)
-            .map(|(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)));
-        let path = dir.join("db");
-        let db = DB::open_cf_descriptors(&options, &path, families).map_err(|error| {
-            let source = match error.kind() {
-                ErrorKind::Corruption => {
-                    EngineError::Corrupt { what: format!("database {}", path.display()), detail: error.into_string() }
-                }
-                _ => io_error(dir, "open the database", error),
-            };
-            Error::Storage { dir: dir.to_owned(), source }
-        })?;
-        Ok(Rocks { db, dir: dir.to_owned(), fault: OnceLock::new(), _lock: lock, closed: watch::Sender::new(()) })
+        let files = dir.join("snapshots");
+        std::fs::create_dir_all(&files).map_err(|source| Error::Directory { dir: files.clone(), source })?;
+        let base = Arc::new(Base { db: open_database(dir)?, dir: dir.to_owned() });
+        let (syncs, queue) = sync_channel(SYNC_QUEUE);
+        let syncing = base.clone();
+        let sync_thread = std::thread::Builder::new()
+            .name("keyspace-sync".into())
+            .spawn(move || sync_loop(&syncing, &metrics, &queue))
+            .map_err(|source| Error::Directory { dir: dir.to_owned(), source })?;
+        Ok(Rocks { base, files, syncs: Some(syncs), sync_thread: Some(sync_thread), _lock: lock })
     }
 
-    /// Its `changed` fails once the database is closed and the directory free.
-    pub(crate) fn closed(&self) -> watch::Receiver<()> {
-        self.closed.subscribe()
+    #[cfg(test)]
+    pub(crate) fn flush(&self, family: Family) {
+        self.base.db.flush_cf(self.base.family(family).expect("there")).expect("flushes");
     }
+}
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+impl Drop for Rocks {
+    fn drop(&mut self) {
+        self.syncs = None;
+        if let Some(thread) = self.sync_thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the keyspace's sync thread panicked");
+        }
     }
+}
 
-    pub(crate) fn db(&self) -> &DB {
-        &self.db
+/// Makes durable what was written, for all who wait at once. Ends with the queue.
+fn sync_loop(base: &Base, metrics: &Metrics, queue: &Receiver<Durable>) {
+    while let Ok(first) = queue.recv() {
+        let mut waiting = vec![first];
+        waiting.extend(queue.try_iter());
+        let began = Instant::now();
+        let synced = base.sync();
+        metrics.synced(began.elapsed());
+        for done in waiting {
+            done(synced.clone());
+        }
     }
+}
 
-    pub(crate) fn family(&self, name: &'static str) -> Result<&ColumnFamily, EngineError> {
-        self.db.cf_handle(name).ok_or_else(|| corrupt(format!("column family {name}"), "missing"))
-    }
-
-    /// Reads a value and checks it.
-    pub(crate) fn get(&self, family: &'static str, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        let found = self.db.get_pinned_cf(self.family(family)?, key);
-        let found = found.map_err(|error| self.read_error(family, key, error))?;
-        found.map(|framed| unframe(family, key, &framed).map(Bytes::copy_from_slice)).transpose()
-    }
-
-    /// Writes a batch. It is durable after the next [`Rocks::sync`].
-    pub(crate) fn write(&self, operation: &'static str, batch: WriteBatch) -> Result<(), EngineError> {
-        self.db.write(batch).map_err(|error| self.fail(io_error(&self.dir, operation, error)))
-    }
-
-    /// Makes everything written before durable.
-    pub(crate) fn sync(&self) -> Result<(), EngineError> {
-        self.db.flush_wal(true).map_err(|error| self.fail(io_error(&self.dir, "sync the write-ahead log", error)))
-    }
-
-    /// Remembers the first failure, and gives it back.
-    pub(crate) fn fail(&self, error: EngineError) -> EngineError {
-        tracing::error!(error = &error as &dyn std::error::Error, "keyspace storage failed");
-        let _ = self.fault.set(error.clone());
-        error
-    }
-
-    /// The first failure there was.
-    pub(crate) fn fault(&self) -> Option<&EngineError> {
-        self.fault.get()
-    }
-
-    /// An error unless there is more than the reserve free.
-    pub(crate) fn require_room(&self) -> Result<(), EngineError> {
-        match free_bytes(&self.dir) {
-            Some(free) if free < RESERVED_BYTES => {
-                let detail =
-                    format!("{free} bytes free in {}, {RESERVED_BYTES} are kept in reserve", self.dir.display());
-                Err(EngineError::NoSpace { operation: "write", source: Arc::new(std::io::Error::other(detail)) })
+fn open_database(dir: &Path) -> Result<DB, Error> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_max_total_wal_size(MAX_WAL_BYTES);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options.set_skip_stats_update_on_db_open(true);
+    // An end cut short by a crash is fine, any other damage of the write-ahead log is not: the mode that
+    // "repairs" it would drop acknowledged writes without a word.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
+    let buffer = |family| if family == Family::Meta { META_BUFFER_BYTES } else { WRITE_BUFFER_BYTES };
+    let families = Family::ALL.map(|family| (family.name(), buffer(family)));
+    // RocksDB always has the default family; unnamed here it would have large buffers.
+    let families = families.into_iter().chain([(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META_BUFFER_BYTES)]);
+    let families = families.map(|(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)));
+    let path = dir.join("db");
+    DB::open_cf_descriptors(&options, &path, families).map_err(|error| {
+        let source = match error.kind() {
+            ErrorKind::Corruption => {
+                EngineError::Corrupt { what: format!("database {}", path.display()), detail: error.into_string() }
             }
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn read_error(&self, family: &str, key: &[u8], error: rocksdb::Error) -> EngineError {
-        match error.kind() {
-            ErrorKind::Corruption => corrupt(record_name(family, key), error.into_string()),
-            _ => io_error(&self.dir, "read", error),
-        }
-    }
+            _ => io_error(dir, "open the database", error),
+        };
+        Error::Storage { dir: dir.to_owned(), source }
+    })
 }
 
 fn family_options(cache: &Cache, buffer: usize) -> Options {
@@ -192,156 +173,139 @@ fn io_error(dir: &Path, operation: &'static str, error: rocksdb::Error) -> Engin
     if full { EngineError::NoSpace { operation, source } } else { EngineError::Io { operation, source } }
 }
 
-pub(crate) fn corrupt(what: impl Into<String>, detail: impl ToString) -> EngineError {
-    EngineError::Corrupt { what: what.into(), detail: detail.to_string() }
-}
+impl Base {
+    fn family(&self, family: Family) -> Result<&ColumnFamily, EngineError> {
+        let name = family.name();
+        self.db.cf_handle(name).ok_or_else(|| corrupt(format!("column family {name}"), "missing"))
+    }
 
-/// A record for people: which one is damaged.
-fn record_name(family: &str, key: &[u8]) -> String {
-    match (family, key) {
-        (STATE, [table, key @ ..]) => {
-            let table = Table::ALL.get(usize::from(*table)).map_or("unknown".into(), |table| format!("{table:?}"));
-            format!("record {} of table {table}", key.escape_ascii())
+    fn sync(&self) -> Result<(), EngineError> {
+        self.db.flush_wal(true).map_err(|error| io_error(&self.dir, "sync the write-ahead log", error))
+    }
+
+    fn read_error(&self, family: Family, key: &[u8], error: rocksdb::Error) -> EngineError {
+        match error.kind() {
+            ErrorKind::Corruption => corrupt(record_name(family, key), error.into_string()),
+            _ => io_error(&self.dir, "read", error),
         }
-        (LOG, key) => match key.try_into() {
-            Ok(index) => format!("log entry {}", u64::from_be_bytes(index)),
-            Err(_) => format!("log entry with key {}", key.escape_ascii()),
-        },
-        (family, key) => format!("record {} of {family}", key.escape_ascii()),
     }
 }
 
-const CHECKSUM_BYTES: usize = 4;
-
-fn checksum(family: &str, key: &[u8], value: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(family.as_bytes());
-    hasher.update(key);
-    hasher.update(value);
-    hasher.finalize().to_le_bytes()
-}
-
-/// A value with the checksum of its place and itself.
-pub(crate) fn frame(family: &str, key: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut framed = Vec::with_capacity(value.len() + CHECKSUM_BYTES);
-    framed.extend_from_slice(value);
-    framed.extend_from_slice(&checksum(family, key, value));
-    framed
-}
-
-/// The value, if it is the one that was written at this place.
-pub(crate) fn unframe<'a>(family: &str, key: &[u8], framed: &'a [u8]) -> Result<&'a [u8], EngineError> {
-    match framed.split_last_chunk::<CHECKSUM_BYTES>() {
-        Some((value, sum)) if *sum == checksum(family, key, value) => Ok(value),
-        Some(_) => Err(corrupt(record_name(family, key), "its checksum does not match")),
-        None => Err(corrupt(record_name(family, key), "shorter than its checksum")),
-    }
-}
-
-/// The state machine's tables in RocksDB.
-#[derive(Clone, Debug)]
-pub struct RocksEngine {
-    rocks: Arc<Rocks>,
-}
-
-impl RocksEngine {
-    pub(crate) fn new(rocks: Arc<Rocks>) -> Self {
-        RocksEngine { rocks }
+impl Disk for Rocks {
+    fn view(&self) -> Box<dyn Records + '_> {
+        Box::new(RocksView { base: &self.base, snapshot: self.base.db.snapshot() })
     }
 
-    pub(crate) fn rocks(&self) -> &Arc<Rocks> {
-        &self.rocks
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let found = self.base.db.get_pinned_cf(self.base.family(family)?, key);
+        let found = found.map_err(|error| self.base.read_error(family, key, error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    /// Adds the removal of all tables to `batch`.
-    pub(crate) fn clear(&self, batch: &mut WriteBatch) -> Result<(), EngineError> {
-        batch.delete_range_cf(self.rocks.family(STATE)?, [0u8], [u8::MAX]);
-        Ok(())
-    }
-
-    /// Adds a record to `batch`.
-    pub(crate) fn put(&self, batch: &mut WriteBatch, table: u8, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
-        let place = [&[table], key].concat();
-        batch.put_cf(self.rocks.family(STATE)?, &place, frame(STATE, &place, value));
-        Ok(())
-    }
-}
-
-impl Engine for RocksEngine {
-    type View<'a> = RocksView<'a>;
-
-    fn view(&self) -> RocksView<'_> {
-        RocksView { rocks: &self.rocks, snapshot: self.rocks.db.snapshot() }
-    }
-
-    fn write(&self, batch: Batch) -> Result<(), EngineError> {
-        if batch.writes.is_empty() {
-            return Ok(());
-        }
+    fn write(&self, operation: &'static str, batch: Vec<Change>) -> Result<(), EngineError> {
         let mut writes = WriteBatch::default();
-        for (table, key, value) in batch.writes {
-            match value {
-                Some(value) => self.put(&mut writes, table as u8, &key, &value)?,
-                None => writes.delete_cf(self.rocks.family(STATE)?, [&[table as u8], &key[..]].concat()),
+        for change in batch {
+            match change {
+                Change::Put { family, key, value } => writes.put_cf(self.base.family(family)?, key, value),
+                Change::Delete { family, key } => writes.delete_cf(self.base.family(family)?, key),
+                Change::DeleteRange { family, from, to } => {
+                    writes.delete_range_cf(self.base.family(family)?, from, to);
+                }
             }
         }
-        self.rocks.write("apply to the state", writes)
+        self.base.db.write(writes).map_err(|error| io_error(&self.base.dir, operation, error))
     }
 
-    fn size_bytes(&self) -> Result<u64, EngineError> {
+    fn sync(&self) -> Result<(), EngineError> {
+        self.base.sync()
+    }
+
+    fn sync_then(&self, done: Durable) {
+        let unsent = match &self.syncs {
+            Some(syncs) => syncs.send(done).err().map(|unsent| unsent.0),
+            None => Some(done),
+        };
+        if let Some(done) = unsent {
+            let ended = io::Error::other("the sync thread has ended");
+            done(Err(EngineError::Io { operation: "sync the write-ahead log", source: Arc::new(ended) }));
+        }
+    }
+
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        // What it does is told by the work itself.
+        drop(tokio::task::spawn_blocking(work));
+    }
+
+    fn size_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        let handle = self.base.family(family)?;
+        // Of the log, most of what is in its tables is purged already.
+        let tables = match family {
+            Family::Log => "rocksdb.estimate-live-data-size",
+            Family::Meta | Family::State => "rocksdb.total-sst-files-size",
+        };
         let mut size = 0;
-        for property in ["rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables"] {
-            let found = self.rocks.db.property_int_value_cf(self.rocks.family(STATE)?, property);
-            size += found.map_err(|error| io_error(&self.rocks.dir, "ask for the size", error))?.unwrap_or(0);
+        for property in [tables, "rocksdb.cur-size-all-mem-tables"] {
+            let found = self.base.db.property_int_value_cf(handle, property);
+            size += found.map_err(|error| io_error(&self.base.dir, "ask for the size", error))?.unwrap_or(0);
         }
         Ok(size)
     }
-}
 
-/// A consistent view of the state machine's tables.
-pub struct RocksView<'a> {
-    rocks: &'a Rocks,
-    snapshot: Snapshot<'a>,
-}
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(&self.base.dir)
+    }
 
-impl std::fmt::Debug for RocksView<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RocksView").field("dir", &self.rocks.dir).finish_non_exhaustive()
+    fn create_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(self.files.join(name))?;
+        Ok(Box::new(file))
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(self.files.join(name))?))
+    }
+
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.files.join(from), self.files.join(to))?;
+        File::open(&self.files)?.sync_all()
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.files.join(name))
     }
 }
 
-impl View for RocksView<'_> {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
-        let place = [&[table as u8], key].concat();
-        let found = self.snapshot.get_pinned_cf(self.rocks.family(STATE)?, &place);
-        let found = found.map_err(|error| self.rocks.read_error(STATE, &place, error))?;
-        found.map(|framed| unframe(STATE, &place, &framed).map(Bytes::copy_from_slice)).transpose()
+struct RocksView<'a> {
+    base: &'a Base,
+    snapshot: Snapshot<'a>,
+}
+
+impl Records for RocksView<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let found = self.snapshot.get_pinned_cf(self.base.family(family)?, key);
+        let found = found.map_err(|error| self.base.read_error(family, key, error))?;
+        Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
 
     fn scan(
         &self,
-        table: Table,
+        family: Family,
         lower: &[u8],
         upper: Option<&[u8]>,
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
-        if upper.is_some_and(|upper| upper <= lower) {
-            return Ok(());
-        }
-        let table = table as u8;
         let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound([&[table], lower].concat());
-        options.set_iterate_upper_bound(upper.map_or(vec![table + 1], |upper| [&[table], upper].concat()));
-        let mut records = self.snapshot.raw_iterator_cf_opt(self.rocks.family(STATE)?, options);
+        options.set_iterate_lower_bound(lower);
+        if let Some(upper) = upper {
+            options.set_iterate_upper_bound(upper);
+        }
+        let mut records = self.snapshot.raw_iterator_cf_opt(self.base.family(family)?, options);
         match direction {
             Direction::Forward => records.seek_to_first(),
             Direction::Reverse => records.seek_to_last(),
         }
-        while let Some((place, framed)) = records.item() {
-            let value = unframe(STATE, place, framed)?;
-            let step = visit(place.get(1..).unwrap_or_default(), value)?;
-            if step == ControlFlow::Break(()) {
+        while let Some((key, value)) = records.item() {
+            if visit(key, value)? == ControlFlow::Break(()) {
                 return Ok(());
             }
             match direction {
@@ -349,6 +313,22 @@ impl View for RocksView<'_> {
                 Direction::Reverse => records.prev(),
             }
         }
-        records.status().map_err(|error| self.rocks.read_error(STATE, &[&[table], lower].concat(), error))
+        records.status().map_err(|error| self.base.read_error(family, lower, error))
+    }
+}
+
+impl DiskFile for File {
+    fn sync_all(&self) -> io::Result<()> {
+        File::sync_all(self)
+    }
+
+    fn into_async(self: Box<Self>) -> Box<dyn AsyncFile> {
+        Box::new(tokio::fs::File::from_std(*self))
+    }
+}
+
+impl AsyncFile for tokio::fs::File {
+    fn into_blocking(self: Box<Self>) -> BoxFuture<'static, Box<dyn DiskFile>> {
+        async move { Box::new((*self).into_std().await) as Box<dyn DiskFile> }.boxed()
     }
 }

@@ -6,17 +6,15 @@
 //!
 //! A file is complete when its End frame counts as many records as there are; anything else is refused.
 
-use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keyspace::{Direction, Engine, EngineError, Table, View, read};
-use rocksdb::WriteBatch;
 use serde::{Deserialize, Serialize};
 
-use crate::rocks::{META, RocksEngine, corrupt, frame};
+use crate::disk::{DiskFile, Family};
+use crate::store::{Batch, StateEngine, Store, corrupt, io};
 use crate::types::{SnapshotMeta, Stamp};
 
 const MAGIC: &[u8; 8] = b"NCKSNAP1";
@@ -28,7 +26,7 @@ const FRAME_BYTES: usize = 256 * 1024;
 const MAX_FRAME_BYTES: u32 = 64 * 1024 * 1024;
 
 /// Meta record that says: the state is being replaced by the current snapshot; if found at start, do it again.
-const INSTALLING: &[u8] = b"installing";
+pub(crate) const INSTALLING: &[u8] = b"installing";
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Frame {
@@ -44,58 +42,53 @@ struct Record {
     value: bytes::Bytes,
 }
 
+/// The complete snapshot.
+const CURRENT: &str = "current";
+/// One being built.
+const BUILDING: &str = "building.partial";
+/// One being received from another member.
+const RECEIVING: &str = "receiving.partial";
+/// One being checked before it is installed.
+const CHECKING: &str = "checking.partial";
+
 /// The snapshots of one replica: at most one that is complete.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    dir: PathBuf,
+    store: Arc<Store>,
 }
 
 impl Snapshots {
-    /// The snapshots in `dir`; what a crash left half done is removed.
-    pub(crate) fn open(dir: PathBuf) -> Result<Self, EngineError> {
-        std::fs::create_dir_all(&dir).map_err(|error| io("make the snapshot directory", error))?;
-        let snapshots = Snapshots { dir };
-        for partial in [snapshots.building(), snapshots.receiving(), snapshots.checking()] {
-            match std::fs::remove_file(&partial) {
-                Ok(()) => tracing::warn!(file = %partial.display(), "removed an unfinished keyspace snapshot"),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+    /// The snapshots beside `store`; what a crash left half done is removed.
+    pub(crate) fn open(store: Arc<Store>) -> Result<Self, EngineError> {
+        for partial in [BUILDING, RECEIVING, CHECKING] {
+            match store.disk().remove_file(partial) {
+                Ok(()) => tracing::warn!(file = partial, "removed an unfinished keyspace snapshot"),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(io("remove an unfinished snapshot", error)),
             }
         }
-        Ok(snapshots)
+        Ok(Snapshots { store })
     }
 
-    fn current(&self) -> PathBuf {
-        self.dir.join("current")
-    }
-
-    fn building(&self) -> PathBuf {
-        self.dir.join("building.partial")
-    }
-
-    /// Where a snapshot from another member is received.
-    pub(crate) fn receiving(&self) -> PathBuf {
-        self.dir.join("receiving.partial")
-    }
-
-    fn checking(&self) -> PathBuf {
-        self.dir.join("checking.partial")
+    /// A new file to receive a snapshot from another member in.
+    pub(crate) fn receive(&self) -> std::io::Result<Box<dyn DiskFile>> {
+        self.store.disk().create_file(RECEIVING)
     }
 
     /// The complete snapshot, if there is one.
-    pub(crate) fn load(&self) -> Result<Option<(SnapshotMeta, File)>, EngineError> {
-        let mut file = match File::open(self.current()) {
+    pub(crate) fn load(&self) -> Result<Option<(SnapshotMeta, Box<dyn DiskFile>)>, EngineError> {
+        let mut file = match self.store.disk().open_file(CURRENT) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io("open the snapshot", error)),
         };
-        let meta = Reader::open(&mut file)?.meta;
+        let meta = Reader::open(file.as_mut())?.meta;
         file.rewind().map_err(|error| io("open the snapshot", error))?;
         Ok(Some((meta, file)))
     }
 
     /// Makes a snapshot of the state now, unless the current one is of the same log position.
-    pub(crate) fn build(&self, engine: &RocksEngine) -> Result<(SnapshotMeta, File), EngineError> {
+    pub(crate) fn build(&self, engine: &StateEngine) -> Result<(SnapshotMeta, Box<dyn DiskFile>), EngineError> {
         let view = engine.view();
         let stamp = stamp(&view)?;
         if let Some((meta, file)) = self.load()?
@@ -105,72 +98,63 @@ impl Snapshots {
         }
         let id = stamp.applied.map_or("empty".into(), |applied| format!("{}-{}", applied.leader_id, applied.index));
         let meta = SnapshotMeta { last_log_id: stamp.applied, last_membership: stamp.membership, snapshot_id: id };
-        let path = self.building();
-        let file = File::create(&path).map_err(|error| io("write a snapshot", error))?;
+        let file = self.store.disk().create_file(BUILDING).map_err(|error| io("write a snapshot", error))?;
         let file = export(&view, &meta, file)?;
-        self.publish(&path, &file)?;
+        self.publish(BUILDING, file.as_ref())?;
         self.load()?.ok_or_else(|| corrupt("snapshot", "gone as soon as it was made"))
     }
 
     /// Makes the file the current snapshot, durably.
-    fn publish(&self, path: &Path, file: &File) -> Result<(), EngineError> {
-        let published = file
-            .sync_all()
-            .and_then(|()| std::fs::rename(path, self.current()))
-            .and_then(|()| File::open(&self.dir)?.sync_all());
+    fn publish(&self, name: &str, file: &dyn DiskFile) -> Result<(), EngineError> {
+        let published = file.sync_all().and_then(|()| self.store.disk().rename_file(name, CURRENT));
         published.map_err(|error| io("publish a snapshot", error))
     }
 
     /// Replaces the state by a received snapshot. It is checked whole before anything is touched, and a crash in the
     /// middle is made good by [`Snapshots::recover`].
-    pub(crate) fn install(&self, engine: &RocksEngine, meta: &SnapshotMeta, received: File) -> Result<(), EngineError> {
-        let mut received = received;
+    pub(crate) fn install(&self, meta: &SnapshotMeta, mut received: Box<dyn DiskFile>) -> Result<(), EngineError> {
         received.rewind().map_err(|error| io("read a received snapshot", error))?;
-        let path = self.checking();
-        let mut copy = File::options().create(true).truncate(true).read(true).write(true).open(&path);
-        let copy = copy.as_mut().map_err(|error| io("keep a received snapshot", std::io::Error::from(error.kind())))?;
-        std::io::copy(&mut received, copy).map_err(|error| io("keep a received snapshot", error))?;
+        let copy = self.store.disk().create_file(CHECKING);
+        let mut copy = copy.map_err(|error| io("keep a received snapshot", error))?;
+        std::io::copy(&mut received, &mut copy).map_err(|error| io("keep a received snapshot", error))?;
         copy.rewind().map_err(|error| io("read a received snapshot", error))?;
-        let mut reader = Reader::open(copy)?;
+        let mut reader = Reader::open(copy.as_mut())?;
         if reader.meta.last_log_id != meta.last_log_id {
             return Err(corrupt("received snapshot", "it is of another log position than was said"));
         }
         while reader.records()?.is_some() {}
-        self.publish(&path, copy)?;
-        let rocks = engine.rocks();
-        let mut mark = WriteBatch::default();
-        mark.put_cf(rocks.family(META)?, INSTALLING, frame(META, INSTALLING, b""));
-        rocks.write("begin to install a snapshot", mark)?;
-        rocks.sync()?;
-        self.import(engine)
+        self.publish(CHECKING, copy.as_ref())?;
+        let mut mark = Batch::default();
+        mark.put(Family::Meta, INSTALLING, b"");
+        self.store.write("begin to install a snapshot", mark)?;
+        self.store.sync()?;
+        self.import()
     }
 
     /// Finishes an installation that a crash interrupted.
-    pub(crate) fn recover(&self, engine: &RocksEngine) -> Result<(), EngineError> {
-        if engine.rocks().get(META, INSTALLING)?.is_some() {
+    pub(crate) fn recover(&self) -> Result<(), EngineError> {
+        if self.store.get(Family::Meta, INSTALLING)?.is_some() {
             tracing::warn!("finishing the interrupted installation of a keyspace snapshot");
-            self.import(engine)?;
+            self.import()?;
         }
         Ok(())
     }
 
     /// Replaces the state by the current snapshot.
-    fn import(&self, engine: &RocksEngine) -> Result<(), EngineError> {
+    fn import(&self) -> Result<(), EngineError> {
         let (_, mut file) = self.load()?.ok_or_else(|| corrupt("snapshot", "it was to be installed and is gone"))?;
-        let mut reader = Reader::open(&mut file)?;
-        let rocks = engine.rocks();
-        let mut batch = WriteBatch::default();
-        engine.clear(&mut batch)?;
+        let mut reader = Reader::open(file.as_mut())?;
+        let mut batch = Batch::default();
+        batch.clear_state();
         while let Some(records) = reader.records()? {
             for record in records {
-                engine.put(&mut batch, record.table, &record.key, &record.value)?;
+                batch.put_state(record.table, &record.key, &record.value);
             }
-            rocks.write("install a snapshot", batch)?;
-            batch = WriteBatch::default();
+            self.store.write("install a snapshot", std::mem::take(&mut batch))?;
         }
-        batch.delete_cf(rocks.family(META)?, INSTALLING);
-        rocks.write("install a snapshot", batch)?;
-        rocks.sync()
+        batch.delete(Family::Meta, INSTALLING);
+        self.store.write("install a snapshot", batch)?;
+        self.store.sync()
     }
 }
 
@@ -182,7 +166,7 @@ pub(crate) fn stamp(view: &impl View) -> Result<Stamp, EngineError> {
     }
 }
 
-fn export(view: &impl View, meta: &SnapshotMeta, file: File) -> Result<File, EngineError> {
+fn export(view: &impl View, meta: &SnapshotMeta, file: Box<dyn DiskFile>) -> Result<Box<dyn DiskFile>, EngineError> {
     let mut writer = Writer { out: BufWriter::new(file), pending: Vec::new(), pending_bytes: 0, records: 0 };
     writer.out.write_all(MAGIC).map_err(|error| io("write a snapshot", error))?;
     writer.frame(&Frame::Header { format: FORMAT, meta: meta.clone() })?;
@@ -196,7 +180,7 @@ fn export(view: &impl View, meta: &SnapshotMeta, file: File) -> Result<File, Eng
 }
 
 struct Writer {
-    out: BufWriter<File>,
+    out: BufWriter<Box<dyn DiskFile>>,
     pending: Vec<Record>,
     pending_bytes: usize,
     records: u64,
@@ -226,7 +210,7 @@ impl Writer {
         self.out.write_all(&bytes).map_err(failed)
     }
 
-    fn finish(mut self) -> Result<File, EngineError> {
+    fn finish(mut self) -> Result<Box<dyn DiskFile>, EngineError> {
         self.flush()?;
         let records = self.records;
         self.frame(&Frame::End { records })?;
@@ -236,14 +220,14 @@ impl Writer {
 
 /// Reads a snapshot, checking each frame.
 struct Reader<'f> {
-    input: BufReader<&'f mut File>,
+    input: BufReader<&'f mut dyn DiskFile>,
     meta: SnapshotMeta,
     offset: u64,
     records: u64,
 }
 
 impl<'f> Reader<'f> {
-    fn open(file: &'f mut File) -> Result<Self, EngineError> {
+    fn open(file: &'f mut dyn DiskFile) -> Result<Self, EngineError> {
         let mut magic = [0; MAGIC.len()];
         file.seek(SeekFrom::Start(0)).map_err(|error| io("read a snapshot", error))?;
         file.read_exact(&mut magic).map_err(|error| corrupt("snapshot", error))?;
@@ -292,10 +276,4 @@ impl<'f> Reader<'f> {
         self.offset += 8 + u64::from(length);
         postcard::from_bytes(&bytes).map_err(|error| corrupt(at, error))
     }
-}
-
-pub(crate) fn io(operation: &'static str, error: std::io::Error) -> EngineError {
-    let full = matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
-    let source = Arc::new(error);
-    if full { EngineError::NoSpace { operation, source } } else { EngineError::Io { operation, source } }
 }

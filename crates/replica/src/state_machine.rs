@@ -10,9 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::config::MAX_APPLY_ENTRIES;
+use crate::disk::{AsyncFile, DiskFile};
 use crate::metrics::Metrics;
-use crate::rocks::RocksEngine;
-use crate::snapshot::{Snapshots, io, stamp};
+use crate::snapshot::{Snapshots, stamp};
+use crate::store::{self, StateEngine, io};
 use crate::types::{Answers, Entry, LogId, Membership, SnapshotMeta, Stamp, StorageError, TypeConfig};
 
 /// The state machine of one replica. Clones are the same one.
@@ -23,8 +24,8 @@ pub struct StateMachine {
 
 #[derive(Debug)]
 struct Inner {
-    engine: Arc<RocksEngine>,
-    machine: Mutex<Machine<RocksEngine>>,
+    engine: Arc<StateEngine>,
+    machine: Mutex<Machine<StateEngine>>,
     snapshots: Snapshots,
     hub: Arc<Hub>,
     metrics: Metrics,
@@ -36,9 +37,9 @@ struct Inner {
 
 impl StateMachine {
     /// The state in `engine`.
-    pub(crate) fn open(engine: Arc<RocksEngine>, metrics: Metrics) -> Result<Self, EngineError> {
-        let snapshots = Snapshots::open(engine.rocks().dir().join("snapshots"))?;
-        snapshots.recover(&engine)?;
+    pub(crate) fn open(engine: Arc<StateEngine>, metrics: Metrics) -> Result<Self, EngineError> {
+        let snapshots = Snapshots::open(engine.store().clone())?;
+        snapshots.recover()?;
         let machine = Machine::open(engine.clone())?;
         let (newest, _) = read::revisions(&engine.view())?;
         let inner = Inner {
@@ -68,6 +69,17 @@ impl StateMachine {
     /// One step of removing what compactions made unreadable; whether there is more.
     pub(crate) fn sweep(&self) -> Result<bool, EngineError> {
         self.inner.machine.lock().sweep()
+    }
+
+    /// Runs what may take long where that does no harm.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        run: impl FnOnce(&Inner) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let inner = self.inner.clone();
+        let done = store::blocking(self.inner.engine.store(), move || run(&inner)).await;
+        done.unwrap_or_else(|| Err(io(operation, std::io::Error::other("the runtime is going down"))))
     }
 
     fn position(&self) -> Result<Stamp, EngineError> {
@@ -113,9 +125,9 @@ impl StateMachine {
         }
     }
 
-    fn install(&self, meta: &SnapshotMeta, received: std::fs::File) -> Result<(), EngineError> {
+    fn install(&self, meta: &SnapshotMeta, received: Box<dyn DiskFile>) -> Result<(), EngineError> {
         let mut machine = self.inner.machine.lock();
-        self.inner.snapshots.install(&self.inner.engine, meta, received)?;
+        self.inner.snapshots.install(meta, received)?;
         *machine = Machine::open(self.inner.engine.clone())?;
         let (newest, _) = read::revisions(&self.inner.engine.view())?;
         drop(machine);
@@ -125,19 +137,8 @@ impl StateMachine {
     }
 }
 
-/// Runs what may take long on a thread where that does no harm.
-async fn blocking<T: Send + 'static>(
-    operation: &'static str,
-    run: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(done) => done,
-        Err(gone) => Err(io(operation, std::io::Error::other(gone))),
-    }
-}
-
-fn snapshot_of((meta, file): (SnapshotMeta, std::fs::File)) -> Snapshot<TypeConfig> {
-    Snapshot { meta, snapshot: Box::new(tokio::fs::File::from_std(file)) }
+fn snapshot_of((meta, file): (SnapshotMeta, Box<dyn DiskFile>)) -> Snapshot<TypeConfig> {
+    Snapshot { meta, snapshot: Box::new(file.into_async()) }
 }
 
 fn read_failed(error: &EngineError) -> StorageError {
@@ -146,8 +147,7 @@ fn read_failed(error: &EngineError) -> StorageError {
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
-        let inner = self.inner.clone();
-        let built = blocking("build a snapshot", move || inner.snapshots.build(&inner.engine)).await;
+        let built = self.blocking("build a snapshot", |inner| inner.snapshots.build(&inner.engine)).await;
         built.map(snapshot_of).map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
     }
 }
@@ -172,7 +172,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             match self.apply_batch(batch, &mut position) {
                 Ok(more) => answers.extend(more),
                 Err(error) => {
-                    let error = self.inner.engine.rocks().fail(error);
+                    let error = self.inner.engine.store().fail(error);
                     let at = batch.first().map(|entry| entry.log_id).unwrap_or_default();
                     return Err(StorageIOError::apply(at, AnyError::new(&error)).into());
                 }
@@ -185,30 +185,30 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.clone()
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result<Box<tokio::fs::File>, StorageError> {
-        let mut options = tokio::fs::File::options();
-        let file =
-            options.create(true).truncate(true).read(true).write(true).open(self.inner.snapshots.receiving()).await;
-        file.map(Box::new).map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Box<dyn AsyncFile>>, StorageError> {
+        let created = self.blocking("receive a snapshot", |inner| {
+            inner.snapshots.receive().map_err(|error| io("receive a snapshot", error))
+        });
+        let file = created.await.map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)))?;
+        Ok(Box::new(file.into_async()))
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta,
-        snapshot: Box<tokio::fs::File>,
+        snapshot: Box<Box<dyn AsyncFile>>,
     ) -> Result<(), StorageError> {
         let (this, expected) = (self.clone(), meta.clone());
-        let received = snapshot.into_std().await;
-        let installed = blocking("install a snapshot", move || this.install(&expected, received)).await;
+        let received = snapshot.into_blocking().await;
+        let installed = self.blocking("install a snapshot", move |_| this.install(&expected, received)).await;
         installed.map_err(|error| {
-            let error = self.inner.engine.rocks().fail(error);
+            let error = self.inner.engine.store().fail(error);
             StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
         })
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        let inner = self.inner.clone();
-        let loaded = blocking("open the snapshot", move || inner.snapshots.load()).await;
+        let loaded = self.blocking("open the snapshot", |inner| inner.snapshots.load()).await;
         let loaded = loaded.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
         Ok(loaded.map(snapshot_of))
     }

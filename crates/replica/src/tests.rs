@@ -14,10 +14,12 @@ use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
+use crate::disk::{AsyncFile, Change, DiskFile, Family};
 use crate::log_store::LogStore;
 use crate::metrics::Metrics;
-use crate::rocks::{Rocks, RocksEngine, STATE};
+use crate::rocks::Rocks;
 use crate::state_machine::StateMachine;
+use crate::store::{StateEngine, Store};
 use crate::types::{StorageError, TypeConfig};
 use crate::{Config, Error, Replica};
 
@@ -26,10 +28,11 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let dir = TempDir::new().expect("a directory");
-        let rocks = Arc::new(Rocks::open(dir.path()).expect("a new database"));
-        let engine = Arc::new(RocksEngine::new(rocks.clone()));
+        let rocks = Rocks::open(dir.path(), Metrics::default()).expect("a new database");
+        let store = Arc::new(Store::new(Box::new(rocks), dir.path()));
+        let engine = Arc::new(StateEngine::new(store.clone()));
         let machine = StateMachine::open(engine, Metrics::default()).expect("an empty state");
-        let log = LogStore::open(rocks, Metrics::default(), Arc::new(Notify::new())).expect("an empty log");
+        let log = LogStore::open(store, Arc::new(Notify::new())).expect("an empty log");
         Ok((dir, log, machine))
     }
 }
@@ -141,6 +144,10 @@ async fn a_cut_log_and_a_snapshot_survive_a_restart() {
     close(replica).await;
 }
 
+fn async_file(file: File) -> Box<dyn AsyncFile> {
+    DiskFile::into_async(Box::new(file))
+}
+
 /// A snapshot of one state replaces another, also when that is interrupted; a damaged one is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_replace_the_state() {
@@ -165,15 +172,13 @@ async fn snapshots_replace_the_state() {
         damaged[damage] ^= 4;
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&damaged).expect("writes");
-        let refused = machine.install_snapshot(&built.meta, Box::new(tokio::fs::File::from_std(file))).await;
+        let refused = machine.install_snapshot(&built.meta, Box::new(async_file(file))).await;
         refused.expect_err("a damaged snapshot is refused");
         assert!(replica.get("old").await.expect("get").is_some(), "and touches nothing");
     }
     let mut watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
-    let file = std::mem::replace(
-        &mut built.snapshot,
-        Box::new(tokio::fs::File::from_std(tempfile::tempfile().expect("a file"))),
-    );
+    let empty = Box::new(async_file(tempfile::tempfile().expect("a file")));
+    let file = std::mem::replace(&mut built.snapshot, empty);
     machine.install_snapshot(&built.meta, file).await.expect("installs");
     assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("range").kvs, wanted.kvs);
     let events = events_until(&mut watch, wanted.revision).await;
@@ -255,11 +260,10 @@ async fn a_changed_record_is_named() {
     for key in ["a", "b", "c"] {
         replica.put(key, "right").await.expect("put");
     }
-    let rocks = &replica.parts.rocks;
-    let family = rocks.family(STATE).expect("there");
+    let disk = replica.parts.store.disk();
     // Table 1 holds the newest versions; give "b" the record of "a".
-    let other = rocks.db().get_cf(family, b"\x01a").expect("reads").expect("there");
-    rocks.db().put_cf(family, b"\x01b", other).expect("writes");
+    let value = disk.get(Family::State, b"\x01a").expect("reads").expect("there").to_vec();
+    disk.write("damage", vec![Change::Put { family: Family::State, key: b"\x01b".into(), value }]).expect("writes");
     let error = replica.get("b").await.expect_err("not served");
     let KeyspaceError::Storage(EngineError::Corrupt { what, .. }) = &error else { panic!("{error:?}") };
     assert_eq!(what, "record b of table Current");
@@ -340,10 +344,8 @@ async fn a_flipped_byte_in_a_table_is_never_served() {
         replica.put(format!("k{n:03}"), format!("value {n} {}", "x".repeat(100))).await.expect("put");
     }
     let right = replica.range(RangeRequest::prefix("k")).await.expect("range").kvs;
-    let rocks = replica.parts.rocks.clone();
-    rocks.db().flush_cf(rocks.family(STATE).expect("there")).expect("flushes");
-    drop(rocks);
     close(replica).await;
+    Rocks::open(&dir.path().join("keyspace"), Metrics::default()).expect("opens").flush(Family::State);
     let table = files(&dir.path().join("keyspace/db"), ".sst")
         .into_iter()
         .max_by_key(|path| path.metadata().expect("metadata").len())

@@ -59,7 +59,7 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = Peer,
         Entry = openraft::Entry<TypeConfig>,
-        SnapshotData = tokio::fs::File,
+        SnapshotData = Box<dyn crate::disk::AsyncFile>,
 );
 
 pub(crate) type Raft = openraft::Raft<TypeConfig>;
