@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  image::ImageStore ── layers ──► container::Runtime ── spawn ──► shim (one per container)
-//!   catalog, registry               start, exec, stop,               libcontainer, log files,
+//!   catalog, registry               start, exec, stop,               namespaces, log files,
 //!   verify, unpack                  adopt, remove                    exit file, exec
 //!                                                                       │
 //!  logs::LogReader ◄──────────────── CRI log files ◄────────────────────┘
@@ -21,6 +21,7 @@
 
 #![allow(unsafe_code, reason = "it asks the kernel for what no crate wraps; every block says why it is sound")]
 
+mod capabilities;
 mod cgroup;
 pub mod container;
 pub mod image;

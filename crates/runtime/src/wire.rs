@@ -166,14 +166,6 @@ pub(crate) async fn send_async(socket: &tokio::net::UnixStream, message: &impl S
     Ok(())
 }
 
-/// Receives one file descriptor and whatever bytes come with it.
-pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut fds = Vec::new();
-    let mut ignored = [0; 256];
-    receive_some(socket, &mut ignored, &mut fds)?;
-    fds.pop().ok_or_else(|| invalid("no file descriptor came"))
-}
-
 /// As [`receive`], from a socket of the async runtime. Not safe to cancel and go on: part of a
 /// message would be lost.
 pub(crate) async fn receive_async<T: DeserializeOwned>(

@@ -52,7 +52,6 @@ const WALLS: &[(&str, &[&str])] = &[
     ("rocksdb", &["replica"]),
     ("openraft", &["replica"]),
     ("rtnetlink", &["net"]),
-    ("libcontainer", &["runtime"]),
     ("oci-client", &["runtime"]),
     ("axum", &["apiserver", "nanocloud"]),
     ("clap", &["cli", "nanocloud"]),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Runtime (daemon)                     shim (one per container)          container
-//!    start ── spawn, spec over stdin ──► cgroup, overlay, libcontainer ──► program
+//!    start ── spawn, spec over stdin ──► cgroup, namespaces, overlay ────► program
 //!    watch ◄── Exited ─────────────────  log files, exit file  ◄── stdout, stderr
 //!    exec  ── shim.sock + pipes ───────► fork, setns, confine ───────────► program
 //! ```
@@ -16,7 +16,6 @@ mod attach;
 mod error;
 mod exec;
 mod monitor;
-mod oci;
 mod program;
 mod runtime;
 mod session;
@@ -35,5 +34,3 @@ pub use spec::{
     Resources, SHM_BYTES_DEFAULT, SeccompProfile, TermSize, UserIds, WritableLayer,
 };
 pub use status::{Adoption, ContainerInfo, Exit, ExitCause, State, Stats};
-
-pub(crate) use oci::{HostFacts, oci_spec};

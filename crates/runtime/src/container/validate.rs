@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use super::error::ContainerError;
 use super::exec::{EXTRA_FDS_MAX, ExecSpec};
 use super::spec::{ContainerSpec, MountSpec, Namespace, SeccompProfile};
+use crate::capabilities::{self, Capabilities};
 use crate::seccomp;
 
 /// Longest container id: it names directories and cgroups.
@@ -56,6 +57,7 @@ pub(super) fn container(spec: &ContainerSpec) -> Result<(), ContainerError> {
     if spec.hostname.is_some() && spec.namespaces.uts != Namespace::New {
         return Err(ContainerError::spec("hostname", "can be set in a new UTS namespace only"));
     }
+    sysctls(spec)?;
     if let Some(log) = &spec.log
         && (log.max_files == 0 || log.max_bytes == 0 || !log.path.is_absolute())
     {
@@ -64,9 +66,46 @@ pub(super) fn container(spec: &ContainerSpec) -> Result<(), ContainerError> {
     privileges(spec)
 }
 
+/// Kernel parameters of namespaces that are not the host's, as Kubernetes and OCI runtimes have them; all
+/// others would change the host.
+fn sysctls(spec: &ContainerSpec) -> Result<(), ContainerError> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    for name in spec.sysctls.keys() {
+        let plain = name.split('.').all(|part| !part.is_empty() && !part.contains(['/', '\0']));
+        let ipc = IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.");
+        let own = (name.starts_with("net.") && spec.namespaces.network != Namespace::Host)
+            || (ipc && spec.namespaces.ipc != Namespace::Host);
+        if !plain || !own {
+            let problem = format!(
+                "{name:?} is not a parameter of the container's own namespaces; those are net.*, fs.mqueue.*, {}",
+                IPC.join(", ")
+            );
+            return Err(ContainerError::spec("sysctls", problem));
+        }
+    }
+    Ok(())
+}
+
 fn privileges(spec: &ContainerSpec) -> Result<(), ContainerError> {
     if !spec.privileged && !spec.capabilities.is_empty() {
         return Err(ContainerError::spec("capabilities", "need `privileged`; leave them empty to run without"));
+    }
+    if let Err(name) = Capabilities::named(&spec.capabilities) {
+        let problem = if name == capabilities::NEVER {
+            format!("{name} is never given: containers have the devices of /dev and no others")
+        } else {
+            format!("{name:?} is unknown; names are like CAP_NET_RAW")
+        };
+        return Err(ContainerError::spec("capabilities", problem));
     }
     match &spec.seccomp {
         SeccompProfile::Unconfined if !spec.privileged => {
@@ -118,6 +157,9 @@ fn mounts(mounts: &[MountSpec]) -> Result<(), ContainerError> {
         absolute("mounts", mount.target())?;
         if mount.target() == Path::new("/") {
             return Err(ContainerError::spec("mounts", "nothing can be mounted on /; that is the image"));
+        }
+        if mount.target().starts_with("/proc") {
+            return Err(ContainerError::spec("mounts", "nothing can be mounted in /proc; that is the kernel's"));
         }
         if !targets.insert(mount.target()) {
             let problem = format!("{} is mounted on twice", mount.target().display());
@@ -208,8 +250,26 @@ mod tests {
         assert_eq!(refused(|spec| spec.cwd = "relative".into()), Some("cwd"));
         assert_eq!(refused(|spec| spec.cwd = "/a/../b".into()), Some("cwd"));
         assert_eq!(refused(|spec| spec.mounts.push(MountSpec::bind("/", "/", true))), Some("mounts"));
+        assert_eq!(refused(|spec| spec.mounts.push(MountSpec::bind("/etc", "/proc/sys", true))), Some("mounts"));
         assert_eq!(refused(|spec| spec.mounts.push(MountSpec::bind("/none/such", "/x", true))), Some("mounts"));
         assert_eq!(refused(|spec| spec.log = Some(LogTarget { max_files: 0, ..LogTarget::new("/l") })), Some("log"));
+    }
+
+    #[test]
+    fn parameters_of_the_host_are_refused() {
+        let set = |name: &str, network: Namespace| {
+            refused(|spec| {
+                spec.namespaces.network = network;
+                spec.sysctls.insert(name.to_owned(), "1".to_owned());
+            })
+        };
+        assert_eq!(set("net.ipv4.ip_unprivileged_port_start", Namespace::New), None);
+        assert_eq!(set("net.core.somaxconn", Namespace::Path("/n".into())), None);
+        assert_eq!(set("kernel.shmmax", Namespace::New), None);
+        for name in ["kernel.panic", "vm.swappiness", "net/../kernel.panic", "net..x", "", "fs.file-max"] {
+            assert_eq!(set(name, Namespace::New), Some("sysctls"), "{name:?}");
+        }
+        assert_eq!(set("net.core.somaxconn", Namespace::Host), Some("sysctls"));
     }
 
     #[test]
@@ -223,5 +283,12 @@ mod tests {
             spec.capabilities.push("CAP_NET_RAW".into());
         };
         assert_eq!(refused(both), None);
+        for name in ["CAP_MKNOD", "NET_RAW"] {
+            let bad = |spec: &mut ContainerSpec| {
+                both(spec);
+                spec.capabilities.push(name.into());
+            };
+            assert_eq!(refused(bad), Some("capabilities"), "{name}");
+        }
     }
 }

@@ -3,20 +3,23 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::AtFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setgroups, setresgid, setresuid};
 
+use crate::capabilities::Capabilities;
 use crate::container::{PATH_DEFAULT, UserIds};
 use crate::seccomp::Filter;
 
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
 /// Capability numbers tried when none tells the end; the kernel has 41 now.
-const CAPABILITY_NUMBERS: libc::c_ulong = 64;
+const CAPABILITY_NUMBERS: u32 = 64;
 
 /// Environment as `NAME=value` strings; later entries of a name replace earlier ones. `PATH` and
 /// `HOME` are added when missing.
@@ -90,27 +93,35 @@ pub(super) fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Becomes the user for good and gives up every capability in every set.
-pub(super) fn become_powerless(user: &UserIds) -> io::Result<()> {
-    for number in 0..CAPABILITY_NUMBERS {
-        // SAFETY: prctl with integers only.
-        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } != 0 {
-            match io::Error::last_os_error() {
-                error if error.raw_os_error() == Some(libc::EINVAL) => break,
-                error => return Err(error),
-            }
-        }
+/// Becomes the user for good and gives up every capability in every set that is not kept.
+pub(super) fn become_user(user: &UserIds, kept: Capabilities) -> io::Result<()> {
+    for number in (0..CAPABILITY_NUMBERS).filter(|number| !kept.contains(*number)) {
+        match control(libc::PR_CAPBSET_DROP, number.into(), 0) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
+            result => result?,
+        };
+    }
+    if kept != Capabilities::NONE {
+        // Through the change of user; the execution clears it.
+        control(libc::PR_SET_KEEPCAPS, 1, 0)?;
     }
     let groups: Vec<Gid> = user.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     setgroups(&groups)?;
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
-    // SAFETY: prctl with integers only.
-    if unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) } != 0 {
-        return Err(io::Error::last_os_error());
+    control(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong, 0)?;
+    set_capabilities(kept)?;
+    for number in kept.numbers() {
+        control(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong, number.into())?;
     }
-    set_capabilities_empty()
+    require_at_most(kept)
+}
+
+fn control(operation: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> io::Result<libc::c_int> {
+    // SAFETY: the operations used here take integers only.
+    let result = unsafe { libc::prctl(operation, first, second, 0, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 #[repr(C)]
@@ -127,41 +138,70 @@ struct CapabilityData {
     inheritable: u32,
 }
 
-fn set_capabilities_empty() -> io::Result<()> {
+fn set_capabilities(kept: Capabilities) -> io::Result<()> {
     let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
-    let data = [CapabilityData::default(); 2];
+    let part = |bits: u32| CapabilityData { effective: bits, permitted: bits, inheritable: bits };
+    let data = [part(low(kept.0)), part(low(kept.0 >> 32))];
     // SAFETY: capset(2) version 3 reads one header and two data records, which live until it returns.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Proves that this process holds no capability in any set, the bounding set included.
-pub(super) fn require_powerless() -> io::Result<()> {
+fn low(bits: u64) -> u32 {
+    (bits & u64::from(u32::MAX)) as u32
+}
+
+/// Proves that this process holds no other capability in any set, the bounding set included.
+fn require_at_most(kept: Capabilities) -> io::Result<()> {
     let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
     let mut data = [CapabilityData::default(); 2];
     // SAFETY: capget(2) version 3 reads one header and writes two data records; both live here.
     if unsafe { libc::syscall(libc::SYS_capget, &raw const header, data.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let held = data.iter().any(|part| part.effective | part.permitted | part.inheritable != 0);
-    // SAFETY: prctl with integers only.
-    let bound =
-        (0..CAPABILITY_NUMBERS).any(|number| unsafe { libc::prctl(libc::PR_CAPBSET_READ, number, 0, 0, 0) } == 1);
+    let [least, most] = data.map(|part| u64::from(part.effective | part.permitted | part.inheritable));
+    let held = (least | most << 32) & !kept.0 != 0;
+    // An error means that the kernel has no such capability.
+    let bound = (0..CAPABILITY_NUMBERS)
+        .filter(|number| !kept.contains(*number))
+        .any(|number| control(libc::PR_CAPBSET_READ, number.into(), 0).is_ok_and(|set| set == 1));
     if held || bound {
         return Err(io::Error::other("capabilities were not dropped; refusing to execute"));
     }
     Ok(())
 }
 
-/// Dies with the shim, gains nothing, is filtered. The last step: the filter forbids much.
-pub(super) fn lock_down(filter: Option<&Filter>) -> io::Result<()> {
-    // Clears on changes of identity, so it comes after them.
+/// Lets the kernel kill this process when its parent dies, and tells whether the parent lived then.
+/// `parent` is the writing end of a pipe that only the parent reads.
+pub(super) fn die_with_parent(parent: BorrowedFd<'_>) -> io::Result<()> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let mut fds = [PollFd::new(parent, PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO)?;
+    if fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)) {
+        return Err(io::Error::other("the shim is gone"));
+    }
+    Ok(())
+}
+
+/// Dies with the shim, gains nothing, is filtered. The last step: the filter forbids much.
+pub(super) fn lock_down(filter: Option<&Filter>, shim: BorrowedFd<'_>) -> io::Result<()> {
+    // Clears on changes of identity, so it comes after them.
+    die_with_parent(shim)?;
     nix::sys::prctl::set_no_new_privs()?;
     match filter {
         Some(filter) => filter.install(),
         None => Ok(()),
     }
+}
+
+/// Hands pipes to the user, who could otherwise not open `/dev/stdout` again.
+pub(super) fn own_pipes(fds: &[OwnedFd], user: &UserIds) -> io::Result<()> {
+    for fd in fds {
+        if nix::sys::stat::fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFIFO {
+            std::os::unix::fs::fchown(fd, Some(user.uid), None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Executes; returns only on failure.

@@ -6,7 +6,7 @@
 //!  exit.json     written when it has ended
 //!  shim.sock     requests
 //!  shim.err      what the shim had to say besides (a panic, usually nothing)
-//!  bundle/, oci/, rootfs/, upper/, work/
+//!  rootfs/, upper/, work/
 //! ```
 
 use std::collections::BTreeMap;

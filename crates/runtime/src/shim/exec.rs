@@ -1,17 +1,18 @@
 //! Running a further program in the container: fork, join, confine, execute.
 
-use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{Pid, pipe2};
 
-use super::confine;
 use super::launch::Launched;
+use super::namespaces::{PidNamespace, fork_into};
+use super::streams::{lift, place};
+use super::{confine, namespaces, rootfs};
+use crate::capabilities::Capabilities;
 use crate::container::{TermSize, UserIds};
 use crate::pty;
 use crate::wire::{self, ExecRequest, Reply};
@@ -39,32 +40,26 @@ pub(super) fn start(
         return Err(io::Error::other("stdin, stdout and stderr were not handed over"));
     }
     let container = launched.record.process.open()?;
-    let joined = launched.cgroups.join_files(&launched.record.cgroup);
+    let place = launched.cgroups.place(&launched.record.cgroup).map_err(io::Error::other)?;
     let (failures, failures_end) = pipe2(OFlag::O_CLOEXEC)?;
     // Above all places that the program's own descriptors will take.
     let failures_end = lift(failures_end.as_fd(), PLACES_MAX)?;
-    let own_pids = File::open("/proc/self/ns/pid")?;
-    // Children are born in the container's pid namespace; this process itself stays where it is.
-    setns(&container, CloneFlags::CLONE_NEWPID)?;
-    // SAFETY: the shim has one thread, so the child may do all that the parent may.
-    let forked = unsafe { fork() };
-    match forked {
-        Ok(ForkResult::Child) => {
-            let child = Child { launched, request, container: &container, cgroup_files: &joined };
+    let born_inside = PidNamespace::for_children(&container)?;
+    match fork_into(CloneFlags::empty(), place.as_ref().map(AsFd::as_fd))? {
+        namespaces::Forked::Child => {
+            // Still open here, the failures would never end for the shim.
+            drop(failures);
+            std::mem::forget(born_inside);
+            let child = Child { launched, request, container: &container, failures: &failures_end };
             let problem = child.run(fds, conversation);
             // If even this fails, the shim sees the exit code.
             let _ = nix::unistd::write(&failures_end, problem.as_bytes());
             // SAFETY: ends this child at once, without the parent's clean-up.
             unsafe { libc::_exit(126) }
         }
-        Ok(ForkResult::Parent { child }) => {
-            setns(&own_pids, CloneFlags::CLONE_NEWPID)?;
+        namespaces::Forked::Parent(pid) => {
             pty::set_nonblocking(&failures)?;
-            Ok(Forked { pid: child, failures })
-        }
-        Err(error) => {
-            setns(&own_pids, CloneFlags::CLONE_NEWPID)?;
-            Err(error.into())
+            Ok(Forked { pid, failures })
         }
     }
 }
@@ -73,7 +68,8 @@ struct Child<'a> {
     launched: &'a Launched,
     request: &'a ExecRequest,
     container: &'a OwnedFd,
-    cgroup_files: &'a [PathBuf],
+    /// Writing end of the pipe that the shim reads.
+    failures: &'a OwnedFd,
 }
 
 impl Child<'_> {
@@ -81,6 +77,7 @@ impl Child<'_> {
     fn run(&self, fds: Vec<OwnedFd>, conversation: BorrowedFd<'_>) -> String {
         let told = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
         let attempt = || -> Result<std::convert::Infallible, String> {
+            confine::die_with_parent(self.failures.as_fd()).map_err(told("follow the shim"))?;
             self.join().map_err(told("join the container"))?;
             let (stdio, extra) = self.streams(fds, conversation).map_err(told("open the terminal"))?;
             let spec = &self.launched.spec;
@@ -94,13 +91,14 @@ impl Child<'_> {
                 // Raising it may be forbidden; it then stays as it is.
                 let _ = setrlimit(Resource::RLIMIT_NOFILE, limit, limit);
             }
+            confine::own_pipes(&stdio, user).map_err(told("hand over the streams"))?;
             place(&stdio, &extra).map_err(told("place file descriptors"))?;
             confine::reset_signals().map_err(told("reset signals"))?;
-            confine::become_powerless(user).map_err(told("become the user"))?;
-            confine::require_powerless().map_err(told("drop capabilities"))?;
+            confine::become_user(user, Capabilities::NONE).map_err(told("become the user"))?;
             let name = self.request.argv.first().map(String::as_str).unwrap_or_default();
             let path = confine::find_program(name, &env)?;
-            confine::lock_down(self.launched.filter.as_ref()).map_err(told("install the system call filter"))?;
+            let filter = self.launched.filter.as_ref();
+            confine::lock_down(filter, self.failures.as_fd()).map_err(told("install the system call filter"))?;
             let error = confine::execute(&path, &argv, &env);
             Err(format!("execute {path:?}: {error}"))
         };
@@ -113,13 +111,8 @@ impl Child<'_> {
     /// Cgroups first: their files are not to be seen from inside.
     fn join(&self) -> io::Result<()> {
         nix::unistd::setsid()?;
-        for file in self.cgroup_files {
-            fs::write(file, "0")?;
-        }
-        if let Some(wanted) = self.launched.spec.resources.oom_score_adj {
-            // As for the first program, not being able to is no reason not to run.
-            let _ = fs::write("/proc/self/oom_score_adj", wanted.to_string());
-        }
+        self.launched.cgroups.enter(&self.launched.record.cgroup)?;
+        rootfs::score_for_memory(self.launched.spec.resources.oom_score_adj);
         let all = CloneFlags::CLONE_NEWCGROUP
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWUTS
@@ -165,34 +158,4 @@ impl Child<'_> {
             entries.iter().map(|(name, value)| confine::c_string(&format!("{name}={value}"))).collect()
         }
     }
-}
-
-/// Puts descriptors at 0, 1, 2, 3, ...; all others close when the program is executed.
-fn place(stdio: &[OwnedFd], extra: &[OwnedFd]) -> io::Result<()> {
-    let wanted: Vec<&OwnedFd> = stdio.iter().chain(extra).collect();
-    let count = RawFd::try_from(wanted.len()).map_err(io::Error::other)?;
-    // First out of the way of the final places, then in order.
-    let lifted = wanted.iter().map(|fd| lift(fd.as_fd(), count)).collect::<io::Result<Vec<_>>>()?;
-    for (place, fd) in (0..count).zip(&lifted) {
-        // SAFETY: both are descriptors; whatever was at the place is of no more use in this child.
-        if unsafe { libc::dup2(fd.as_raw_fd(), place) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    close_on_execution(count)
-}
-
-fn lift(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
-    use std::os::fd::FromRawFd;
-    let raw = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(least))?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
-}
-
-/// Marks every descriptor from `first` close-on-exec, so that none reaches the program. They are
-/// not closed: owners in this process still name them.
-fn close_on_execution(first: RawFd) -> io::Result<()> {
-    // SAFETY: close_range(2) takes integers; with CLOEXEC nothing is closed before the execution.
-    let marked = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if marked == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -1,23 +1,28 @@
 //! The process beside each container: starts it, holds its output, records its end.
 //!
-//! It is a fresh single-threaded process because libcontainer forks and changes the process it
-//! runs in. It keeps no async runtime and little memory, and lives exactly as long as its
-//! container: each dies with the other.
+//! It is a fresh single-threaded process because the container's first process begins as its copy, and
+//! only a process with one thread can be copied and go on. It keeps no async runtime and little memory,
+//! and lives exactly as long as its container: each dies with the other.
 //!
 //! ```text
-//!  main ─► launch ─► serve ─────────────► finish
-//!          overlay   poll: child ended,   drain output, kill the rest,
-//!          libcontainer  output, requests  exit file, tell watchers
+//!  main ─► launch ─────────► serve ─────────────► finish
+//!          cgroup, clone3    poll: child ended,   drain output, kill the rest,
+//!            └► init         output, requests     exit file, tell watchers
+//!               root, confine, execve
 //! ```
 
 mod confine;
 pub(crate) mod dir;
 mod exec;
-mod executor;
+mod init;
 mod launch;
+mod mounts;
+mod namespaces;
 mod output;
 mod overlay;
+mod rootfs;
 mod serve;
+mod streams;
 
 use std::ffi::OsString;
 use std::io;
@@ -55,6 +60,8 @@ fn run(path: OsString) -> io::Result<()> {
     nix::unistd::setsid()?;
     nix::sys::prctl::set_child_subreaper(true)?;
     nix::sys::prctl::set_name(c"nanocloud-shim")?;
+    // Nor is it, or a child on its way into the container, to be looked into from there.
+    nix::sys::prctl::set_dumpable(false)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
 
     let daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -1,14 +1,16 @@
 //! Mounting a container's root filesystem: image layers below, one writable directory above.
 
-use std::ffi::CString;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
+
+use super::mounts::Context;
 
 /// mount(2) takes one page of options; a little is left for the names of the options.
 const OPTIONS_BYTES_MAX: usize = 4000;
@@ -23,7 +25,8 @@ pub(super) struct Overlay<'a> {
 }
 
 impl Overlay<'_> {
-    /// Makes the directories and mounts. Changes the working directory of this process to `/`.
+    /// Makes the directories and mounts, without devices. Changes the working directory of this process
+    /// to `/`.
     pub(super) fn mount(&self) -> io::Result<()> {
         for directory in [self.upper, self.work, self.target] {
             fs::create_dir_all(directory)?;
@@ -40,74 +43,19 @@ impl Overlay<'_> {
         result
     }
 
-    /// The newer interface (fsopen(2), Linux 6.8 for `lowerdir+`) has no limit on the length.
+    /// The newer interface (`lowerdir+`, Linux 6.8) has no limit on the length.
     fn mount_one_by_one(&self, lower: &[&Path]) -> io::Result<()> {
-        // SAFETY: fsopen(2) reads one string, which lives until it returns, and makes a descriptor.
-        let context =
-            descriptor(unsafe { libc::syscall(libc::SYS_fsopen, c"overlay".as_ptr(), libc::FSOPEN_CLOEXEC) })?;
+        let context = Context::open(c"overlay")?;
         for layer in lower {
-            set_string(&context, c"lowerdir+", layer).map_err(|error| {
+            context.set_path(c"lowerdir+", layer).map_err(|error| {
                 io::Error::new(error.kind(), format!("{} layers are too many for this kernel: {error}", lower.len()))
             })?;
         }
-        set_string(&context, c"upperdir", self.upper)?;
-        set_string(&context, c"workdir", self.work)?;
-        // SAFETY: fsconfig(2) with FSCONFIG_CMD_CREATE takes no pointers.
-        let created = unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                libc::FSCONFIG_CMD_CREATE,
-                std::ptr::null::<libc::c_char>(),
-                std::ptr::null::<libc::c_char>(),
-                0,
-            )
-        };
-        check(created)?;
-        // SAFETY: fsmount(2) takes integers and makes a descriptor.
-        let mounted = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), libc::FSMOUNT_CLOEXEC, 0) };
-        let mounted = descriptor(mounted)?;
-        let target = CString::new(self.target.as_os_str().as_bytes())?;
-        // SAFETY: move_mount(2) reads two strings, which live until it returns.
-        let moved = unsafe {
-            libc::syscall(
-                libc::SYS_move_mount,
-                mounted.as_raw_fd(),
-                c"".as_ptr(),
-                libc::AT_FDCWD,
-                target.as_ptr(),
-                libc::MOVE_MOUNT_F_EMPTY_PATH,
-            )
-        };
-        check(moved)
+        context.set_path(c"upperdir", self.upper)?;
+        context.set_path(c"workdir", self.work)?;
+        let target = fs::File::open(self.target)?;
+        context.create(libc::MOUNT_ATTR_NODEV)?.attach(target.as_fd())
     }
-}
-
-fn check(result: libc::c_long) -> io::Result<()> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
-    check(result)?;
-    let fd = i32::try_from(result).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn set_string(context: &OwnedFd, key: &std::ffi::CStr, value: &Path) -> io::Result<()> {
-    let value = CString::new(value.as_os_str().as_bytes())?;
-    // SAFETY: fsconfig(2) with FSCONFIG_SET_STRING reads two strings, which live until it returns.
-    let set = unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            libc::FSCONFIG_SET_STRING,
-            key.as_ptr(),
-            value.as_ptr(),
-            0,
-        )
-    };
-    check(set)
 }
 
 /// Without the promise to survive a power cut if the kernel can do without: the writable layer goes
@@ -115,7 +63,7 @@ fn set_string(context: &OwnedFd, key: &std::ffi::CStr, value: &Path) -> io::Resu
 fn mount_with(options: &[u8], target: &Path) -> io::Result<()> {
     let volatile = [options, b",volatile"].concat();
     let attempt = |options: &[u8]| {
-        mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(std::ffi::OsStr::from_bytes(options)))
+        mount(Some("overlay"), target, Some("overlay"), MsFlags::MS_NODEV, Some(OsStr::from_bytes(options)))
     };
     match attempt(&volatile) {
         Err(Errno::EINVAL) => Ok(attempt(options)?),

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -86,9 +85,6 @@ impl Server {
         let started = Reply::Started { pid: record.process.pid, started_at: record.started_at };
         // A daemon that is gone will find the container by its record.
         let _ = wire::send(daemon.as_fd(), &started, &[]);
-        // Back, so that no mount of the host is pinned by this process; late, because taking the
-        // namespace down takes time that the caller need not wait for.
-        setns(&launched.host_mounts, CloneFlags::CLONE_NEWNS)?;
         let daemon = Conversation { stream: daemon, topic: Topic::Watch };
         Ok(Self { dir, launched, output, children, listener, conversations: vec![daemon] })
     }

@@ -122,7 +122,7 @@ async fn torn_leftovers_are_swept() -> Result {
     let host = Host::new()?;
     let containers = host.config.run_root.join("containers");
     std::fs::create_dir_all(containers.join("empty"))?;
-    std::fs::create_dir_all(containers.join("torn/bundle"))?;
+    std::fs::create_dir_all(containers.join("torn/rootfs"))?;
     std::fs::write(containers.join("torn/record.json"), "{\"id\":")?;
     let mut swept = host.runtime.adopt().await?.swept;
     swept.sort();

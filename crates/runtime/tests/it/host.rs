@@ -43,7 +43,8 @@ pub fn make_rootfs(layer: &Path) -> io::Result<()> {
     fs::copy(busybox(), layer.join("bin/busybox"))?;
     for applet in [
         "sh", "true", "cat", "grep", "sleep", "echo", "stty", "id", "kill", "dd", "head", "readlink", "tail", "ls",
-        "mount", "unshare", "yes", "wc", "env", "hostname", "touch", "tty", "seq", "ping", "ip", "printf", "test",
+        "mount", "unshare", "yes", "wc", "cut", "env", "hostname", "touch", "tty", "seq", "ping", "ip", "printf",
+        "test",
     ] {
         symlink("busybox", layer.join("bin").join(applet))?;
     }

@@ -6,5 +6,6 @@ mod confinement;
 mod exec;
 mod host;
 mod images;
+mod isolation;
 mod lifecycle;
 mod registry;

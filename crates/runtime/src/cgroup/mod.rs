@@ -1,8 +1,11 @@
-//! Cgroups of containers: reading, killing, removing, on v1 (and the hybrid of both) and v2.
+//! Cgroups of containers: making, limiting, reading, killing, removing, on v1 (and the hybrid of both)
+//! and v2.
 //!
-//! Creation and limits are libcontainer's; it leaves parents behind and counts no OOM kills, which
-//! is done here. On v1 a container has one directory per controller, on v2 one in all; both are
+//! On v1 a container has one directory per controller that is used, on v2 one in all; both are
 //! addressed by the same path below the mount(s).
+
+mod create;
+mod limits;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -110,16 +113,6 @@ impl Hierarchy {
         }
     }
 
-    /// Whether swap can be limited together with memory.
-    pub(crate) fn limits_swap(&self) -> bool {
-        match self {
-            Self::V1(_) => {
-                self.v1_mount("memory").is_some_and(|memory| memory.join("memory.memsw.limit_in_bytes").exists())
-            }
-            Self::V2(_) => fs::metadata("/proc/swaps").is_ok(),
-        }
-    }
-
     /// The directories of one cgroup, whether they exist or not.
     fn directories(&self, cgroup: &Path) -> Vec<PathBuf> {
         let below = cgroup.strip_prefix("/").unwrap_or(cgroup);
@@ -135,12 +128,6 @@ impl Hierarchy {
             Self::V2(root) => root.join(below),
             Self::V1(_) => self.v1_mount(controller).unwrap_or(Path::new("/")).join(below),
         }
-    }
-
-    /// Files through which a process joins the cgroup in every controller.
-    pub(crate) fn join_files(&self, cgroup: &Path) -> Vec<PathBuf> {
-        let files = self.directories(cgroup).into_iter().map(|directory| directory.join("cgroup.procs"));
-        files.filter(|file| file.exists()).collect()
     }
 
     /// Kills every process in the cgroup and waits until there is none. A container's processes are
