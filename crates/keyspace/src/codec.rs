@@ -15,6 +15,9 @@ pub(crate) const STAMP_KEY: &[u8] = b"stamp";
 /// Meta key of [`Swept`].
 pub(crate) const SWEPT_KEY: &[u8] = b"swept";
 
+/// Meta key of the alarms that are on.
+pub(crate) const ALARMS_KEY: &[u8] = b"alarms";
+
 /// The scalars of the state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -225,6 +228,20 @@ pub(crate) fn history_bounds(range: &KeyRange) -> (Vec<u8>, Option<Vec<u8>>) {
     }
 }
 
+/// The key that a prefix of the history table stands for.
+pub(crate) fn key_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let escaped = prefix.strip_suffix(&END)?;
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        key.push(*byte);
+        if *byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+    }
+    Some(key)
+}
+
 /// Splits a key of the history table into the prefix its key has, and the position.
 pub(crate) fn split_history(bytes: &[u8]) -> Result<(&[u8], Position), EngineError> {
     let (prefix, at) = bytes.split_last_chunk::<12>().ok_or_else(|| corrupt("history key", "too short"))?;
@@ -232,10 +249,13 @@ pub(crate) fn split_history(bytes: &[u8]) -> Result<(&[u8], Position), EngineErr
 }
 
 pub(crate) fn encode<T: Serialize>(value: &T, what: &'static str) -> Result<Bytes, EngineError> {
-    match postcard::to_stdvec(value) {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(source) => Err(EngineError::Io { operation: what, source: std::sync::Arc::new(source) }),
-    }
+    extend(value, Vec::new(), what).map(Bytes::from)
+}
+
+/// Appends the encoding of `value`.
+pub(crate) fn extend<T: Serialize>(value: &T, bytes: Vec<u8>, what: &'static str) -> Result<Vec<u8>, EngineError> {
+    let failed = |source| EngineError::Io { operation: what, source: std::sync::Arc::new(source) };
+    postcard::to_extend(value, bytes).map_err(failed)
 }
 
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8], what: &str) -> Result<T, EngineError> {
@@ -268,6 +288,7 @@ mod tests {
             }
             let key = history_key(&a, pa);
             prop_assert_eq!(split_history(&key).expect("well formed"), (&history_prefix(&a)[..], pa));
+            prop_assert_eq!(key_of(&history_prefix(&a)), Some(a.clone()));
         }
     }
 }

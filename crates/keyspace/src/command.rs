@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EngineError, Error, LeaseGranted, LeaseId, Op, Refusal, Revision, Txn, TxnResponse};
+use crate::{Alarm, EngineError, Error, KvHash, LeaseGranted, LeaseId, Op, Refusal, Revision, Txn, TxnResponse};
 
 /// A change of the state. Everything a decision depends on is in it, time included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +38,15 @@ pub enum Command {
     Tick {
         /// Cluster time, milliseconds.
         now_ms: u64,
+    },
+    /// Turn an alarm on.
+    AlarmSet(Alarm),
+    /// Turn an alarm off.
+    AlarmClear(Alarm),
+    /// The leader says what its state is; each member compares its own when it has applied this. Changes nothing.
+    CheckHash {
+        /// Checksum of the leader's state.
+        hash: KvHash,
     },
 }
 
@@ -107,6 +116,10 @@ pub enum Reply {
         /// Whether more are due: tick again.
         more: bool,
     },
+    /// Of turning an alarm on or off: those that are on now.
+    Alarms(Vec<Alarm>),
+    /// Of a check of hashes; what it finds shows later, as an alarm.
+    HashTaken,
 }
 
 impl Reply {
@@ -130,6 +143,14 @@ impl Reply {
     pub fn into_revision(self) -> Result<Revision, Error> {
         match self {
             Reply::Compacted { revision } | Reply::Revoked { revision } => Ok(revision),
+            other => Err(other.unexpected()),
+        }
+    }
+
+    /// The reply of turning an alarm on or off.
+    pub fn into_alarms(self) -> Result<Vec<Alarm>, Error> {
+        match self {
+            Reply::Alarms(alarms) => Ok(alarms),
             other => Err(other.unexpected()),
         }
     }

@@ -103,4 +103,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Bytes it takes, approximately.
     fn size_bytes(&self) -> Result<u64, EngineError>;
+
+    /// Of them, bytes of what is in it now; the rest is what overwriting and deleting left behind.
+    fn in_use_bytes(&self) -> Result<u64, EngineError> {
+        self.size_bytes()
+    }
+
+    /// Gives back the room of what was overwritten and deleted. May take long; reads and writes go on.
+    fn defragment(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
 }

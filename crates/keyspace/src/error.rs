@@ -98,6 +98,22 @@ pub enum Refusal {
         /// The bound.
         limit: usize,
     },
+    /// The quota or a member's disk is used up.
+    #[error(
+        "the keyspace is full (alarm of member {member}): delete keys, compact, defragment, then clear the alarm; or free room on its disk"
+    )]
+    NoSpace {
+        /// Member with the alarm.
+        member: u64,
+    },
+    /// Members disagree.
+    #[error(
+        "member {member} differs from the leader, so nothing is written: replace that member or restore a snapshot, then clear the alarm"
+    )]
+    Corrupt {
+        /// Member with the alarm.
+        member: u64,
+    },
     /// Too many watchers.
     #[error("there are {limit} watchers already: end some, or watch wider ranges")]
     TooManyWatchers {

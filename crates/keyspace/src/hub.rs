@@ -52,6 +52,8 @@ pub struct HubStats {
     pub behind: u64,
     /// Revisions waiting in queues.
     pub waiting: u64,
+    /// Revisions that the watcher furthest back has yet to be told of.
+    pub lag: u64,
 }
 
 #[derive(Debug, Default)]
@@ -140,11 +142,15 @@ impl Hub {
     /// Counts for metrics.
     pub fn stats(&self) -> HubStats {
         let mut stats = HubStats::default();
+        let head = self.head.load(Ordering::SeqCst);
         self.index.read().each(|watcher| {
             let queue = watcher.queue.lock();
             stats.watchers += 1;
             stats.behind += u64::from(queue.mode == Mode::Behind);
             stats.waiting += queue.waiting.len() as u64;
+            // What is behind the queue, or in it. A live watch of other keys lags by nothing.
+            let unread = if queue.mode == Mode::Behind { (head + 1).saturating_sub(queue.next) } else { 0 };
+            stats.lag = stats.lag.max(unread + queue.waiting.len() as u64);
         });
         stats
     }

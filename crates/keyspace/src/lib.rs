@@ -24,12 +24,14 @@
 //!
 //! Limits: see [`limits`].
 
+mod alarm;
 pub mod check;
 mod cluster;
 mod codec;
 mod command;
 mod engine;
 mod error;
+mod hash;
 mod hub;
 mod keeper;
 mod kv;
@@ -43,22 +45,26 @@ mod port;
 mod range;
 pub mod read;
 mod request;
+pub mod salvage;
+pub mod snapshot;
 mod sweep;
 pub mod testing;
 mod txn;
 mod work;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use cluster::{Cluster, ClusterError, ClusterState, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState};
 pub use command::{Command, Outcome, Reply};
 pub use engine::{Batch, Direction, Engine, Table, View, Visit};
 pub use error::{EngineError, Error, Refusal};
+pub use hash::{Comparison, KvHash, hash_kv};
 pub use hub::{History, Hub, HubStats};
 pub use keeper::{ClusterClock, LeaseKeeper, expire_leases};
 pub use kv::{EventKind, KeyValue, LeaseId, Revision, WatchEvent};
 pub use local::MemoryKeyspace;
 pub use machine::{Applied, Machine, read_only_txn};
 pub use memory::{MemoryEngine, MemoryView};
-pub use port::{Keyspace, KeyspaceExt, WatchStream};
+pub use port::{Keyspace, KeyspaceExt, SnapshotStream, WatchStream};
 pub use range::{KeyRange, prefix_end};
 pub use request::{
     Compare, Delete, LeaseGranted, LeaseInfo, Op, OpResponse, Operand, Projection, Put, RangeRequest, RangeResponse,

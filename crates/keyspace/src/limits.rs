@@ -34,5 +34,8 @@ pub const CATCH_UP_BYTES: usize = 2 * 1024 * 1024;
 /// Most records looked at in one step of the sweep behind a compaction.
 pub const SWEEP_RECORDS: usize = 1_000;
 
+/// Most alarms at once: a few for each member.
+pub const MAX_ALARMS: usize = 64;
+
 /// Most watchers of one keyspace.
 pub const MAX_WATCHERS: usize = 100_000;

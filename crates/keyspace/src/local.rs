@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -13,9 +13,9 @@ use crate::hub::{History, Hub};
 use crate::keeper::{ClusterClock, LeaseKeeper, expire_leases};
 use crate::read::Changes;
 use crate::{
-    Command, EngineError, Error, KeyRange, Keyspace, LeaseGranted, LeaseId, LeaseInfo, Machine, MemoryEngine,
-    RangeRequest, RangeResponse, Reply, Revision, Status, Txn, TxnResponse, WatchRequest, WatchStream, check, machine,
-    read,
+    Alarm, Command, EngineError, Error, KeyRange, Keyspace, KvHash, LeaseGranted, LeaseId, LeaseInfo, Machine,
+    MemoryEngine, RangeRequest, RangeResponse, Reply, Revision, SnapshotStream, Status, Txn, TxnResponse, WatchRequest,
+    WatchStream, check, hash_kv, machine, read, snapshot,
 };
 
 /// A [`Keyspace`] on the memory engine: the real state machine, watchers and leases, for one process. It forgets
@@ -169,6 +169,38 @@ impl Keyspace for MemoryKeyspace {
         ready(read::leases(&self.inner.engine.view()).map_err(Error::from)).boxed()
     }
 
+    fn alarms(&self) -> BoxFuture<'_, Result<Vec<Alarm>, Error>> {
+        ready(read::alarms(&self.inner.engine.view()).map_err(Error::from)).boxed()
+    }
+
+    fn alarm_set(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, Error>> {
+        async move { self.propose(Command::AlarmSet(alarm))?.into_alarms() }.boxed()
+    }
+
+    fn alarm_clear(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, Error>> {
+        async move { self.propose(Command::AlarmClear(alarm))?.into_alarms() }.boxed()
+    }
+
+    fn hash_kv(&self, revision: Revision) -> BoxFuture<'_, Result<KvHash, Error>> {
+        // Every compaction is carried out at once, so there always is a hash.
+        let hash = hash_kv(&self.inner.engine.view(), revision);
+        ready(hash.and_then(|hash| hash.ok_or(Error::Closed))).boxed()
+    }
+
+    fn defragment(&self) -> BoxFuture<'_, Result<(), Error>> {
+        ready(self.inner.engine.defragment().map_err(Error::from)).boxed()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<SnapshotStream, Error>> {
+        let mut pieces = Vec::new();
+        let origin = snapshot::Origin { member: 1, program: env!("CARGO_PKG_VERSION").into(), ..Default::default() };
+        let written = snapshot::write(&self.inner.engine.view(), origin, &mut |piece| {
+            pieces.push(Ok(piece));
+            Ok(())
+        });
+        ready(written.map(|_| futures::stream::iter(pieces).boxed()).map_err(Error::from)).boxed()
+    }
+
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>> {
         ready(self.inner.status()).boxed()
     }
@@ -180,11 +212,14 @@ impl Inner {
         let view = self.engine.view();
         let (revision, compact_revision) = read::revisions(&view)?;
         let leases = read::lease_count(&view)?;
+        let alarms = read::alarms(&view)?;
         Ok(Status {
             revision,
             compact_revision,
             leases,
             size_bytes,
+            in_use_bytes: size_bytes,
+            alarms,
             node_id: 1,
             leader: Some(1),
             voters: vec![1],
@@ -219,6 +254,9 @@ mod tests {
         keep_alive_keeps,
         refusals,
         pages_are_consistent,
+        alarms_refuse,
+        hashes_tell_differences,
+        snapshots_are_whole,
     );
 
     #[tokio::test(start_paused = true)]

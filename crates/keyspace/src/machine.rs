@@ -9,7 +9,9 @@ use crate::codec::{self, FORMAT, State};
 use crate::engine::{Engine, Table, View};
 use crate::read::{self, Change};
 use crate::work::Work;
-use crate::{Command, EngineError, Error, Outcome, Refusal, Reply, Txn, TxnResponse, check, lease, sweep, txn};
+use crate::{
+    Alarm, Command, EngineError, Error, Outcome, Refusal, Reply, Txn, TxnResponse, alarm, check, lease, sweep, txn,
+};
 
 /// What a batch of commands did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,21 +28,25 @@ pub struct Applied {
 pub struct Machine<E> {
     engine: Arc<E>,
     state: State,
+    alarms: Vec<Alarm>,
 }
 
 impl<E: Engine> Machine<E> {
     /// The machine on what the engine holds; an empty engine is an empty keyspace.
     pub fn open(engine: Arc<E>) -> Result<Self, EngineError> {
-        let state = read::state(&engine.view())?;
+        let (state, alarms) = {
+            let view = engine.view();
+            (read::state(&view)?, alarm::read(&view)?)
+        };
         if state.format != FORMAT {
             return Err(EngineError::Format { found: state.format, known: FORMAT });
         }
-        Ok(Machine { engine, state })
+        Ok(Machine { engine, state, alarms })
     }
 
     /// The machine on an engine known to be empty.
     pub(crate) fn empty(engine: Arc<E>) -> Self {
-        Machine { engine, state: State::default() }
+        Machine { engine, state: State::default(), alarms: Vec::new() }
     }
 
     /// The engine.
@@ -64,7 +70,7 @@ impl<E: Engine> Machine<E> {
     ) -> Result<Applied, EngineError> {
         let engine = self.engine.clone();
         let view = engine.view();
-        let mut work = Work::new(&view, self.state.clone());
+        let mut work = Work::new(&view, self.state.clone(), self.alarms.clone());
         let mut outcomes = Vec::new();
         for command in commands {
             outcomes.push(run(&mut work, command)?);
@@ -75,11 +81,12 @@ impl<E: Engine> Machine<E> {
         if let Some(stamp) = stamp {
             work.view.put(Table::Meta, codec::STAMP_KEY, stamp);
         }
-        let Work { view: overlay, state, changes, .. } = work;
+        let Work { view: overlay, state, alarms, changes, .. } = work;
         let batch = overlay.into_batch();
         drop(view);
         engine.write(batch)?;
         self.state = state;
+        self.alarms = alarms;
         Ok(Applied { outcomes, changes })
     }
 
@@ -99,6 +106,9 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
     if let Err(refusal) = check::command(command) {
         return Ok(Err(refusal));
     }
+    if let Some(refusal) = alarm::forbids(&work.alarms, command) {
+        return Ok(Err(refusal));
+    }
     Ok(match command {
         Command::Txn(request) => txn::run(work, request)?.map(Reply::Txn),
         Command::Compact { revision } => compact(&mut work.state, *revision),
@@ -108,6 +118,9 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
             lease::revoke(work, *id)?.map(|()| Reply::Revoked { revision: work.state.revision })
         }
         Command::Tick { now_ms } => Ok(lease::tick(work, *now_ms)?),
+        Command::AlarmSet(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, true)?)),
+        Command::AlarmClear(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, false)?)),
+        Command::CheckHash { .. } => Ok(Reply::HashTaken),
     })
 }
 
@@ -127,7 +140,7 @@ fn compact(state: &mut State, revision: u64) -> Outcome {
 /// The caller has made sure of [`Txn::is_read_only`]; writes would be answered but not kept.
 pub fn read_only_txn(view: &impl View, request: &Txn) -> Result<TxnResponse, Error> {
     check::txn(request)?;
-    let mut work = Work::new(view, read::state(view)?);
+    let mut work = Work::new(view, read::state(view)?, Vec::new());
     Ok(txn::run(&mut work, request)??)
 }
 

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream, StreamExt};
 
 use crate::{
-    Error, KeyValue, LeaseGranted, LeaseId, LeaseInfo, Op, RangeRequest, RangeResponse, Revision, Status, Txn,
-    TxnResponse, WatchBatch, WatchRequest,
+    Alarm, Error, KeyValue, KvHash, LeaseGranted, LeaseId, LeaseInfo, Op, RangeRequest, RangeResponse, Revision,
+    Status, Txn, TxnResponse, WatchBatch, WatchRequest,
 };
 
 /// A multi-version keyspace. Object-safe: hold it as `Arc<dyn Keyspace>`.
@@ -44,6 +44,25 @@ pub trait Keyspace: Send + Sync + 'static {
     /// All leases, in order of id.
     fn leases(&self) -> BoxFuture<'_, Result<Vec<LeaseId>, Error>>;
 
+    /// Alarms that are on, in order.
+    fn alarms(&self) -> BoxFuture<'_, Result<Vec<Alarm>, Error>>;
+
+    /// Turns an alarm on. Answers those that are on.
+    fn alarm_set(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, Error>>;
+
+    /// Turns an alarm off. Answers those that are on. One whose reason stays comes back with the next write.
+    fn alarm_clear(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, Error>>;
+
+    /// Checksum of this member's state up to a revision (0: the newest), to be compared with other members'.
+    fn hash_kv(&self, revision: Revision) -> BoxFuture<'_, Result<KvHash, Error>>;
+
+    /// Gives back the room of what was overwritten, deleted and compacted on this member. Reads and writes go on.
+    fn defragment(&self) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The whole keyspace at one revision as a file (see [`snapshot`](crate::snapshot)), in pieces. Complete only
+    /// when the stream ends without an error.
+    fn snapshot(&self) -> BoxFuture<'_, Result<SnapshotStream, Error>>;
+
     /// State of the keyspace and of this member.
     fn status(&self) -> BoxFuture<'_, Result<Status, Error>>;
 }
@@ -74,6 +93,9 @@ pub trait KeyspaceExt: Keyspace {
 }
 
 impl<K: Keyspace + ?Sized> KeyspaceExt for K {}
+
+/// The pieces of a snapshot's file, in order.
+pub type SnapshotStream = BoxStream<'static, Result<Bytes, Error>>;
 
 /// The batches of a watch: ordered, each revision once, without gaps. Ends only after an error (the watch fell
 /// behind a compaction, the storage failed) or when the keyspace closes. Dropping it ends the watch.

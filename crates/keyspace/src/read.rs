@@ -10,8 +10,8 @@ use crate::codec::{self, Position, State};
 use crate::engine::{Direction, Table, View};
 use crate::limits::{CATCH_UP_BYTES, CATCH_UP_RECORDS};
 use crate::{
-    EngineError, Error, EventKind, KeyRange, KeyValue, LeaseId, LeaseInfo, Projection, RangeRequest, RangeResponse,
-    Refusal, Revision, SortOrder, SortTarget, WatchEvent,
+    Alarm, EngineError, Error, EventKind, KeyRange, KeyValue, LeaseId, LeaseInfo, Projection, RangeRequest,
+    RangeResponse, Refusal, Revision, SortOrder, SortTarget, WatchEvent, alarm,
 };
 
 /// All changes made at one revision.
@@ -55,6 +55,11 @@ pub fn revisions(view: &impl View) -> Result<(Revision, Revision), EngineError> 
 /// The stamp last written with [`Machine::apply_all`](crate::Machine::apply_all).
 pub fn stamp(view: &impl View) -> Result<Option<Bytes>, EngineError> {
     view.get(Table::Meta, codec::STAMP_KEY)
+}
+
+/// Alarms that are on, in order.
+pub fn alarms(view: &impl View) -> Result<Vec<Alarm>, EngineError> {
+    alarm::read(view)
 }
 
 /// Cluster time as of the last tick, milliseconds.

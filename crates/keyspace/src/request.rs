@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyRange, KeyValue, LeaseId, Revision, WatchEvent};
+use crate::{Alarm, KeyRange, KeyValue, LeaseId, Revision, WatchEvent};
 
 /// What a range answer is sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -433,12 +433,20 @@ pub struct Status {
     pub leases: u64,
     /// Bytes on disk (or in memory, on the memory engine), approximately.
     pub size_bytes: u64,
+    /// Of them, bytes in use; the rest is given back by defragmenting.
+    pub in_use_bytes: u64,
+    /// Size at which writes are refused, 0 for none.
+    pub quota_bytes: u64,
+    /// Alarms that are on.
+    pub alarms: Vec<Alarm>,
     /// This member.
     pub node_id: u64,
     /// The leader, if there is one.
     pub leader: Option<u64>,
     /// Raft term (0 without Raft).
     pub term: u64,
+    /// Index of the newest log entry (0 without Raft).
+    pub log_index: u64,
     /// Index of the newest log entry applied (0 without Raft).
     pub applied_index: u64,
     /// Voting members.

@@ -22,11 +22,16 @@ pub(crate) struct Step {
     pub(crate) more: bool,
 }
 
+/// How far the sweep has come.
+pub(crate) fn swept(view: &impl View) -> Result<Swept, EngineError> {
+    match view.get(Table::Meta, codec::SWEPT_KEY)? {
+        None => Ok(Swept::default()),
+        Some(bytes) => codec::decode(&bytes, "sweep position"),
+    }
+}
+
 pub(crate) fn plan(view: &impl View, compact_revision: Revision) -> Result<Step, EngineError> {
-    let mut swept: Swept = match view.get(Table::Meta, codec::SWEPT_KEY)? {
-        None => Swept::default(),
-        Some(bytes) => codec::decode(&bytes, "sweep position")?,
-    };
+    let mut swept = swept(view)?;
     if swept.revision >= compact_revision {
         return Ok(Step { batch: None, more: false });
     }

@@ -6,19 +6,21 @@ use crate::codec::{self, Position, State};
 use crate::engine::{Table, View};
 use crate::overlay::Overlay;
 use crate::read::{Change, HISTORY_DELETE, HISTORY_PUT};
-use crate::{EngineError, EventKind, KeyValue, LeaseId, Revision, WatchEvent};
+use crate::{Alarm, EngineError, EventKind, KeyValue, LeaseId, Revision, WatchEvent};
 
 pub(crate) struct Work<'v, V> {
     pub(crate) view: Overlay<'v, V>,
     pub(crate) state: State,
+    /// Alarms that are on.
+    pub(crate) alarms: Vec<Alarm>,
     pub(crate) changes: Vec<Arc<Change>>,
     /// Events of the revision being made.
     events: Vec<WatchEvent>,
 }
 
 impl<'v, V: View> Work<'v, V> {
-    pub(crate) fn new(view: &'v V, state: State) -> Self {
-        Work { view: Overlay::new(view), state, changes: Vec::new(), events: Vec::new() }
+    pub(crate) fn new(view: &'v V, state: State, alarms: Vec<Alarm>) -> Self {
+        Work { view: Overlay::new(view), state, alarms, changes: Vec::new(), events: Vec::new() }
     }
 
     /// Begins what may become a revision.

@@ -7,7 +7,8 @@ use futures::StreamExt;
 use super::{PATIENCE, Subject, events_until, next};
 use crate::limits::{CATCH_UP_RECORDS, MAX_REQUEST_BYTES, WATCH_QUEUE_BYTES, WATCH_QUEUE_REVISIONS};
 use crate::{
-    Compare, Error, EventKind, KeyRange, KeyspaceExt, Op, Put, RangeRequest, Refusal, Txn, WatchKinds, WatchRequest,
+    Alarm, AlarmKind, Compare, Error, EventKind, KeyRange, KeyspaceExt, Op, Put, RangeRequest, Refusal, Txn,
+    WatchKinds, WatchRequest,
 };
 
 /// Of concurrent compare-and-swaps on one revision exactly one wins (KS-04).
@@ -230,4 +231,93 @@ pub async fn pages_are_consistent(subject: Subject) {
         start = [&keys[keys.len() - 1][..], b"\0"].concat().into();
     }
     assert_eq!(keys, (0..25).map(|n| bytes::Bytes::from(format!("p/{n:02}"))).collect::<Vec<_>>());
+}
+
+/// A full keyspace refuses what would grow it and nothing else; a corrupt one every write. Both can be cleared.
+pub async fn alarms_refuse(subject: Subject) {
+    let lease = subject.lease_grant(0, 1_000).await.expect("grant");
+    subject.txn(Txn::run([Op::put("a", "1"), Op::put("b", "1")])).await.expect("txn");
+    let full = Alarm { member: 3, kind: AlarmKind::NoSpace };
+    assert_eq!(subject.alarm_set(full).await.expect("set"), [full]);
+    assert_eq!(subject.alarm_set(full).await.expect("set again"), [full]);
+    assert_eq!(subject.status().await.expect("status").alarms, [full]);
+    let no_space = |error: Error| assert!(matches!(error, Error::Refused(Refusal::NoSpace { member: 3 })), "{error}");
+    no_space(subject.put("a", "2").await.expect_err("no room"));
+    let either = Txn::when([Compare::absent("a")]).then([Op::put("c", "1")]).otherwise([Op::delete("a")]);
+    no_space(subject.txn(either).await.expect_err("it could have put"));
+    no_space(subject.lease_grant(0, 5).await.map(drop).expect_err("no room"));
+    assert!(subject.get("a").await.expect("reads go on").is_some());
+    subject.lease_keep_alive(lease.id).await.expect("leases are kept");
+    subject.delete("a").await.expect("deletes make room");
+    let newest = subject.status().await.expect("status").revision;
+    subject.compact(newest).await.expect("compactions make room");
+    subject.defragment().await.expect("gives room back");
+    assert_eq!(subject.alarm_clear(full).await.expect("clear"), []);
+    subject.put("a", "2").await.expect("there is room");
+
+    let corrupt = Alarm { member: 2, kind: AlarmKind::Corrupt };
+    subject.alarm_set(corrupt).await.expect("set");
+    let refused = subject.delete("a").await.expect_err("nothing is written");
+    assert!(matches!(refused, Error::Refused(Refusal::Corrupt { member: 2 })), "{refused}");
+    assert!(subject.get("a").await.expect("reads go on").is_some());
+    subject.lease_keep_alive(lease.id).await.expect("leases are kept");
+    assert_eq!(subject.alarms().await.expect("alarms"), [corrupt]);
+    subject.alarm_clear(corrupt).await.expect("clear");
+    subject.delete("a").await.expect("writes go on");
+}
+
+/// The hash is of what can be read: it differs when that does, and not with how the keyspace came to be.
+pub async fn hashes_tell_differences(subject: Subject) {
+    for n in 0..30 {
+        subject.put(format!("k{}", n % 7), format!("{n}")).await.expect("put");
+    }
+    subject.delete("k3").await.expect("delete");
+    let newest = subject.status().await.expect("status").revision;
+    let hash = subject.hash_kv(0).await.expect("hash");
+    assert_eq!((hash.revision, hash.compact_revision), (newest, 0));
+    let earlier = subject.hash_kv(newest - 1).await.expect("hash");
+    assert_ne!(earlier.hash, hash.hash);
+    subject.put("k1", "more").await.expect("put");
+    assert_eq!(subject.hash_kv(newest).await.expect("hash"), hash, "what came later does not matter");
+    assert_ne!(subject.hash_kv(0).await.expect("hash").hash, hash.hash);
+    subject.compact(newest - 5).await.expect("compact");
+    let compacted = subject.hash_kv(newest).await.expect("hash");
+    assert_eq!(compacted.compact_revision, newest - 5);
+    assert_ne!(compacted.hash, hash.hash, "history is part of it");
+    assert_eq!(subject.hash_kv(newest).await.expect("hash"), compacted);
+    let old = subject.hash_kv(newest - 6).await.expect_err("compacted");
+    assert_eq!(old.compacted(), Some(newest - 5));
+    let future = subject.hash_kv(newest + 9).await.expect_err("not yet made");
+    assert!(matches!(future, Error::Refused(Refusal::FutureRevision { .. })));
+}
+
+/// A snapshot is of one revision, checks out, and loads into what it was taken of.
+pub async fn snapshots_are_whole(subject: Subject) {
+    let lease = subject.lease_grant(0, 1_000).await.expect("grant");
+    for n in 0..50 {
+        let put = Put { key: format!("k{}", n % 9).into(), value: vec![7; 30_000].into(), ..Put::default() };
+        let lease = if n % 3 == 0 { lease.id } else { 0 };
+        subject.txn(Txn::run([Op::Put(Put { lease, ..put })])).await.expect("put");
+    }
+    subject.compact(20).await.expect("compact");
+    let revision = subject.status().await.expect("status").revision;
+    let all = subject.range(RangeRequest::prefix("")).await.expect("range").kvs;
+    let hash = subject.hash_kv(revision).await.expect("hash");
+    let mut stream = subject.snapshot().await.expect("begins");
+    subject.put("late", "x").await.expect("writes go on");
+    let mut bytes = Vec::new();
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece.expect("goes on"));
+    }
+    let summary = crate::snapshot::verify(&bytes[..]).expect("checks out");
+    let engine = std::sync::Arc::new(crate::MemoryEngine::default());
+    crate::snapshot::load(&bytes[..], &*engine, crate::snapshot::Options::default(), None).expect("loads");
+    let mut machine = crate::Machine::open(engine.clone()).expect("opens");
+    while machine.sweep().expect("sweeps") {}
+    let view = crate::Engine::view(&*engine);
+    assert!(summary.header.revision >= revision && summary.header.revision <= revision + 1);
+    let request = RangeRequest::prefix("").at(revision);
+    assert_eq!(crate::read::range(&view, &request).expect("reads").kvs, all);
+    assert_eq!(crate::hash_kv(&view, revision).expect("hashes"), Some(hash));
+    assert_eq!(crate::read::leases(&view).expect("reads"), [lease.id]);
 }
