@@ -1,6 +1,7 @@
 //! What a replica is opened with, and its bounds.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How to open a replica.
 #[derive(Clone, Debug)]
@@ -11,19 +12,34 @@ pub struct Config {
     pub node_id: u64,
     /// Where other members reach this one; recorded in the membership when a cluster is formed, unused while alone.
     pub address: String,
-    /// Revisions of history kept; older ones are compacted away by the leader. 0 keeps all.
+    /// Revisions of history kept; older ones are compacted away by the leader. 0 sets no bound.
     pub keep_revisions: u64,
+    /// Age to which history is kept; what is older is compacted away by the leader. 0 sets no bound. With both bounds,
+    /// history is within both.
+    pub keep_age: Duration,
+    /// Size of the state in bytes at which what would grow it is refused with an alarm. 0 sets no bound.
+    pub quota_bytes: u64,
 }
 
 impl Config {
     /// Member 1 of a cluster of its own in `dir`, keeping [`DEFAULT_KEEP_REVISIONS`].
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Config { dir: dir.into(), node_id: 1, address: String::new(), keep_revisions: DEFAULT_KEEP_REVISIONS }
+        Config {
+            dir: dir.into(),
+            node_id: 1,
+            address: String::new(),
+            keep_revisions: DEFAULT_KEEP_REVISIONS,
+            keep_age: Duration::ZERO,
+            quota_bytes: DEFAULT_QUOTA_BYTES,
+        }
     }
 }
 
 /// History kept by default.
 pub const DEFAULT_KEEP_REVISIONS: u64 = 50_000;
+
+/// Size of the state that is allowed by default, 2 GiB as in etcd.
+pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Most proposals that wait; more are refused as overload.
 pub const MAX_QUEUED: usize = 8_192;

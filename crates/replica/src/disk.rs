@@ -112,6 +112,16 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Bytes a family takes, approximately.
     fn size_bytes(&self, family: Family) -> Result<u64, EngineError>;
 
+    /// Of the bytes a family takes, those of what is in it now, approximately.
+    fn in_use_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        self.size_bytes(family)
+    }
+
+    /// Gives back the room of what was overwritten and removed. May take long; reads and writes go on.
+    fn defragment(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Bytes that can still be written, if that can be told.
     fn free_bytes(&self) -> Option<u64>;
 

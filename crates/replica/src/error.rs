@@ -37,6 +37,37 @@ pub enum Error {
     /// A member id of 0.
     #[error("node_id is 0: give the member a positive id")]
     NoIdentity,
+    /// There is data already.
+    #[error("{} is not empty: name another directory, or move it away first", dir.display())]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A member that is not among the members.
+    #[error("member {node_id} is not among the members: name it as one of them, with a positive id")]
+    NotAMember {
+        /// The member.
+        node_id: u64,
+    },
+    /// A snapshot's file cannot be used.
+    #[error("snapshot {} cannot be used", path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: keyspace::snapshot::SnapshotError,
+    },
+    /// Repairing would lose what other members have.
+    #[error(
+        "keyspace directory {} is damaged and belongs to one of several members: remove that member, wipe the directory \
+         and join again",
+        dir.display()
+    )]
+    OneOfSeveral {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Its content cannot be read or written.
     #[error("keyspace directory {} cannot be opened", dir.display())]
     Storage {

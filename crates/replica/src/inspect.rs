@@ -47,7 +47,8 @@ fn entry(entry: Entry) -> LogEntry {
 
 /// Log position of the state that carries this stamp, 0 for the empty one.
 pub fn position(stamp: &[u8]) -> Result<u64, EngineError> {
-    let stamp: Stamp = postcard::from_bytes(stamp).map_err(|error| store::corrupt("log position of the state", error))?;
+    let stamp: Stamp =
+        postcard::from_bytes(stamp).map_err(|error| store::corrupt("log position of the state", error))?;
     Ok(stamp.applied.map_or(0, |applied| applied.index))
 }
 

@@ -25,7 +25,10 @@
 //!
 //! Limits: see [`config`]. There is one voter until a transport is given; storage does not care.
 
+mod admin;
+mod ages;
 pub mod config;
+mod damaged;
 pub mod disk;
 mod error;
 pub mod inspect;
@@ -33,9 +36,13 @@ mod log_store;
 mod maintenance;
 mod metrics;
 mod network;
+mod observed;
 mod proposer;
+mod repair;
 mod replica;
+mod restore;
 mod rocks;
+mod room;
 mod snapshot;
 mod state_machine;
 mod store;
@@ -43,10 +50,14 @@ pub mod transport;
 mod types;
 
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
 
 pub use config::Config;
 pub use error::Error;
+pub use repair::{Repaired, repair};
 pub use replica::Replica;
+pub use restore::{Restore, save};
 pub use transport::Transport;
 pub use types::Peer;

@@ -24,7 +24,7 @@ use crate::types::{Entry, LogId, StorageError, TypeConfig};
 /// Version of the encoding of entries and of the meta records here.
 const FORMAT: u8 = 1;
 const VOTE: &[u8] = b"vote";
-const PURGED: &[u8] = b"purged";
+pub(crate) const PURGED: &[u8] = b"purged";
 
 /// The log of one replica. Clones are readers of the same log.
 #[derive(Clone, Debug)]
@@ -176,7 +176,7 @@ impl Head {
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn encode<T: serde::Serialize>(value: &T, what: &'static str) -> Result<Vec<u8>, EngineError> {
     let failed = |source| EngineError::Io { operation: what, source: Arc::new(source) };
     postcard::to_extend(value, vec![FORMAT]).map_err(failed)
 }

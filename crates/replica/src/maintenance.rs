@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyspace::{Command, Engine, Error, Refusal, read};
+use keyspace::{Alarm, AlarmKind, Command, Comparison, Engine, Error, KvHash, Refusal, read};
+use tokio::time::Instant;
 
+use crate::ages::Ages;
 use crate::config::SNAPSHOT_AFTER_LOG_BYTES;
 use crate::proposer::Proposals;
 use crate::replica::Parts;
 use crate::store;
 
-/// How often the leader looks whether history is long enough to be cut.
+/// How often the leader looks whether history is long or old enough to be cut; a short age is looked at more often.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
+/// How often at most.
+const COMPACT_AT_MOST_EVERY: Duration = Duration::from_secs(1);
+/// How often members compare their states.
+const COMPARE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Pause after a failure.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -46,23 +52,30 @@ pub(crate) async fn cut_log(parts: Arc<Parts>) {
     }
 }
 
-/// Compacts history that is longer than configured, while this member leads.
+/// Compacts history that is longer or older than configured, while this member leads.
 pub(crate) async fn compact(parts: Arc<Parts>, proposals: Proposals) {
-    let keep = parts.config.keep_revisions;
-    if keep == 0 {
+    let (keep, age) = (parts.config.keep_revisions, parts.config.keep_age);
+    if keep == 0 && age.is_zero() {
         return;
     }
+    let began = Instant::now();
+    let mut ages = Ages::new(age);
+    let pause = if age.is_zero() { COMPACT_EVERY } else { (age / 10).clamp(COMPACT_AT_MOST_EVERY, COMPACT_EVERY) };
     loop {
-        tokio::time::sleep(COMPACT_EVERY).await;
+        tokio::time::sleep(pause).await;
         if !parts.leads() {
+            ages = Ages::new(age);
             continue;
         }
         let revisions = read::revisions(&parts.engine.view());
         let compacted = match revisions {
-            Ok(revisions) => match due(revisions, keep) {
-                Some(revision) => proposals.propose(Command::Compact { revision }).await.map(drop),
-                None => Ok(()),
-            },
+            Ok((newest, compacted)) => {
+                let old = ages.observe(began.elapsed(), newest).filter(|old| *old > compacted);
+                match due((newest, compacted), keep).max(old) {
+                    Some(revision) => proposals.propose(Command::Compact { revision }).await.map(drop),
+                    None => Ok(()),
+                }
+            }
             Err(error) => Err(error.into()),
         };
         match compacted {
@@ -75,8 +88,64 @@ pub(crate) async fn compact(parts: Arc<Parts>, proposals: Proposals) {
 
 /// The revision to compact at, once there is a tenth more than is to be kept.
 fn due((newest, compacted): (u64, u64), keep: u64) -> Option<u64> {
+    if keep == 0 {
+        return None;
+    }
     let kept = newest.saturating_sub(compacted);
     (kept > keep.saturating_add(keep / 10)).then(|| newest - keep)
+}
+
+/// Tells the hash of the leader's state through the log, for every member to compare, when there are several.
+pub(crate) async fn tell_hash(parts: Arc<Parts>, proposals: Proposals) {
+    loop {
+        tokio::time::sleep(COMPARE_EVERY).await;
+        if !parts.leads() || parts.leads_alone() {
+            continue;
+        }
+        match hash(&parts, 0).await {
+            Some(Ok(hash)) => match proposals.propose(Command::CheckHash { hash }).await {
+                Ok(_) | Err(Error::NotLeader { .. }) => {}
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "members were not compared"),
+            },
+            Some(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "members were not compared");
+            }
+            None => return,
+        }
+    }
+}
+
+/// Compares this member's state with each hash the leader tells; a difference is an alarm.
+pub(crate) async fn compare_hash(parts: Arc<Parts>, proposals: Proposals) {
+    let mut told = parts.machine.leader_hash();
+    while told.changed().await.is_ok() {
+        let Some(leaders) = *told.borrow_and_update() else { continue };
+        match hash(&parts, leaders.revision).await {
+            Some(Ok(own)) if own.compare(&leaders) == Comparison::Differs => {
+                tracing::error!(?own, ?leaders, "this member's keyspace differs from the leader's");
+                let alarm = Alarm { member: parts.config.node_id, kind: AlarmKind::Corrupt };
+                while let Err(error) = proposals.propose(Command::AlarmSet(alarm)).await {
+                    if matches!(error, Error::Closed) {
+                        return;
+                    }
+                    tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+            // Compacted meanwhile: the next one will tell.
+            Some(Ok(_) | Err(Error::Refused(_))) => {}
+            Some(Err(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "this member could not be compared");
+            }
+            None => return,
+        }
+    }
+}
+
+/// The hash of this member's state, taken on another thread; nothing when the runtime is going down.
+async fn hash(parts: &Arc<Parts>, revision: u64) -> Option<Result<KvHash, Error>> {
+    let hashing = parts.clone();
+    store::blocking(&parts.store, move || hashing.hash(revision)).await
 }
 
 /// On becoming leader, goes on counting time from where the state has it: no lease ends early.
@@ -100,7 +169,35 @@ pub(crate) async fn follow_leader(parts: Arc<Parts>) {
 
 #[cfg(test)]
 mod tests {
+    use keyspace::testing::PATIENCE;
+    use keyspace::{Alarm, AlarmKind, Command, Keyspace, KeyspaceExt, KvHash};
+    use prometheus_client::registry::Registry;
+
     use super::due;
+    use crate::{Config, Replica};
+
+    /// A member whose state is not the leader's says so to all; one that agrees, or cannot tell, says nothing.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_member_that_differs_raises_an_alarm() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let replica = Replica::open(Config::new(dir.path().join("keyspace")), &mut Registry::default()).await;
+        let replica = replica.expect("opens");
+        replica.put("k", "x").await.expect("put");
+        let right = replica.hash_kv(0).await.expect("hash");
+        let unknown = KvHash { compact_revision: right.compact_revision + 1, hash: !right.hash, ..right };
+        let wrong = KvHash { hash: !right.hash, ..right };
+        for (hash, alarms) in [(right, 0), (unknown, 0), (wrong, 1)] {
+            replica.proposals.propose(Command::CheckHash { hash }).await.expect("proposes");
+            let reached = async {
+                while replica.alarms().await.expect("alarms").len() != alarms {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, reached).await.expect("compares");
+        }
+        assert_eq!(replica.alarms().await.expect("alarms"), [Alarm { member: 1, kind: AlarmKind::Corrupt }]);
+        replica.put("k", "y").await.expect_err("nothing is written");
+    }
 
     #[test]
     fn compacts_in_steps() {
@@ -109,5 +206,6 @@ mod tests {
         assert_eq!(due((111, 0), 100), Some(11));
         assert_eq!(due((120, 11), 100), None);
         assert_eq!(due((5, 9), 100), None);
+        assert_eq!(due((5_000, 0), 0), None);
     }
 }

@@ -10,6 +10,17 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::observed::Observed;
+use crate::replica::Parts;
+
+/// Prefix of all names.
+const PREFIX: &str = "nanocloud_keyspace";
+
+/// Registers what is measured when somebody looks.
+pub(crate) fn observe(parts: &Arc<Parts>, registry: &mut Registry) {
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Observed::new(parts)));
+}
+
 /// Metrics of one replica.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -42,7 +53,7 @@ impl Default for Metrics {
 
 impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry, hub: Arc<Hub>) {
-        let registry = registry.sub_registry_with_prefix("nanocloud_keyspace");
+        let registry = registry.sub_registry_with_prefix(PREFIX);
         registry.register("queue_depth", "Proposals waiting to be written to the log", self.queue_depth.clone());
         registry.register("queue_active", "Proposals being written to the log and applied", self.active.clone());
         let mut seconds = |name: &str, help: &str, metric: &Histogram| {
@@ -88,10 +99,86 @@ impl Collector for Watchers {
             ("watchers", "Watches there are", stats.watchers),
             ("watchers_behind", "Watches reading history", stats.behind),
             ("watch_waiting_revisions", "Revisions waiting to be read by watchers", stats.waiting),
+            ("watch_lag_revisions", "Revisions that the slowest watcher has yet to be told of", stats.lag),
         ] {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use keyspace::{KeyRange, Keyspace, KeyspaceExt, WatchRequest};
+    use prometheus_client::registry::Registry;
+
+    use crate::{Config, Replica};
+
+    /// The value of a series.
+    fn value(text: &str, name: &str) -> Option<f64> {
+        let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        rest.and_then(|value| value.parse().ok())
+    }
+
+    fn encoded(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).expect("writes to memory");
+        text
+    }
+
+    /// The series tell what happened, and Prometheus' own linter has nothing to say.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn metrics_are_true_and_well_formed() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let mut registry = Registry::default();
+        let replica = Replica::open(Config::new(dir.path().join("keyspace")), &mut registry).await.expect("opens");
+        let watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watches");
+        replica.lease_grant(0, 100).await.expect("grants");
+        for n in 0..20 {
+            replica.put("k", format!("{n}")).await.expect("puts");
+        }
+        replica.compact(5).await.expect("compacts");
+        let text = encoded(&registry);
+        for (name, wanted) in [
+            ("raft_is_leader", 1.0),
+            ("raft_leader", 1.0),
+            ("raft_voters", 1.0),
+            ("leases", 1.0),
+            ("compact_revision", 5.0),
+            ("watchers", 1.0),
+            ("watch_waiting_revisions", 20.0),
+            ("watch_lag_revisions", 20.0),
+            ("queue_depth", 0.0),
+            ("queue_wait_seconds_count", 22.0),
+            ("alarms{kind=\"NoSpace\"}", 0.0),
+        ] {
+            assert_eq!(value(&text, &format!("nanocloud_keyspace_{name}")), Some(wanted), "{name}\n{text}");
+        }
+        for name in ["raft_term", "raft_log_applied_index", "log_fsync_seconds_count", "apply_seconds_count"] {
+            assert!(value(&text, &format!("nanocloud_keyspace_{name}")) >= Some(1.0), "{name}\n{text}");
+        }
+        drop(watch);
+        // Prometheus' own text format knows neither of these lines.
+        let lines = text.lines().filter(|line| !line.starts_with("# UNIT") && !line.starts_with("# EOF"));
+        let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+        let mut promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("promtool is installed (scripts/install-deps test)");
+        promtool.stdin.take().expect("is piped").write_all(text.as_bytes()).expect("takes it");
+        let told = promtool.wait_with_output().expect("ends");
+        let complaints = String::from_utf8_lossy(&told.stderr);
+        assert!(told.status.success() && complaints.is_empty(), "{complaints}");
+        let closed = replica.closed();
+        replica.shutdown().await.expect("ends");
+        drop(replica);
+        closed.await;
+        assert_eq!(value(&encoded(&registry), "nanocloud_keyspace_raft_term"), None, "what is closed is not read");
     }
 }

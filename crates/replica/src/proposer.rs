@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use keyspace::{ClusterClock, Command, Error, Op, Outcome, Reply, Txn};
+use keyspace::{ClusterClock, Command, Error, Outcome, Refusal, Reply};
 use openraft::error::{ClientWriteError, Fatal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_IN_FLIGHT, MAX_QUEUED};
 use crate::metrics::Metrics;
+use crate::room::Room;
 use crate::store::Store;
 use crate::types::{Proposal, Raft};
 
@@ -57,6 +58,8 @@ pub(crate) struct Proposer {
     pub(crate) raft: Raft,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<ClusterClock>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) node_id: u64,
     pub(crate) metrics: Metrics,
 }
 
@@ -142,14 +145,29 @@ impl Proposer {
         }))
     }
 
-    /// Refuses what would grow the state when the disk is nearly full.
+    /// Refuses what would grow the state when the disk is nearly full or the quota used up.
     fn admit(&self, batch: Vec<Pending>) -> Vec<Pending> {
-        let Err(full) = self.store.require_room() else { return batch };
-        let (growing, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|pending| grows(&pending.command));
-        for pending in growing {
-            drop(pending.reply.send(Err(full.clone().into())));
+        let disk = self.store.require_room();
+        if disk.is_err() {
+            self.room.refuse();
         }
-        others
+        let refusal = |command: &Command| {
+            if !command.grows() {
+                return None;
+            }
+            if let Err(full) = &disk {
+                return Some(Error::from(full.clone()));
+            }
+            (!self.room.admits(command.size())).then(|| Refusal::NoSpace { member: self.node_id }.into())
+        };
+        let mut admitted = Vec::with_capacity(batch.len());
+        for pending in batch {
+            match refusal(&pending.command) {
+                None => admitted.push(pending),
+                Some(error) => drop(pending.reply.send(Err(error))),
+            }
+        }
+        admitted
     }
 }
 
@@ -165,25 +183,6 @@ fn answer_all(replies: Vec<oneshot::Sender<Result<Reply, Error>>>, written: Resu
                 drop(reply.send(Err(error.clone())));
             }
         }
-    }
-}
-
-/// Whether a command may add keys, versions aside.
-fn grows(command: &Command) -> bool {
-    fn txn_grows(txn: &Txn) -> bool {
-        txn.success.iter().chain(&txn.failure).any(|op| match op {
-            Op::Put(_) => true,
-            Op::Txn(inner) => txn_grows(inner),
-            Op::Delete(_) | Op::Range(_) => false,
-        })
-    }
-    match command {
-        Command::Txn(txn) => txn_grows(txn),
-        Command::LeaseGrant { .. } => true,
-        Command::Compact { .. }
-        | Command::LeaseKeepAlive { .. }
-        | Command::LeaseRevoke { .. }
-        | Command::Tick { .. } => false,
     }
 }
 

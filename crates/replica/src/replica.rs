@@ -10,9 +10,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use keyspace::read::{self, Changes};
 use keyspace::{
-    ClusterClock, Command, Engine, EngineError, Error as KeyspaceError, History, KeyRange, Keyspace, LeaseGranted,
-    LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, Status, Txn, TxnResponse, WatchRequest,
-    WatchStream, check,
+    Alarm, ClusterClock, Command, Engine, EngineError, Error as KeyspaceError, History, KeyRange, Keyspace, KvHash,
+    LeaseGranted, LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, SnapshotStream, Status, Txn,
+    TxnResponse, WatchRequest, WatchStream, check,
 };
 use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::Mutex;
@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, KEEP_LOG_ENTRIES, SNAPSHOT_AFTER_LOG_BYTES};
 use crate::disk::{Disk, Family};
 use crate::log_store::LogStore;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::network::Alone;
 use crate::proposer::{Proposals, Proposer, from_fatal};
 use crate::rocks::Rocks;
+use crate::room::{self, Room};
 use crate::state_machine::StateMachine;
 use crate::store::{self, Batch, StateEngine, Store, corrupt};
 use crate::types::{Peer, Raft, TypeConfig};
@@ -42,7 +43,9 @@ const ELECTION_MIN_MS: u64 = 1_000;
 /// Longest such silence, milliseconds.
 const ELECTION_MAX_MS: u64 = 2_000;
 /// Meta record with the member's id.
-const IDENTITY: &[u8] = b"node_id";
+pub(crate) const IDENTITY: &[u8] = b"node_id";
+/// Meta record with the cluster's id, and whether this member joins it.
+pub(crate) const CLUSTER: &[u8] = b"cluster";
 /// Ranges up to this limit are read on the caller's thread: that takes less time than changing threads.
 const INLINE_LIMIT: u64 = 64;
 
@@ -50,7 +53,7 @@ const INLINE_LIMIT: u64 = 64;
 #[derive(Debug)]
 pub struct Replica {
     pub(crate) parts: Arc<Parts>,
-    proposals: Proposals,
+    pub(crate) proposals: Proposals,
     tasks: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
@@ -65,6 +68,8 @@ pub(crate) struct Parts {
     pub(crate) raft: Raft,
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) log_pressure: Arc<Notify>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) cluster_id: u64,
 }
 
 impl std::fmt::Debug for Parts {
@@ -115,7 +120,11 @@ impl Replica {
         let engine = Arc::new(StateEngine::new(store.clone()));
         let clock_ms = read::clock_ms(&engine.view()).map_err(|source| storage(&config.dir, source))?;
         let clock = Arc::new(ClusterClock::new(clock_ms));
-        let parts = Arc::new(Parts { config, store, engine, log, machine, raft, clock, log_pressure });
+        let room = Arc::new(Room::new(config.quota_bytes, engine.clone()));
+        let cluster_id = cluster_id(&store).map_err(|source| storage(&config.dir, source))?;
+        let parts =
+            Arc::new(Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, cluster_id });
+        metrics::observe(&parts, registry);
         Ok(Arc::new(Self::run(parts, metrics)))
     }
 
@@ -123,8 +132,14 @@ impl Replica {
     fn run(parts: Arc<Parts>, metrics: Metrics) -> Self {
         let stop = CancellationToken::new();
         let (proposals, queue) = Proposals::new(metrics.clone());
-        let proposer =
-            Proposer { raft: parts.raft.clone(), store: parts.store.clone(), clock: parts.clock.clone(), metrics };
+        let proposer = Proposer {
+            raft: parts.raft.clone(),
+            store: parts.store.clone(),
+            clock: parts.clock.clone(),
+            room: parts.room.clone(),
+            node_id: parts.config.node_id,
+            metrics,
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(proposer.run(queue, stop.clone()));
         let keeper = Arc::new(Keeper { parts: parts.clone(), proposals: proposals.clone() });
@@ -134,6 +149,9 @@ impl Replica {
         spawn_until(&mut tasks, &stop, maintenance::cut_log(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compact(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, maintenance::follow_leader(parts.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::tell_hash(parts.clone(), proposals.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::compare_hash(parts.clone(), proposals.clone()));
+        spawn_until(&mut tasks, &stop, room::guard(parts.clone(), proposals.clone()));
         Replica { parts, proposals, tasks: Mutex::new(tasks), stop }
     }
 
@@ -230,7 +248,7 @@ impl Parts {
     }
 
     /// Whether this member leads and is the only voter.
-    fn leads_alone(&self) -> bool {
+    pub(crate) fn leads_alone(&self) -> bool {
         let metrics = self.raft.server_metrics();
         let metrics = metrics.borrow();
         let voters = metrics.membership_config.membership().voter_ids();
@@ -238,11 +256,11 @@ impl Parts {
     }
 }
 
-fn storage(dir: &Path, source: EngineError) -> Error {
+pub(crate) fn storage(dir: &Path, source: EngineError) -> Error {
     Error::Storage { dir: dir.to_owned(), source }
 }
 
-fn open_disk(dir: &Path, metrics: Metrics) -> Result<Rocks, Error> {
+pub(crate) fn open_disk(dir: &Path, metrics: Metrics) -> Result<Rocks, Error> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|source| Error::Directory { dir: dir.to_owned(), source })?;
     Rocks::open(dir, metrics)
@@ -276,6 +294,13 @@ fn identity(store: &Store, node_id: u64) -> Result<u64, EngineError> {
     store.write("record the member id", batch)?;
     store.sync()?;
     Ok(node_id)
+}
+
+/// The identity of the cluster; a directory from before there was one has 0.
+pub(crate) fn cluster_id(store: &Store) -> Result<u64, EngineError> {
+    let Some(bytes) = store.get(Family::Meta, CLUSTER)? else { return Ok(0) };
+    let (id, _joins): (u64, bool) = postcard::from_bytes(&bytes).map_err(|error| corrupt("cluster id", error))?;
+    Ok(id)
 }
 
 async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> Result<Raft, Error> {
@@ -423,10 +448,44 @@ impl Keyspace for Replica {
         .boxed()
     }
 
+    fn alarms(&self) -> BoxFuture<'_, Result<Vec<Alarm>, KeyspaceError>> {
+        async move {
+            self.barrier().await?;
+            self.read(true, |engine| Ok(read::alarms(&engine.view())?)).await
+        }
+        .boxed()
+    }
+
+    fn alarm_set(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, KeyspaceError>> {
+        async move { self.proposals.propose(Command::AlarmSet(alarm)).await?.into_alarms() }.boxed()
+    }
+
+    fn alarm_clear(&self, alarm: Alarm) -> BoxFuture<'_, Result<Vec<Alarm>, KeyspaceError>> {
+        async move { self.proposals.propose(Command::AlarmClear(alarm)).await?.into_alarms() }.boxed()
+    }
+
+    fn hash_kv(&self, revision: Revision) -> BoxFuture<'_, Result<KvHash, KeyspaceError>> {
+        let parts = self.parts.clone();
+        async move { self.read(false, move |_| parts.hash(revision)).await }.boxed()
+    }
+
+    fn defragment(&self) -> BoxFuture<'_, Result<(), KeyspaceError>> {
+        async move { self.read(false, |engine| Ok(engine.defragment()?)).await }.boxed()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<SnapshotStream, KeyspaceError>> {
+        async move {
+            self.barrier().await?;
+            Ok(self.parts.snapshot(self.stop.clone()))
+        }
+        .boxed()
+    }
+
     fn status(&self) -> BoxFuture<'_, Result<Status, KeyspaceError>> {
         async move {
             let metrics = self.parts.raft.metrics().borrow().clone();
             let node_id = self.parts.config.node_id;
+            let quota_bytes = self.parts.config.quota_bytes;
             self.read(true, move |engine| {
                 let size_bytes = engine.size_bytes()?;
                 let view = engine.view();
@@ -436,9 +495,13 @@ impl Keyspace for Replica {
                     compact_revision,
                     leases: read::lease_count(&view)?,
                     size_bytes,
+                    in_use_bytes: engine.in_use_bytes()?,
+                    quota_bytes,
+                    alarms: read::alarms(&view)?,
                     node_id,
                     leader: metrics.current_leader,
                     term: metrics.current_term,
+                    log_index: metrics.last_log_index.unwrap_or(0),
                     applied_index: metrics.last_applied.map_or(0, |applied| applied.index),
                     voters: metrics.membership_config.membership().voter_ids().collect(),
                 })

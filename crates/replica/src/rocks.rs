@@ -14,8 +14,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use keyspace::{Direction, EngineError, Visit};
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind,
-    LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
 };
 
 use crate::Error;
@@ -36,6 +36,10 @@ const MAX_WAL_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_OPEN_FILES: i32 = 256;
 /// Bits for each key in the filters.
 const FILTER_BITS: f64 = 10.0;
+/// Property: bytes of all table files.
+const TABLE_BYTES: &str = "rocksdb.total-sst-files-size";
+/// Property: bytes in table files of what was neither overwritten nor deleted, estimated.
+const LIVE_BYTES: &str = "rocksdb.estimate-live-data-size";
 /// Syncs that may wait. Raft waits for each append, so there are hardly ever two.
 const SYNC_QUEUE: usize = 16;
 
@@ -104,7 +108,8 @@ fn sync_loop(base: &Base, metrics: &Metrics, queue: &Receiver<Durable>) {
     }
 }
 
-fn open_database(dir: &Path) -> Result<DB, Error> {
+/// How the database is opened.
+pub(crate) fn options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -117,14 +122,22 @@ fn open_database(dir: &Path) -> Result<DB, Error> {
     // An end cut short by a crash is fine, any other damage of the write-ahead log is not: the mode that
     // "repairs" it would drop acknowledged writes without a word.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options
+}
+
+/// The families there are.
+pub(crate) fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
     let buffer = |family| if family == Family::Meta { META_BUFFER_BYTES } else { WRITE_BUFFER_BYTES };
     let families = Family::ALL.map(|family| (family.name(), buffer(family)));
     // RocksDB always has the default family; unnamed here it would have large buffers.
     let families = families.into_iter().chain([(rocksdb::DEFAULT_COLUMN_FAMILY_NAME, META_BUFFER_BYTES)]);
-    let families = families.map(|(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)));
+    families.map(move |(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)))
+}
+
+fn open_database(dir: &Path) -> Result<DB, Error> {
     let path = dir.join("db");
-    DB::open_cf_descriptors(&options, &path, families).map_err(|error| {
+    DB::open_cf_descriptors(&options(), &path, families()).map_err(|error| {
         let source = match error.kind() {
             ErrorKind::Corruption => {
                 EngineError::Corrupt { what: format!("database {}", path.display()), detail: error.into_string() }
@@ -149,7 +162,7 @@ fn family_options(cache: &Cache, buffer: usize) -> Options {
 }
 
 /// Takes the directory for this process.
-fn lock(dir: &Path) -> Result<File, Error> {
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join("lock");
     let unusable = |source| Error::Directory { dir: path.clone(), source };
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
@@ -177,6 +190,17 @@ impl Base {
     fn family(&self, family: Family) -> Result<&ColumnFamily, EngineError> {
         let name = family.name();
         self.db.cf_handle(name).ok_or_else(|| corrupt(format!("column family {name}"), "missing"))
+    }
+
+    /// Bytes of a family: of its tables after a property of RocksDB, and in memory.
+    fn size(&self, family: Family, tables: &str) -> Result<u64, EngineError> {
+        let handle = self.family(family)?;
+        let mut size = 0;
+        for property in [tables, "rocksdb.cur-size-all-mem-tables"] {
+            let found = self.db.property_int_value_cf(handle, property);
+            size += found.map_err(|error| io_error(&self.dir, "ask for the size", error))?.unwrap_or(0);
+        }
+        Ok(size)
     }
 
     fn sync(&self) -> Result<(), EngineError> {
@@ -237,18 +261,27 @@ impl Disk for Rocks {
     }
 
     fn size_bytes(&self, family: Family) -> Result<u64, EngineError> {
-        let handle = self.base.family(family)?;
         // Of the log, most of what is in its tables is purged already.
         let tables = match family {
-            Family::Log => "rocksdb.estimate-live-data-size",
-            Family::Meta | Family::State => "rocksdb.total-sst-files-size",
+            Family::Log => LIVE_BYTES,
+            Family::Meta | Family::State => TABLE_BYTES,
         };
-        let mut size = 0;
-        for property in [tables, "rocksdb.cur-size-all-mem-tables"] {
-            let found = self.base.db.property_int_value_cf(handle, property);
-            size += found.map_err(|error| io_error(&self.base.dir, "ask for the size", error))?.unwrap_or(0);
+        self.base.size(family, tables)
+    }
+
+    fn in_use_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        Ok(self.base.size(family, LIVE_BYTES)?.min(self.base.size(family, TABLE_BYTES)?))
+    }
+
+    fn defragment(&self) -> Result<(), EngineError> {
+        let mut options = CompactOptions::default();
+        // Also the last level, which holds most of what was deleted.
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for family in Family::ALL {
+            let family = self.base.family(family)?;
+            self.base.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
         }
-        Ok(size)
+        Ok(())
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use keyspace::{Applied, Command, Engine, EngineError, Hub, Machine, read};
+use keyspace::{Applied, Command, Engine, EngineError, Hub, KvHash, Machine, read};
 use openraft::storage::{RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::config::MAX_APPLY_ENTRIES;
 use crate::disk::{AsyncFile, DiskFile};
@@ -33,6 +33,8 @@ struct Inner {
     compacted: Arc<Notify>,
     /// Told when leases changed.
     leases_changed: Arc<Notify>,
+    /// The newest hash the leader told; this member is to compare its own.
+    leader_hash: watch::Sender<Option<KvHash>>,
 }
 
 impl StateMachine {
@@ -50,6 +52,7 @@ impl StateMachine {
             metrics,
             compacted: Arc::new(Notify::new()),
             leases_changed: Arc::new(Notify::new()),
+            leader_hash: watch::Sender::new(None),
         };
         Ok(StateMachine { inner: Arc::new(inner) })
     }
@@ -64,6 +67,11 @@ impl StateMachine {
 
     pub(crate) fn leases_changed(&self) -> &Arc<Notify> {
         &self.inner.leases_changed
+    }
+
+    /// What the leader tells its hash to be.
+    pub(crate) fn leader_hash(&self) -> watch::Receiver<Option<KvHash>> {
+        self.inner.leader_hash.subscribe()
     }
 
     /// One step of removing what compactions made unreadable; whether there is more.
@@ -122,6 +130,11 @@ impl StateMachine {
         }
         if commands.iter().any(|command| command.needs_time()) {
             self.inner.leases_changed.notify_one();
+        }
+        for command in commands {
+            if let Command::CheckHash { hash } = command {
+                self.inner.leader_hash.send_replace(Some(*hash));
+            }
         }
     }
 

@@ -197,7 +197,7 @@ fn frame(family: Family, key: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// The value, if it is the one that was written at this place.
-fn unframe<'a>(family: Family, key: &[u8], framed: &'a [u8]) -> Result<&'a [u8], EngineError> {
+pub(crate) fn unframe<'a>(family: Family, key: &[u8], framed: &'a [u8]) -> Result<&'a [u8], EngineError> {
     match framed.split_last_chunk::<CHECKSUM_BYTES>() {
         Some((value, sum)) if *sum == checksum(family, key, value) => Ok(value),
         Some(_) => Err(corrupt(record_name(family, key), "its checksum does not match")),
@@ -261,6 +261,14 @@ impl Engine for StateEngine {
 
     fn size_bytes(&self) -> Result<u64, EngineError> {
         self.store.disk.size_bytes(Family::State)
+    }
+
+    fn in_use_bytes(&self) -> Result<u64, EngineError> {
+        self.store.disk.in_use_bytes(Family::State)
+    }
+
+    fn defragment(&self) -> Result<(), EngineError> {
+        self.store.disk.defragment()
     }
 }
 

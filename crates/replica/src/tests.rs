@@ -82,6 +82,9 @@ promises!(
     keep_alive_keeps,
     refusals,
     pages_are_consistent,
+    alarms_refuse,
+    hashes_tell_differences,
+    snapshots_are_whole,
 );
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Duration;
 
-use keyspace::{EngineError, Error, Keyspace, KeyspaceExt, RangeRequest};
+use keyspace::testing::PATIENCE;
+use keyspace::{Alarm, AlarmKind, EngineError, Error, Keyspace, KeyspaceExt, Put, RangeRequest, Refusal, Txn};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use prometheus_client::registry::Registry;
 use replica::config::RESERVED_BYTES;
@@ -33,6 +35,66 @@ impl Drop for SmallDisk {
     }
 }
 
+/// Waits until exactly these alarms are on.
+async fn alarms_become(replica: &Replica, wanted: &[Alarm]) {
+    let reached = async {
+        while replica.alarms().await.expect("alarms") != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("the alarms become so");
+}
+
+/// At its quota the keyspace refuses what would grow it, on every member, until room was made and somebody clears the
+/// alarm.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_refuses_growth_until_the_alarm_is_cleared() {
+    let temp = TempDir::new().expect("a directory");
+    let config = Config { quota_bytes: 24 * 1024 * 1024, ..Config::new(temp.path().join("keyspace")) };
+    let replica = Replica::open(config, &mut Registry::default()).await.expect("opens");
+    // What cannot be compressed, or the size would not follow.
+    let mut random = keyspace::testing::Random::new(1);
+    let mut value = || (0..100_000).map(|_| random.below(256) as u8).collect::<Vec<u8>>();
+    let mut puts = 0;
+    let refused = loop {
+        match replica.put(format!("k/{puts:04}"), value()).await {
+            Ok(_) => puts += 1,
+            Err(error) => break error,
+        }
+        assert!(puts < 240, "the quota was never reached");
+    };
+    assert!(matches!(refused, Error::Refused(Refusal::NoSpace { member: 1 })), "{refused:?}");
+    assert!(puts > 60, "refused after {puts} puts of 100 kB, of which each takes twice that");
+    let alarm = Alarm { member: 1, kind: AlarmKind::NoSpace };
+    alarms_become(&replica, &[alarm]).await;
+    let status = replica.status().await.expect("status");
+    assert_eq!((status.quota_bytes, status.alarms), (24 * 1024 * 1024, vec![alarm]));
+    assert_eq!(replica.range(RangeRequest::prefix("k/")).await.expect("reads go on").count, puts);
+    replica.put("small", "x").await.expect_err("nothing grows while the alarm is on");
+
+    replica.alarm_clear(alarm).await.expect("clears");
+    let put = Put { key: "k/large".into(), value: vec![7; 1_000_000].into(), ..Put::default() };
+    replica.txn(Txn::run([keyspace::Op::Put(put)])).await.expect_err("it is as full as before");
+    alarms_become(&replica, &[alarm]).await;
+
+    let last = replica.txn(Txn::run([keyspace::Op::Delete(keyspace::Delete {
+        range: keyspace::KeyRange::prefix("k/"),
+        prev: false,
+    })]));
+    replica.compact(last.await.expect("deletes go on").revision).await.expect("compactions go on");
+    replica.hash_kv(0).await.expect("carries the compaction out");
+    replica.defragment().await.expect("gives room back");
+    let size = replica.status().await.expect("status").size_bytes;
+    assert!(size < 12 * 1024 * 1024, "{size} bytes are left of a keyspace without keys");
+    replica.alarm_clear(alarm).await.expect("clears");
+    replica.put("k/0", value()).await.expect("there is room");
+    assert_eq!(replica.alarms().await.expect("alarms"), []);
+    let closed = replica.closed();
+    replica.shutdown().await.expect("ends");
+    drop(replica);
+    closed.await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let disk = SmallDisk::new(RESERVED_BYTES + 32 * 1024 * 1024);
@@ -45,10 +107,13 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     nix::fcntl::posix_fallocate(&file, 0, 48 * 1024 * 1024).expect("takes the room");
     let refused = replica.put("c", "1").await.expect_err("no room");
     assert!(matches!(refused, Error::Storage(EngineError::NoSpace { .. })), "{refused:?}");
+    let alarm = Alarm { member: 1, kind: AlarmKind::DiskFull };
+    alarms_become(&replica, &[alarm]).await;
     assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("reads go on").count, 2);
     replica.delete("b").await.expect("deletes go on");
     std::fs::remove_file(&ballast).expect("removes");
     drop(file);
+    alarms_become(&replica, &[]).await;
     replica.put("c", "1").await.expect("there is room again");
     let closed = replica.closed();
     replica.shutdown().await.expect("ends");

@@ -1,4 +1,6 @@
-//! The replica in processes that die, and on a disk that is full.
+//! The replica in processes that die, and on disks that are full or damaged.
 
 mod crash;
+mod damage;
 mod full;
+mod snapshots;

@@ -1,0 +1,189 @@
+//! Whether there is room to grow: the quota of the state, and the disk of this member.
+//!
+//! ```text
+//!  Proposer ── before each entry ──► Room: refuses what grows, wakes the guard
+//!  guard ── measures ──► decide ──► AlarmSet / AlarmClear in the log ──► every member refuses
+//! ```
+//!
+//! The quota's alarm stays until somebody clears it; that of a full disk goes with its reason.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use keyspace::{Alarm, AlarmKind, Command, Engine, EngineError, Error, read};
+use tokio::sync::Notify;
+
+use crate::config::RESERVED_BYTES;
+use crate::proposer::Proposals;
+use crate::replica::Parts;
+use crate::store::StateEngine;
+
+/// How often the disk is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often while it is full.
+const LOOK_FULL_EVERY: Duration = Duration::from_millis(500);
+/// Room beyond the reserve at which a disk counts as no longer full, so that the alarm does not flutter.
+const ROOMY_BYTES: u64 = RESERVED_BYTES + 8 * 1024 * 1024;
+/// What a record takes beside its key and value, about: revisions, index, checksums.
+const RECORD_BYTES: u64 = 256;
+
+/// What is known of the room of one member.
+#[derive(Debug)]
+pub(crate) struct Room {
+    quota: u64,
+    engine: Arc<StateEngine>,
+    /// Size when last measured, and what was admitted since.
+    measured: AtomicU64,
+    admitted: AtomicU64,
+    /// Whether something was refused since the guard last looked.
+    refused: AtomicBool,
+    /// Wakes the guard.
+    pub(crate) changed: Notify,
+}
+
+impl Room {
+    /// Room for a state of `quota` bytes, 0 for any size.
+    pub(crate) fn new(quota: u64, engine: Arc<StateEngine>) -> Self {
+        Room {
+            quota,
+            engine,
+            measured: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether the quota leaves room for a command that grows the state by so many bytes of keys and values. The state
+    /// is measured only when an estimate says that it may be full.
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
+        if self.quota == 0 {
+            return true;
+        }
+        // A value is written to the newest versions and to the history.
+        let cost = 2 * bytes as u64 + RECORD_BYTES;
+        let admitted = self.admitted.fetch_add(cost, Ordering::Relaxed) + cost;
+        if self.measured.load(Ordering::Relaxed) + admitted <= self.quota {
+            return true;
+        }
+        let fits = self.measure().saturating_add(cost) <= self.quota;
+        if fits {
+            self.admitted.store(cost, Ordering::Relaxed);
+        } else {
+            self.refuse();
+        }
+        fits
+    }
+
+    /// Something was refused: the guard is to tell everybody why.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
+    }
+
+    fn measure(&self) -> u64 {
+        let size = self.engine.size_bytes().unwrap_or(0);
+        self.measured.store(size, Ordering::Relaxed);
+        self.admitted.store(0, Ordering::Relaxed);
+        size
+    }
+}
+
+/// What the guard sees.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'a> {
+    member: u64,
+    alarms: &'a [Alarm],
+    /// Whether a write was refused because of the quota since it last looked.
+    over_quota: bool,
+    /// Free bytes of the disk, if that can be told.
+    free: Option<u64>,
+}
+
+/// What is to be said of it.
+fn decide(seen: Seen<'_>) -> Option<Command> {
+    let alarm = |kind| Alarm { member: seen.member, kind };
+    let is_on = |kind| seen.alarms.contains(&alarm(kind));
+    let disk_full = is_on(AlarmKind::DiskFull);
+    if seen.free.is_some_and(|free| free < RESERVED_BYTES) && !disk_full {
+        return Some(Command::AlarmSet(alarm(AlarmKind::DiskFull)));
+    }
+    if disk_full && seen.free.is_some_and(|free| free >= ROOMY_BYTES) {
+        return Some(Command::AlarmClear(alarm(AlarmKind::DiskFull)));
+    }
+    (seen.over_quota && !is_on(AlarmKind::NoSpace)).then(|| Command::AlarmSet(alarm(AlarmKind::NoSpace)))
+}
+
+/// Sets and clears the alarms of this member. Runs until it is dropped.
+pub(crate) async fn guard(parts: Arc<Parts>, proposals: Proposals) {
+    loop {
+        let mut pause = LOOK_EVERY;
+        match look(&parts) {
+            Ok((command, full)) => {
+                if full {
+                    pause = LOOK_FULL_EVERY;
+                }
+                if let Some(command) = command {
+                    match proposals.propose(command.clone()).await {
+                        Ok(_) => {
+                            tracing::warn!(?command, "keyspace alarm");
+                            continue;
+                        }
+                        Err(Error::Closed) => return,
+                        Err(error) => {
+                            tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
+                            pause = LOOK_FULL_EVERY;
+                        }
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "alarms could not be read"),
+        }
+        // What woke it is looked at anew.
+        let _ = tokio::time::timeout(pause, parts.room.changed.notified()).await;
+    }
+}
+
+/// What to say, and whether the disk is full.
+fn look(parts: &Parts) -> Result<(Option<Command>, bool), EngineError> {
+    let alarms = read::alarms(&parts.engine.view())?;
+    let room = &parts.room;
+    let refused = room.refused.swap(false, Ordering::Relaxed);
+    let free = parts.store.disk().free_bytes();
+    let over_quota = refused && room.quota != 0 && room.measure().saturating_add(RECORD_BYTES) > room.quota;
+    let command = decide(Seen { member: parts.config.node_id, alarms: &alarms, over_quota, free });
+    Ok((command, free.is_some_and(|free| free < ROOMY_BYTES)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_follow_their_reasons() {
+        let alarm = |member, kind| Alarm { member, kind };
+        let (full, disk) = (alarm(2, AlarmKind::NoSpace), alarm(2, AlarmKind::DiskFull));
+        let others = alarm(1, AlarmKind::DiskFull);
+        let (low, between, high) = (Some(RESERVED_BYTES - 1), Some(RESERVED_BYTES), Some(ROOMY_BYTES));
+        for (alarms, over_quota, free, wanted) in [
+            (&[][..], false, high, None),
+            (&[], false, low, Some(Command::AlarmSet(disk))),
+            (&[others], false, low, Some(Command::AlarmSet(disk))),
+            (&[disk], false, low, None),
+            (&[disk], false, between, None),
+            (&[disk], false, high, Some(Command::AlarmClear(disk))),
+            (&[others], false, high, None),
+            (&[disk], false, None, None),
+            (&[], true, high, Some(Command::AlarmSet(full))),
+            (&[full], true, high, None),
+            (&[full], false, high, None),
+        ] {
+            assert_eq!(
+                decide(Seen { member: 2, alarms, over_quota, free }),
+                wanted,
+                "{alarms:?} {over_quota} {free:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What is acknowledged is durable: on a disk whose syncs the test holds back, counts and fails.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::{FuturesUnordered, StreamExt};
+use keyspace::testing::PATIENCE;
+use keyspace::{EngineError, Error as KeyspaceError, Keyspace, KeyspaceExt};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+use crate::disk::{Change, Disk, DiskFile, Durable, Family, Records};
+use crate::metrics::Metrics;
+use crate::rocks::Rocks;
+use crate::{Config, Replica};
+
+/// What the test does with syncs.
+#[derive(Debug, Default)]
+struct Gate {
+    closed: bool,
+    failing: bool,
+    count: usize,
+    held: VecDeque<Held>,
+}
+
+struct Held(Durable);
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Gated {
+    disk: Arc<Rocks>,
+    gate: Arc<Mutex<Gate>>,
+    arrived: Arc<Notify>,
+}
+
+fn broken() -> EngineError {
+    let source = io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32);
+    EngineError::Io { operation: "sync the write-ahead log", source: Arc::new(source) }
+}
+
+impl Gated {
+    async fn open(dir: &TempDir) -> (Self, Arc<Replica>) {
+        std::fs::create_dir_all(dir.path().join("keyspace")).expect("makes");
+        let disk = Rocks::open(&dir.path().join("keyspace"), Metrics::default()).expect("opens");
+        let gated = Gated { disk: Arc::new(disk), gate: Arc::default(), arrived: Arc::default() };
+        let config = Config::new(dir.path().join("keyspace"));
+        let replica = Replica::open_on(Box::new(gated.clone()), config, &mut Registry::default()).await;
+        (gated, replica.expect("opens"))
+    }
+
+    /// Waits until a sync was asked for and is held.
+    async fn hold(&self) {
+        let held = async {
+            while self.gate.lock().held.is_empty() {
+                self.arrived.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, held).await.expect("something is synced");
+    }
+
+    /// Opens the gate; what was held is done, or fails.
+    fn release(&self) {
+        let held = {
+            let mut gate = self.gate.lock();
+            gate.closed = false;
+            std::mem::take(&mut gate.held)
+        };
+        for Held(done) in held {
+            self.sync_then(done);
+        }
+    }
+}
+
+impl Disk for Gated {
+    fn view(&self) -> Box<dyn Records + '_> {
+        self.disk.view()
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.disk.get(family, key)
+    }
+
+    fn write(&self, operation: &'static str, batch: Vec<Change>) -> Result<(), EngineError> {
+        self.disk.write(operation, batch)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.disk.sync()
+    }
+
+    fn sync_then(&self, done: Durable) {
+        let mut gate = self.gate.lock();
+        if gate.closed {
+            gate.held.push_back(Held(done));
+            self.arrived.notify_one();
+        } else if gate.failing {
+            drop(gate);
+            done(Err(broken()));
+        } else {
+            gate.count += 1;
+            drop(gate);
+            self.disk.sync_then(done);
+        }
+    }
+
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        self.disk.run(work);
+    }
+
+    fn size_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        self.disk.size_bytes(family)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes()
+    }
+
+    fn create_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.create_file(name)
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        self.disk.open_file(name)
+    }
+
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename_file(from, to)
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.disk.remove_file(name)
+    }
+}
+
+/// Nothing is acknowledged before its entry is synced, and what waits meanwhile shares the next sync.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_wait_for_the_disk_and_share_it() {
+    let dir = TempDir::new().expect("a directory");
+    let (gated, replica) = Gated::open(&dir).await;
+    gated.gate.lock().closed = true;
+    let mut puts: FuturesUnordered<_> = (0..500).map(|n| replica.put(format!("k{n}"), "x")).collect();
+    assert!(puts.next().now_or_never().is_none());
+    gated.hold().await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+        assert!(puts.next().now_or_never().is_none(), "acknowledged while nothing is durable");
+    }
+    let before = gated.gate.lock().count;
+    gated.release();
+    while let Some(put) = puts.next().await {
+        put.expect("is durable");
+    }
+    let syncs = gated.gate.lock().count - before;
+    assert!((1..=10).contains(&syncs), "500 writes took {syncs} syncs");
+    replica.shutdown().await.expect("ends");
+}
+
+/// When a sync fails it is not known what is on the disk: nothing is acknowledged any more, and everybody is told why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_ends_writing() {
+    let dir = TempDir::new().expect("a directory");
+    let (gated, replica) = Gated::open(&dir).await;
+    replica.put("before", "x").await.expect("is durable");
+    gated.gate.lock().failing = true;
+    for n in 0..3 {
+        let refused = replica.put(format!("after{n}"), "x").await.expect_err("is not durable");
+        assert!(matches!(refused, KeyspaceError::Storage(EngineError::Io { .. })), "{refused:?}");
+        // It does not come back by itself: the page cache may have dropped what the disk never got.
+        gated.gate.lock().failing = false;
+    }
+    assert!(replica.get("before").await.expect("reads go on").is_some());
+    drop(replica.shutdown().await);
+}
