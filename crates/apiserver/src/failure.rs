@@ -153,6 +153,14 @@ fn refused(refusal: &Refusal, error: &KeyspaceError) -> Failure {
             format!("the object takes {bytes} bytes, at most {limit} are stored in one write"),
         )
         .remedy("split the object, or keep large data in a volume"),
+        Refusal::NoSpace { .. } => Failure::new(507, "InsufficientStorage", "the keyspace is full")
+            .remedy("delete what is not needed, then see `nanocloud keyspace --help`; or free room on the disk"),
+        Refusal::Corrupt { member } => Failure::new(
+            503,
+            "ServiceUnavailable",
+            format!("member {member} differs from the leader, so nothing is written"),
+        )
+        .remedy("replace that member or restore a snapshot, then clear the alarm: `nanocloud keyspace alarms --clear`"),
         Refusal::TooManyWatchers { limit } => {
             Failure::new(429, "TooManyRequests", format!("{limit} watchers are open already")).retry_after(1)
         }

@@ -57,6 +57,40 @@ pub(crate) enum Action {
     Uninstall,
 }
 
+/// What there is to the keyspace itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyspacePart {
+    Status,
+    Snapshot,
+    Compact,
+    Defragment,
+    Alarms,
+}
+
+impl KeyspacePart {
+    const ALL: [(&'static str, Self); 5] = [
+        ("", Self::Status),
+        ("snapshot", Self::Snapshot),
+        ("compact", Self::Compact),
+        ("defragment", Self::Defragment),
+        ("alarms", Self::Alarms),
+    ];
+
+    /// The name in URLs and in rules.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, this)| *this == self).map_or("", |(name, _)| name)
+    }
+
+    fn of(parts: &[&str]) -> Option<Self> {
+        let name = match *parts {
+            ["keyspace"] => "",
+            ["keyspace", name] => name,
+            _ => return None,
+        };
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, this)| *this)
+    }
+}
+
 /// Health endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
@@ -81,6 +115,7 @@ pub(crate) enum Route {
     Collection { kind: &'static Kind, namespace: Option<String> },
     Object { kind: &'static Kind, namespace: Option<String>, name: String, subresource: Option<Subresource> },
     BundleAction { kind: &'static Kind, namespace: String, name: String, action: Action },
+    Keyspace(KeyspacePart),
     IssueToken,
     ExchangeToken,
     SignCertificate,
@@ -124,6 +159,8 @@ impl Route {
                 Subresource::Log => READ,
                 Subresource::Exec | Subresource::Attach | Subresource::PortForward => &[Method::GET, Method::POST],
             },
+            Self::Keyspace(KeyspacePart::Alarms) => &[Method::GET, Method::DELETE],
+            Self::Keyspace(KeyspacePart::Compact | KeyspacePart::Defragment) => POST,
             Self::BundleAction { .. } | Self::IssueToken | Self::ExchangeToken | Self::SignCertificate => POST,
             _ => READ,
         }
@@ -152,6 +189,11 @@ fn in_group(method: &Method, group: &str, version: &str, rest: &[&str]) -> Optio
     let find = |plural: &str| {
         kinds::all().iter().find(|kind| (kind.group, kind.version, kind.plural) == (group, version, plural))
     };
+    if group == crate::failure::OWN_GROUP
+        && let Some(part) = KeyspacePart::of(rest)
+    {
+        return Some(Route::Keyspace(part));
+    }
     if group == crate::failure::OWN_GROUP && method == Method::POST {
         match rest {
             ["tokens", "issue"] => return Some(Route::IssueToken),
@@ -232,6 +274,10 @@ mod tests {
             ("/api/v2/pods", "none"),
             ("/apis//v1/pods", "none"),
             ("/apis/nanocloud.io/v1/tokens/issue", "tokens None issue None"),
+            ("/apis/nanocloud.io/v1/keyspace", "Keyspace(Status)"),
+            ("/apis/nanocloud.io/v1/keyspace/snapshot", "Keyspace(Snapshot)"),
+            ("/apis/nanocloud.io/v1/keyspace/other", "none"),
+            ("/apis/apps/v1/keyspace", "none"),
             ("/openapi/v3/apis/apps/v1", r#"OpenApi { group: "apps", version: "v1" }"#),
             ("/nothing", "none"),
             ("/", "none"),

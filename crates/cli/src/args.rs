@@ -1,8 +1,12 @@
 //! The command line, as clap reads it.
 
+mod keyspace;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use keyspace::{Keyspace, KeyspaceAction, Member, Restore, SnapshotAction};
 
 /// One program: server, controllers, kubelet, runtime and these commands.
 #[derive(Debug, Parser)]
@@ -115,6 +119,8 @@ pub enum Verb {
     Config(Config),
     /// Print the authority's certificate, or issue a certificate
     Ca(Ca),
+    /// Look after the keyspace: room, alarms, snapshots
+    Keyspace(Keyspace),
     /// Build or list images of the local catalog
     Image(Image),
     /// Print completions for a shell

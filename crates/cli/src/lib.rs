@@ -23,4 +23,6 @@ mod verbs;
 pub use args::{Cli, Verb};
 pub use error::{Error, Result};
 pub use exit::Exit;
+pub use output::described;
 pub use run::run;
+pub use verbs::keyspace::SNAPSHOT_PATH;

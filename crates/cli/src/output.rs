@@ -66,6 +66,21 @@ pub fn objects(kind: &Kind, items: &[Value], output: Output, namespaces: bool, o
     }
 }
 
+/// A document as JSON or YAML, or else its fields one a line.
+///
+/// # Errors
+/// When it cannot be written as such.
+pub fn described(value: &Value, output: Output) -> Result<String> {
+    if matches!(output, Output::Json | Output::Yaml) {
+        return document(value, output);
+    }
+    let mut table = Table::default();
+    for (name, value) in value.as_object().into_iter().flatten() {
+        table.row([name.clone(), cell(value)]);
+    }
+    Ok(table.render())
+}
+
 /// A document as JSON or YAML; tables have no form for it and print JSON.
 pub fn document(value: &Value, output: Output) -> Result<String> {
     if output == Output::Yaml {

@@ -6,6 +6,7 @@
 mod adapters;
 mod host;
 mod images;
+mod keyspace;
 mod node;
 mod notify;
 mod server;
@@ -21,7 +22,7 @@ use std::{env, process::ExitCode, time::Instant};
 use clap::Parser;
 use cli::{
     Cli, Exit,
-    args::{ConfigAction, Global, Server, Verb},
+    args::{ConfigAction, Global, KeyspaceAction, Server, Verb},
 };
 use settings::{Settings, SettingsError, Sources};
 
@@ -48,7 +49,10 @@ fn main() -> ExitCode {
     let code = match run(cli, started) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            match error.downcast_ref::<cli::Error>() {
+                Some(error) => eprintln!("{}", error.report()),
+                None => eprintln!("error: {error:#}"),
+            }
             exit_of(&error)
         }
     };
@@ -62,6 +66,9 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     }
     if error.is::<SettingsError>() {
         return Exit::Usage;
+    }
+    if let Some(error) = error.downcast_ref::<cli::Error>() {
+        return error.exit();
     }
     if error.is::<trust::Error>() {
         return Exit::Trust;
@@ -85,6 +92,11 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
             block_on(1, teardown::run(&settings, args.purge))?;
         }
         Verb::Image(args) => images::run(&settings(&global, &Server::default())?, &args.action)?,
+        Verb::Keyspace(args) if matches!(args.action, KeyspaceAction::Snapshot { .. }) => {
+            let KeyspaceAction::Snapshot { action } = &args.action else { return Ok(Exit::Usage) };
+            let settings = settings(&global, &Server::default())?;
+            block_on(1, keyspace::run(&settings, &global, action))?;
+        }
         Verb::Config(args) if matches!(args.action, Some(ConfigAction::Check(_))) => {
             let Some(ConfigAction::Check(server)) = &args.action else { return Ok(Exit::Usage) };
             print!("{}", toml::to_string(&settings(&global, server)?)?);

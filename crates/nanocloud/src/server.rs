@@ -42,7 +42,7 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
 
     let mut registry = Registry::default();
     let reconciles = Arc::new(Reconciles::new(&mut registry));
-    let replica = Replica::open(replica::Config::new(settings.keyspace()), &mut registry).await?;
+    let replica = Replica::open(keyspace_config(&settings), &mut registry).await?;
     let metrics = Arc::new(Mutex::new(registry));
     let streams = Arc::new(Streams::default());
     let security = Security {
@@ -79,6 +79,15 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     serving.stop().await;
     replica.shutdown().await?;
     result
+}
+
+fn keyspace_config(settings: &Settings) -> replica::Config {
+    replica::Config {
+        keep_revisions: settings.keyspace_keep_revisions,
+        keep_age: settings.keyspace_keep_age.unwrap_or_default(),
+        quota_bytes: settings.keyspace_quota,
+        ..replica::Config::new(settings.keyspace())
+    }
 }
 
 fn open_assets(settings: &Settings) -> anyhow::Result<SecureAssets> {

@@ -19,11 +19,14 @@ const DEFAULT_FILE: &str = "/etc/nanocloud/config.toml";
 const BRIDGE_MAX: usize = 15;
 
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 17] = [
     "binding_timeout",
     "bridge",
     "cgroup",
     "csi_root",
+    "keyspace_keep_age",
+    "keyspace_keep_revisions",
+    "keyspace_quota",
     "listen",
     "log",
     "log_format",
@@ -117,6 +120,12 @@ pub struct Settings {
     pub csi_root: PathBuf,
     /// Longest run of a binding command.
     pub binding_timeout: Option<Duration>,
+    /// Revisions of history the keyspace keeps; 0 sets no bound.
+    pub keyspace_keep_revisions: u64,
+    /// Age to which the keyspace keeps history; without it, age sets no bound.
+    pub keyspace_keep_age: Option<Duration>,
+    /// Bytes the keyspace may take; 0 sets no bound.
+    pub keyspace_quota: u64,
     /// What is logged.
     pub log: String,
     /// Form of log lines.
@@ -178,6 +187,16 @@ impl Settings {
                 .text("binding_timeout")
                 .map(|text| duration("binding_timeout", &text))
                 .transpose()?,
+            keyspace_keep_revisions: sources.parse(
+                "keyspace_keep_revisions",
+                "a number",
+                replica::config::DEFAULT_KEEP_REVISIONS,
+            )?,
+            keyspace_keep_age: sources
+                .text("keyspace_keep_age")
+                .map(|text| duration("keyspace_keep_age", &text))
+                .transpose()?,
+            keyspace_quota: sources.parse("keyspace_quota", "bytes", replica::config::DEFAULT_QUOTA_BYTES)?,
             log: sources.parse("log", "a filter such as info", "info".into())?,
             log_format: sources.parse("log_format", "text or json", LogFormat::default())?,
             state_root,

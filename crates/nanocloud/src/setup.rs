@@ -25,6 +25,10 @@ const FIRST_TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// Prepares a node. Running it again changes nothing that is good.
 pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
     crate::host::require_root("setup")?;
+    if args.repair {
+        // First: while a server has the keyspace nothing here is touched.
+        crate::keyspace::repair(&settings.keyspace())?;
+    }
     for (folder, mode) in [("", 0o711), ("keyspace", 0o700), ("catalog", 0o755), ("images", 0o700), ("logs", 0o700)] {
         private_folder(&settings.state_root.join(folder), mode)?;
     }

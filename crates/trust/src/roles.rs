@@ -28,7 +28,7 @@ pub(crate) struct Role {
     pub(crate) rules: &'static [Rule],
 }
 
-const CONFIDENTIAL: &[&str] = &["secrets", "tokens"];
+const CONFIDENTIAL: &[&str] = &["secrets", "tokens", "keyspace"];
 
 impl Rule {
     pub(crate) fn covers(&self, request: &Attributes<'_>) -> bool {

@@ -100,6 +100,7 @@ pub(super) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str
             non_resource_path: None,
         },
         Route::BundleAction { namespace, name, .. } => Attributes { namespace, name, ..ours("bundles", "actions") },
+        Route::Keyspace(part) => ours("keyspace", part.name()),
         Route::IssueToken => ours("tokens", "issue"),
         Route::ExchangeToken => ours("tokens", "exchange"),
         Route::SignCertificate => ours("certificates", ""),

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, header, request::Parts};
 use tracing::Instrument;
 use trust::Subject;
 
-use super::{actions, answer, auth, collection, discovery, health, object, scale, watch};
+use super::{actions, answer, auth, collection, discovery, health, keyspace, object, scale, watch};
 use crate::{
     app::App,
     failure::{Failure, Outcome},
@@ -190,6 +190,7 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
         Route::OpenApiV2 => openapi::v2(&call),
         Route::OpenApiIndex => openapi::index(&call),
         Route::OpenApi { group, version } => openapi::document(&call, group, version),
+        Route::Keyspace(part) => keyspace::serve(call, part).await,
         Route::IssueToken => identity::issue(call).await,
         Route::ExchangeToken => identity::exchange(call).await,
         Route::SignCertificate => identity::sign(call).await,

@@ -8,6 +8,7 @@ pub(crate) mod collection;
 mod discovery;
 pub(crate) mod entry;
 mod health;
+mod keyspace;
 mod object;
 mod scale;
 mod watch;

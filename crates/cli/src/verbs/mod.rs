@@ -6,6 +6,7 @@ pub mod events;
 pub mod exec;
 pub mod get;
 pub mod install;
+pub mod keyspace;
 pub mod lifecycle;
 pub mod logs;
 pub mod status;
