@@ -86,6 +86,10 @@ lint: ## Run clippy on everything
 deny: ## Check licences and banned crates (needs cargo-deny)
 	cargo deny check
 
+.PHONY: sim
+sim: ## Replay one simulated history of the keyspace: make sim SEED=7
+	@$(ROCKSDB) && cargo run --quiet --release --package proof --bin sim -- $(or $(SEED),1) $(ARGS)
+
 .PHONY: bench
 bench: ## Measure against peers and print a table of ratios (root)
 	@scripts/install-deps test

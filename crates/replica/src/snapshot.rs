@@ -51,6 +51,9 @@ const RECEIVING: &str = "receiving.partial";
 /// One being checked before it is installed.
 const CHECKING: &str = "checking.partial";
 
+/// A snapshot there is, and its file.
+pub(crate) type Stored = (SnapshotMeta, Box<dyn DiskFile>);
+
 /// The snapshots of one replica: at most one that is complete.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
@@ -76,7 +79,7 @@ impl Snapshots {
     }
 
     /// The complete snapshot, if there is one.
-    pub(crate) fn load(&self) -> Result<Option<(SnapshotMeta, Box<dyn DiskFile>)>, EngineError> {
+    pub(crate) fn load(&self) -> Result<Option<Stored>, EngineError> {
         let mut file = match self.store.disk().open_file(CURRENT) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -88,7 +91,7 @@ impl Snapshots {
     }
 
     /// Makes a snapshot of the state now, unless the current one is of the same log position.
-    pub(crate) fn build(&self, engine: &StateEngine) -> Result<(SnapshotMeta, Box<dyn DiskFile>), EngineError> {
+    pub(crate) fn build(&self, engine: &StateEngine) -> Result<Stored, EngineError> {
         let view = engine.view();
         let stamp = stamp(&view)?;
         if let Some((meta, file)) = self.load()?

@@ -18,6 +18,7 @@ const TABLE: &[(&str, u8, &[&str])] = &[
     ("runtime", 1, &[]),
     ("imagebuilder", 1, &["dockyard"]),
     ("replica", 2, &["keyspace", "trust"]),
+    ("proof", 3, &["keyspace", "replica"]),
     ("client", 2, &["api", "trust"]),
     ("apiserver", 2, &["api", "keyspace", "trust"]),
     ("controllers", 3, &["api", "client", "dockyard", "trust"]),
@@ -51,6 +52,8 @@ const TABLE: &[(&str, u8, &[&str])] = &[
 const WALLS: &[(&str, &[&str])] = &[
     ("rocksdb", &["replica"]),
     ("openraft", &["replica"]),
+    ("turmoil", &["proof"]),
+    ("mad-turmoil", &["proof"]),
     ("rtnetlink", &["net"]),
     ("oci-client", &["runtime"]),
     ("axum", &["apiserver", "nanocloud"]),

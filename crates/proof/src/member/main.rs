@@ -1,0 +1,87 @@
+//! One member of the keyspace as a process of its own, for tests that kill, stop and cut off processes.
+//!
+//! ```text
+//!   member ID DIR CLIENTS
+//! ```
+//!
+//! It prints the address on which clients are served, once it serves. It ends when its standard input does.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use keyspace::{Keyspace, WatchRequest};
+use prometheus_client::registry::Registry;
+use proof::ask;
+use proof::wire::{Answer, Call, receive, send};
+use replica::{Config, Replica};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+/// How often a watcher without events is told how far it is.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [id, dir, clients] = &words[..] else { return Err("usage: member ID DIR CLIENTS".into()) };
+    // All history is kept: it is what clients are judged by.
+    let config = Config { node_id: id.parse()?, keep_revisions: 0, ..Config::new(dir) };
+    let replica = Replica::open(config, &mut Registry::default()).await?;
+    let listener = TcpListener::bind(clients).await?;
+    println!("{}", listener.local_addr()?);
+    let mut input = tokio::io::stdin();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                stream.set_nodelay(true)?;
+                tokio::spawn(serve(replica.clone(), stream));
+            }
+            // Whoever started it is gone.
+            _ = input.read_u8() => return Ok(()),
+        }
+    }
+}
+
+async fn serve(keyspace: Arc<Replica>, mut stream: TcpStream) {
+    // A connection that ends is the client's way to say goodbye.
+    while let Ok(call) = receive::<Call>(&mut stream).await {
+        let answer = match call {
+            Call::Ask { request, stale } => match ask::ask(keyspace.as_ref(), &request, stale).await {
+                Ok(response) => Answer::Done(response),
+                Err(error) if ask::refused(&error) => Answer::Refused(error.to_string()),
+                Err(error) => Answer::Unknown(error.to_string()),
+            },
+            Call::Status => match keyspace.status().await {
+                Ok(status) => Answer::Status(status, 0),
+                Err(error) => Answer::Refused(error.to_string()),
+            },
+            Call::Change(_) => Answer::Refused("it has no way to other members".into()),
+            Call::Watch { range, from } => {
+                let request = WatchRequest::new(range, from).with_prev().with_progress(PROGRESS);
+                return watch(keyspace, request, stream).await;
+            }
+        };
+        if send(&mut stream, &answer).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch(keyspace: Arc<Replica>, request: WatchRequest, mut stream: TcpStream) {
+    let mut batches = match keyspace.watch(request).await {
+        Ok(batches) => batches,
+        Err(error) => return drop(send(&mut stream, &Answer::Refused(error.to_string())).await),
+    };
+    while let Some(batch) = batches.next().await {
+        let (answer, ends) = match batch {
+            Ok(batch) => (Answer::Batch { revision: batch.revision, events: batch.events }, false),
+            Err(error) => (Answer::Refused(error.to_string()), true),
+        };
+        if send(&mut stream, &answer).await.is_err() || ends {
+            return;
+        }
+    }
+}

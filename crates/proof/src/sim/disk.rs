@@ -1,0 +1,355 @@
+//! A disk that forgets what was not synced, is slow, fails, and fills up.
+//!
+//! What is written can be read at once. A crash takes back the newest of the batches that were not synced: how many is
+//! chance, and what is left is a prefix, as of one write-ahead log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use keyspace::testing::Random;
+use keyspace::{Direction, EngineError, Table, Visit};
+use parking_lot::Mutex;
+use replica::disk::{Change, DiskFile, Durable, Family, Records};
+use replica::inspect;
+use tokio::time::Instant;
+
+use crate::file::{Content, File};
+use crate::plant::Plant;
+use crate::trace::{Trace, fnv_of};
+
+/// Free bytes of a disk that has room.
+const ROOM: u64 = 1 << 40;
+/// Longest that reading off the event loop takes, milliseconds.
+const READ_MS: u64 = 2;
+
+/// How the disk is at the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Mood {
+    /// Least time a sync takes, milliseconds.
+    pub sync_from_ms: u64,
+    /// Most time a sync takes, milliseconds.
+    pub sync_to_ms: u64,
+    /// Whether the next sync fails.
+    pub fail_sync: bool,
+    /// Whether there is no room for more.
+    pub full: bool,
+}
+
+impl Default for Mood {
+    fn default() -> Self {
+        Mood { sync_from_ms: 1, sync_to_ms: 4, fail_sync: false, full: false }
+    }
+}
+
+type Map = BTreeMap<Vec<u8>, Bytes>;
+type Maps = [Arc<Map>; Family::ALL.len()];
+
+/// Takes one change back.
+#[derive(Debug)]
+struct Undo {
+    family: Family,
+    key: Vec<u8>,
+    before: Option<Bytes>,
+}
+
+/// A state the disk was in: at this log position, with this content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Landmark {
+    /// Log position.
+    pub index: u64,
+    /// See [`weight`].
+    pub hash: u64,
+}
+
+#[derive(Debug)]
+struct State {
+    maps: Maps,
+    /// Batches not synced, oldest first.
+    unsynced: VecDeque<Vec<Undo>>,
+    /// Batches synced, since the beginning.
+    synced: u64,
+    files: BTreeMap<String, Arc<Mutex<Content>>>,
+    mood: Mood,
+    random: Random,
+    /// When the sync under way ends.
+    busy_until: Option<Instant>,
+    /// Sum of the weights of the state machine's records.
+    hash: u64,
+    landmarks: Vec<Landmark>,
+}
+
+/// The disk of one member, through all its lives.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    name: u64,
+    state: Arc<Mutex<State>>,
+    trace: Trace,
+    plant: Plant,
+}
+
+impl Disk {
+    /// The empty disk of member `name`.
+    pub fn new(name: u64, seed: u64, trace: Trace, plant: Plant) -> Self {
+        let state = State {
+            maps: Default::default(),
+            unsynced: VecDeque::new(),
+            synced: 0,
+            files: BTreeMap::new(),
+            mood: Mood::default(),
+            random: Random::new(seed),
+            busy_until: None,
+            hash: 0,
+            landmarks: Vec::new(),
+        };
+        Disk { name, state: Arc::new(Mutex::new(state)), trace, plant }
+    }
+
+    /// Changes how it is.
+    pub fn set(&self, change: impl FnOnce(&mut Mood)) {
+        change(&mut self.state.lock().mood);
+    }
+
+    /// The power fails: what was not synced is lost, save a prefix.
+    pub fn crash(&self) {
+        let mut state = self.state.lock();
+        let unsynced = state.unsynced.len() as u64;
+        let kept = state.random.below(unsynced + 1);
+        let lost = unsynced - kept;
+        for _ in 0..lost {
+            let batch = state.unsynced.pop_back().unwrap_or_default();
+            for undo in batch.into_iter().rev() {
+                state.set(undo.family, undo.key, undo.before);
+            }
+        }
+        state.unsynced.clear();
+        state.synced += kept;
+        state.busy_until = None;
+        state.mood.fail_sync = false;
+        for file in state.files.clone().into_values() {
+            let unsynced = file.lock().unsynced();
+            let kept = state.random.below(unsynced + 1);
+            file.lock().crash(unsynced - kept);
+        }
+        drop(state);
+        self.trace
+            .say(format_args!("disk {}: power lost, {kept} batches not synced survive, {lost} do not", self.name));
+    }
+
+    /// The states it was in since it was last asked.
+    pub fn landmarks(&self) -> Vec<Landmark> {
+        std::mem::take(&mut self.state.lock().landmarks)
+    }
+}
+
+/// The key of the state machine's log position.
+const STAMP: &[u8] = b"\0stamp";
+
+/// What a record of the state machine adds to the hash of its state; nothing for what members may have different: their
+/// log position, and how far each has swept old history.
+pub fn weight(place: &[u8], value: &[u8]) -> u64 {
+    let own = [STAMP, b"\0swept"].contains(&place);
+    match place.first() {
+        _ if own => 0,
+        Some(&table) if table == Table::Revisions as u8 || table == Table::History as u8 => 0,
+        _ => fnv_of(&[place, value]),
+    }
+}
+
+/// A value without the checksum behind it.
+fn unframed(value: &[u8]) -> &[u8] {
+    value.split_last_chunk::<4>().map_or(value, |(value, _)| value)
+}
+
+impl State {
+    fn set(&mut self, family: Family, key: Vec<u8>, value: Option<Bytes>) -> Undo {
+        let weigh = |value: &Option<Bytes>| match value {
+            Some(value) if family == Family::State => weight(&key, unframed(value)),
+            _ => 0,
+        };
+        let added = weigh(&value);
+        let map = Arc::make_mut(&mut self.maps[family as usize]);
+        let before = match value {
+            Some(value) => map.insert(key.clone(), value),
+            None => map.remove(&key),
+        };
+        self.hash = self.hash.wrapping_add(added).wrapping_sub(weigh(&before));
+        Undo { family, key, before }
+    }
+
+    fn apply(&mut self, change: Change, undo: &mut Vec<Undo>) {
+        match change {
+            Change::Put { family, key, value } => undo.push(self.set(family, key, Some(value.into()))),
+            Change::Delete { family, key } => undo.push(self.set(family, key, None)),
+            Change::DeleteRange { family, from, to } => {
+                let keys: Vec<Vec<u8>> =
+                    self.maps[family as usize].range(from..to).map(|(key, _)| key.clone()).collect();
+                undo.extend(keys.into_iter().map(|key| self.set(family, key, None)));
+            }
+        }
+    }
+
+    fn mark(&mut self) -> Result<(), EngineError> {
+        let view = View(self.maps.clone());
+        if inspect::installing(&view)? {
+            return Ok(());
+        }
+        if let Some(stamp) = view.get(Family::State, STAMP)? {
+            self.landmarks.push(Landmark { index: inspect::position(unframed(&stamp))?, hash: self.hash });
+        }
+        Ok(())
+    }
+
+    fn sync_to(&mut self, batch: u64) {
+        while self.synced < batch && self.unsynced.pop_front().is_some() {
+            self.synced += 1;
+        }
+    }
+
+    fn sync_now(&mut self) -> Result<(), EngineError> {
+        if std::mem::take(&mut self.mood.fail_sync) {
+            return Err(failed("sync", io::Error::other("the disk failed a sync")));
+        }
+        self.sync_to(u64::MAX);
+        Ok(())
+    }
+}
+
+fn failed(operation: &'static str, error: io::Error) -> EngineError {
+    EngineError::Io { operation, source: Arc::new(error) }
+}
+
+struct View(Maps);
+
+impl Records for View {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.0[family as usize].get(key).cloned())
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        lower: &[u8],
+        upper: Option<&[u8]>,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), EngineError> {
+        if upper.is_some_and(|upper| upper <= lower) {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(lower), upper.map_or(Bound::Unbounded, Bound::Excluded));
+        let mut records = self.0[family as usize].range::<[u8], _>(bounds);
+        while let Some((key, value)) = match direction {
+            Direction::Forward => records.next(),
+            Direction::Reverse => records.next_back(),
+        } {
+            if visit(key, value)? == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl replica::disk::Disk for Disk {
+    fn view(&self) -> Box<dyn Records + '_> {
+        Box::new(View(self.state.lock().maps.clone()))
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Ok(self.state.lock().maps[family as usize].get(key).cloned())
+    }
+
+    fn write(&self, operation: &'static str, batch: Vec<Change>) -> Result<(), EngineError> {
+        let (bytes, stamped) = batch.iter().fold((0, false), |(bytes, stamped), change| match change {
+            Change::Put { family, key, value } => {
+                let stamps = *family == Family::State && key == STAMP;
+                (bytes ^ fnv_of(&[family.name().as_bytes(), key, value]), stamped || stamps)
+            }
+            Change::Delete { family, key } | Change::DeleteRange { family, from: key, .. } => {
+                (bytes ^ fnv_of(&[family.name().as_bytes(), key]), stamped || *family == Family::Meta)
+            }
+        });
+        self.trace.count(fnv_of(&[&self.name.to_le_bytes(), operation.as_bytes(), &bytes.to_le_bytes()]));
+        let mut state = self.state.lock();
+        let mut undo = Vec::new();
+        for change in batch {
+            state.apply(change, &mut undo);
+        }
+        state.unsynced.push_back(undo);
+        if stamped { state.mark() } else { Ok(()) }
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.state.lock().sync_now()
+    }
+
+    fn sync_then(&self, done: Durable) {
+        if self.plant == Plant::LyingDisk {
+            return done(Ok(()));
+        }
+        let (ends, upto, fails) = {
+            let mut state = self.state.lock();
+            let Mood { sync_from_ms, sync_to_ms, .. } = state.mood;
+            let takes = Duration::from_millis(sync_from_ms + state.random.below(sync_to_ms - sync_from_ms + 1));
+            let now = Instant::now();
+            let ends = state.busy_until.unwrap_or(now).max(now) + takes;
+            state.busy_until = Some(ends);
+            let upto = state.synced + state.unsynced.len() as u64;
+            (ends, upto, std::mem::take(&mut state.mood.fail_sync))
+        };
+        let state = self.state.clone();
+        // It ends with the member's runtime: nobody is told of a sync that a crash interrupted.
+        tokio::spawn(async move {
+            tokio::time::sleep_until(ends).await;
+            if fails {
+                return done(Err(failed("sync", io::Error::other("the disk failed a sync"))));
+            }
+            state.lock().sync_to(upto);
+            done(Ok(()));
+        });
+    }
+
+    fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        let takes = Duration::from_millis(self.state.lock().random.below(READ_MS + 1));
+        tokio::spawn(async move {
+            tokio::time::sleep(takes).await;
+            work();
+        });
+    }
+
+    fn size_bytes(&self, family: Family) -> Result<u64, EngineError> {
+        let maps = self.state.lock().maps.clone();
+        Ok(maps[family as usize].iter().map(|(key, value)| (key.len() + value.len()) as u64).sum())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        Some(if self.state.lock().mood.full { 0 } else { ROOM })
+    }
+
+    fn create_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let content = Arc::<Mutex<Content>>::default();
+        self.state.lock().files.insert(name.into(), content.clone());
+        Ok(Box::new(File::new(content)))
+    }
+
+    fn open_file(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let content = self.state.lock().files.get(name).cloned();
+        Ok(Box::new(File::new(content.ok_or(io::ErrorKind::NotFound)?)))
+    }
+
+    fn rename_file(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let content = state.files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.files.insert(to.into(), content);
+        Ok(())
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        let removed = self.state.lock().files.remove(name);
+        removed.map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}

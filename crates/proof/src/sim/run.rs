@@ -1,0 +1,215 @@
+//! One run: members, clients and faults, step by step, with the invariants checked after each.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proof::{follow, linear, order};
+use turmoil::{Builder, Sim};
+
+use crate::faults::Faults;
+use crate::member::{Member, host};
+use crate::notes::Notes;
+use crate::plant::Plant;
+use crate::reference::Reference;
+use crate::trace::Trace;
+
+/// What a run is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    /// Decides everything by chance.
+    pub seed: u64,
+    /// Members there are.
+    pub members: u64,
+    /// How long there are faults, milliseconds.
+    pub faulty_ms: u64,
+    /// The bug that is planted.
+    pub plant: Plant,
+    /// Whether the trace is printed.
+    pub loud: bool,
+}
+
+/// What a run came to.
+pub struct Report {
+    /// Steps made.
+    pub steps: u64,
+    /// Faults made.
+    pub faults: u64,
+    /// Requests made by clients, and those answered.
+    pub requests: (usize, usize),
+    /// Revisions committed.
+    pub revisions: u64,
+    /// Hash of the trace, and how many events it stands for.
+    pub trace: (u64, u64),
+    /// What is wrong, if something is.
+    pub verdict: Result<(), String>,
+}
+
+/// Length of a step.
+const STEP: Duration = Duration::from_millis(1);
+/// Longest that the members may need to be well again once faults have ended, milliseconds.
+const HEAL_MS: u64 = 40_000;
+/// How long clients go on when all is well again, milliseconds.
+const CALM_MS: u64 = 2_000;
+/// Longest lease, and longest that a client waits for one, milliseconds: by then all leases must have ended.
+const LEASES_MS: u64 = 13_000;
+/// Steps between comparisons of whole logs.
+const LOGS_EVERY: u64 = 500;
+
+struct Run<'s> {
+    sim: Sim<'s>,
+    members: Vec<Member>,
+    notes: Notes,
+    faults: Faults,
+    reference: Reference,
+    /// Who led in each term.
+    leaders: BTreeMap<u64, u64>,
+    trace: Trace,
+    steps: u64,
+}
+
+/// Runs, and judges.
+pub fn run(setup: Setup) -> Report {
+    let trace = Trace::new(setup.loud);
+    let notes = Notes::new(trace.clone());
+    let mut sim = Builder::new()
+        .rng_seed(setup.seed)
+        .tick_duration(STEP)
+        .simulation_duration(Duration::from_secs(3_600))
+        .min_message_latency(Duration::from_millis(0))
+        .max_message_latency(Duration::from_millis(3))
+        .tcp_capacity(1 << 16)
+        .enable_random_order()
+        .build();
+    let member = |id| Member::new(id, setup.seed, notes.clone(), trace.clone(), setup.plant);
+    let members: Vec<Member> = (1..=setup.members).map(member).collect();
+    for member in &members {
+        let member = member.clone();
+        sim.host(host(member.id), move || member.clone().run());
+    }
+    let faults = Faults::new(setup.seed, trace.clone(), setup.plant);
+    let reference = match Reference::new() {
+        Ok(reference) => reference,
+        Err(error) => panic!("an empty memory opens: {error}"),
+    };
+    let mut run =
+        Run { sim, members, notes, faults, reference, leaders: BTreeMap::new(), trace: trace.clone(), steps: 0 };
+    let verdict = run.all(setup);
+    match &verdict {
+        Ok(()) => trace.say(format_args!("all is well")),
+        Err(problem) => trace.say(format_args!("FOUND: {problem}")),
+    }
+    let requests = (run.notes.operations().len(), run.notes.answered());
+    let (steps, faults, revisions) = (run.steps, run.faults.count, run.reference.revision());
+    Report { steps, faults, requests, revisions, trace: trace.hash(), verdict }
+}
+
+impl Run<'_> {
+    fn all(&mut self, setup: Setup) -> Result<(), String> {
+        while now(&self.sim) < setup.faulty_ms {
+            let now_ms = now(&self.sim);
+            self.faults.step(&mut self.sim, &self.members, now_ms);
+            self.step()?;
+        }
+        self.faults.end(&mut self.sim, &self.members);
+        self.until("every member answers again", HEAL_MS, Run::well)?;
+        let calm = now(&self.sim) + CALM_MS;
+        while now(&self.sim) < calm {
+            self.step()?;
+        }
+        self.notes.stop();
+        self.until("all members have everything", HEAL_MS, Run::agreed)?;
+        let over = now(&self.sim) + LEASES_MS;
+        while now(&self.sim) < over {
+            self.step()?;
+        }
+        self.until("all members have everything in the end", HEAL_MS, Run::agreed)?;
+        self.judge()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let now_ms = now(&self.sim);
+        self.trace.set_now(now_ms);
+        self.sim.step().map_err(|error| format!("a member ended: {error}"))?;
+        self.steps += 1;
+        for member in &self.members {
+            let followed = self.reference.follow(&member.disk, now_ms);
+            followed.map_err(|problem| format!("member {}: {problem}", member.id))?;
+            let Some(status) = member.status() else { continue };
+            if status.leader == Some(member.id) {
+                let leader = *self.leaders.entry(status.term).or_insert(member.id);
+                if leader != member.id {
+                    return Err(format!("members {leader} and {} both led in term {}", member.id, status.term));
+                }
+            }
+            if self.steps.is_multiple_of(LOGS_EVERY) {
+                let matched = self.reference.match_log(&member.disk, status.applied_index);
+                matched.map_err(|problem| format!("member {}: {problem}", member.id))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn until(&mut self, what: &str, within_ms: u64, done: impl Fn(&mut Self) -> bool) -> Result<(), String> {
+        let limit = now(&self.sim) + within_ms;
+        while !done(self) {
+            if now(&self.sim) > limit {
+                let states: Vec<_> = self.members.iter().map(|member| (member.id, member.status())).collect();
+                return Err(format!("not within {within_ms} ms: {what}; {states:?}"));
+            }
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    /// Whether all members run, follow one leader, and know all revisions.
+    fn well(&mut self) -> bool {
+        let newest = self.reference.revision();
+        let statuses: Option<Vec<_>> = self.members.iter().map(Member::status).collect();
+        let Some(statuses) = statuses else { return false };
+        let leader = statuses[0].leader;
+        leader.is_some() && statuses.iter().all(|status| status.leader == leader && status.revision >= newest)
+    }
+
+    /// Whether all members are well, and watchers were given everything.
+    fn agreed(&mut self) -> bool {
+        self.well() && self.notes.slowest() >= self.reference.revision()
+    }
+
+    fn judge(&mut self) -> Result<(), String> {
+        let operations = self.notes.operations();
+        order::check(&operations, &self.reference.truth).map_err(|problem| format!("order: {problem}"))?;
+        linear::check(&operations).map_err(|problem| format!("linearizability: {problem}"))?;
+        for followed in self.notes.watchers() {
+            follow::check(&followed, &self.reference.truth).map_err(|problem| format!("watch: {problem}"))?;
+        }
+        self.judge_leases()
+    }
+
+    /// No lease ends before its time, and in the end all have ended.
+    fn judge_leases(&self) -> Result<(), String> {
+        let leases = self.notes.leases();
+        for (revision, events) in &self.reference.truth {
+            let ended = events.first().and_then(|event| {
+                let lease = event.prev.as_ref().map_or(0, |prev| prev.lease);
+                (event.kind == keyspace::EventKind::Delete && event.kv.key.starts_with(b"l/")).then_some(lease)
+            });
+            let Some(lease) = ended.and_then(|id| leases.get(&id)) else { continue };
+            let at = self.reference.seen_ms.get(revision).copied().unwrap_or(0);
+            if at + self.faults.jumped_ms < lease.alive_ms + lease.ttl_ms {
+                return Err(format!("a lease ended at {at} ms, revision {revision}, and it is {lease:?}"));
+            }
+        }
+        for member in &self.members {
+            if let Some(status) = member.status()
+                && status.leases > 0
+            {
+                return Err(format!("member {}: {} leases have not ended", member.id, status.leases));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn now(sim: &Sim<'_>) -> u64 {
+    u64::try_from(sim.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
