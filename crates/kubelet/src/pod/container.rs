@@ -96,7 +96,19 @@ impl Qos {
     }
 }
 
-/// Limits of a container.
+/// Annotation of pods: most processes and threads of each container, which Kubernetes has no field for.
+const PIDS_LIMIT: &str = "nanocloud.io/pids-limit";
+
+/// The pod's own limit of processes, which can only be lower than the node's.
+fn pids_limit(pod: &Pod, node: u64) -> Result<u64> {
+    let Some(text) = pod.metadata.annotations.as_ref().and_then(|all| all.get(PIDS_LIMIT)) else { return Ok(node) };
+    match text.parse::<u64>() {
+        Ok(limit) if limit > 0 => Ok(limit.min(node)),
+        _ => Err(Error::refused(format!("metadata.annotations[{PIDS_LIMIT}]"), format!("{text:?} is no number above 0"))),
+    }
+}
+
+/// Limits of a container; `pids` is the node's limit of processes.
 ///
 /// # Errors
 /// [`Error::Refused`] for a quantity that is none.
@@ -118,7 +130,7 @@ pub fn resources(pod: &Pod, container: &Container, pids: u64, node_memory: u64) 
         memory_bytes: memory_limit.filter(|n| *n > 0),
         cpu_shares: Some(cpu_request.map_or(MIN_SHARES, |milli| (milli.saturating_mul(1024) / 1000).max(MIN_SHARES))),
         cpu_millis: cpu_limit.filter(|n| *n > 0),
-        pids: Some(pids),
+        pids: Some(pids_limit(pod, pids)?),
         oom_score_adj: Some(oom_score(Qos::of(pod), memory_request.unwrap_or(0), node_memory)),
         open_files: None,
     })
@@ -253,6 +265,21 @@ mod tests {
         assert_eq!(found.memory_bytes, Some(64 << 20));
         assert_eq!((found.cpu_millis, found.cpu_shares, found.pids), (Some(1500), Some(256), Some(100)));
         assert_eq!(found.oom_score_adj, Some(1000 - 62));
+    }
+
+    #[test]
+    fn a_pod_may_lower_the_limit_of_processes_and_not_raise_it() {
+        let limit = |text: &str| {
+            let mut pod = pod(json!({}));
+            pod.metadata.annotations = Some([(PIDS_LIMIT.to_owned(), text.to_owned())].into());
+            let container = &pod.spec.as_ref().unwrap().containers[0];
+            resources(&pod, container, 100, 1 << 30).map(|found| found.pids)
+        };
+        assert_eq!(limit("64").unwrap(), Some(64));
+        assert_eq!(limit("101").unwrap(), Some(100));
+        for bad in ["0", "-1", "many", ""] {
+            assert!(limit(bad).unwrap_err().to_string().contains("pids-limit"), "{bad}");
+        }
     }
 
     #[test]

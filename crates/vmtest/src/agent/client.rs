@@ -84,6 +84,13 @@ impl Agent {
         result
     }
 
+    /// Ends the connection: whoever waits for an answer sees that it broke.
+    pub fn hang_up(&self) {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        // Also ends the receiving thread; a line that is closed already needs nothing.
+        let _ = line.shutdown(std::net::Shutdown::Both);
+    }
+
     fn converse(&self, id: u32, answers: &Receiver<Frame>, run: &Run, stdin: &[u8], limit: Duration) -> Result<Output> {
         let until = Instant::now() + limit;
         self.send(&Frame::json(id, Kind::Run, run))?;
@@ -156,9 +163,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Ends the receiving thread; a line that is closed already needs nothing.
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = line.shutdown(std::net::Shutdown::Both);
+        self.hang_up();
     }
 }
 
