@@ -50,7 +50,7 @@ struct Running {
     emulator: Emulator,
     console: Console,
     qmp: Qmp,
-    agent: Mutex<Arc<Agent>>,
+    agent: Arc<Agent>,
 }
 
 impl Guest {
@@ -150,11 +150,10 @@ impl Guest {
         let name = &self.spec.name;
         let (events, heard) = mpsc::channel();
         let qmp = Qmp::connect(name, &self.resources.qmp, limits::QMP, events)?;
-        let agent = Mutex::new(Arc::new(Agent::connect(name, &self.resources.agent)?));
-        let running = Arc::new(Running { emulator, console, qmp, agent });
-        let (weak, name, socket) = (Arc::downgrade(&running), name.clone(), self.resources.agent.clone());
-        thread::spawn(move || reconnect_on_reset(&heard, &weak, &name, &socket));
-        Ok(running)
+        let agent = Arc::new(Agent::connect(name, &self.resources.agent)?);
+        let follower = Arc::downgrade(&agent);
+        thread::spawn(move || follow_resets(&heard, &follower));
+        Ok(Arc::new(Running { emulator, console, qmp, agent }))
     }
 
     fn await_sockets(&self, emulator: &Emulator) -> Result<()> {
@@ -190,9 +189,8 @@ impl Guest {
             if running.emulator.ended().is_some() {
                 return Err(self.ended(&running.emulator, running.console.tail()));
             }
-            let agent = running.agent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            // A line that broke is replaced when the guest was reset.
-            let ready = agent.hello(limits::HELLO_INTERVAL).ok().flatten();
+            // Between two boots nobody answers.
+            let ready = running.agent.hello(limits::HELLO_INTERVAL).ok().flatten();
             if let Some(ready) = ready.filter(|ready| previous != Some(ready.boot_id.as_str())) {
                 let seconds = begin.elapsed().as_secs_f64();
                 self.boots.lock().unwrap_or_else(PoisonError::into_inner).push(seconds);
@@ -211,8 +209,7 @@ impl Guest {
     pub fn state(&self) -> Result<Ready> {
         let limit = self.accelerator.scale(limits::QMP);
         let running = self.running()?;
-        let agent = running.agent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        agent.hello(limit)?.ok_or_else(|| self.timeout("a greeting", limit, running.console.tail()))
+        running.agent.hello(limit)?.ok_or_else(|| self.timeout("a greeting", limit, running.console.tail()))
     }
 
     /// Runs a program; `limit` is for hardware virtualisation.
@@ -220,8 +217,7 @@ impl Guest {
     /// # Errors
     /// When the guest is off, the program cannot be started, or it takes too long.
     pub fn run(&self, run: &Run, stdin: &[u8], limit: Duration) -> Result<Output> {
-        let agent = self.running()?.agent.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        agent.run(run, stdin, self.accelerator.scale(limit))
+        self.running()?.agent.run(run, stdin, self.accelerator.scale(limit))
     }
 
     /// Cuts the power: nothing in the guest is told, nothing is flushed.
@@ -322,14 +318,12 @@ impl Drop for Guest {
     }
 }
 
-/// A reset guest has another agent: what was said to the old one must not reach it.
-fn reconnect_on_reset(events: &Receiver<String>, running: &std::sync::Weak<Running>, name: &str, socket: &Path) {
+/// A reset guest has another agent: whoever waits for the old one waits in vain.
+fn follow_resets(events: &Receiver<String>, agent: &std::sync::Weak<Agent>) {
     for event in events {
-        let Some(running) = running.upgrade() else { return };
-        if event == "RESET"
-            && let Ok(agent) = Agent::connect(name, socket)
-        {
-            *running.agent.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(agent);
+        let Some(agent) = agent.upgrade() else { return };
+        if event == "RESET" {
+            agent.forget();
         }
     }
 }

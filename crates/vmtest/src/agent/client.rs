@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
     thread,
@@ -40,6 +40,7 @@ pub struct Agent {
     line: Mutex<UnixStream>,
     pending: Pending,
     next: AtomicU32,
+    reset: Arc<AtomicBool>,
 }
 
 impl Agent {
@@ -53,9 +54,10 @@ impl Agent {
         line.set_write_timeout(Some(QMP)).map_err(broken)?;
         let reader = line.try_clone().map_err(broken)?;
         let pending = Pending::default();
-        let answers = pending.clone();
-        thread::spawn(move || receive(reader, &answers));
-        Ok(Self { guest: guest.to_owned(), line: Mutex::new(line), pending, next: AtomicU32::new(1) })
+        let reset = Arc::<AtomicBool>::default();
+        let (answers, begin_anew) = (pending.clone(), reset.clone());
+        thread::spawn(move || receive(reader, &answers, &begin_anew));
+        Ok(Self { guest: guest.to_owned(), line: Mutex::new(line), pending, next: AtomicU32::new(1), reset })
     }
 
     /// Asks whether the agent is there, and waits for `patience`; `None` when it did not answer.
@@ -84,11 +86,12 @@ impl Agent {
         result
     }
 
-    /// Ends the connection: whoever waits for an answer sees that it broke.
-    pub fn hang_up(&self) {
-        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        // Also ends the receiving thread; a line that is closed already needs nothing.
-        let _ = line.shutdown(std::net::Shutdown::Both);
+    /// The guest was reset: its agent is another one, and nobody answers what the old one was asked.
+    ///
+    /// The line stays: the emulator keeps it. The end of a frame that the old agent began is skipped.
+    pub fn forget(&self) {
+        self.reset.store(true, Ordering::Release);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn converse(&self, id: u32, answers: &Receiver<Frame>, run: &Run, stdin: &[u8], limit: Duration) -> Result<Output> {
@@ -163,7 +166,9 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.hang_up();
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        // Ends the receiving thread; a line that is closed already needs nothing.
+        let _ = line.shutdown(std::net::Shutdown::Both);
     }
 }
 
@@ -173,10 +178,13 @@ fn keep(kept: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Hands every frame to whoever waits for its id. When the line ends, all of them see it.
-fn receive(mut line: UnixStream, pending: &Pending) {
+fn receive(mut line: UnixStream, pending: &Pending, reset: &AtomicBool) {
     let mut decoder = Decoder::default();
     let mut bytes = vec![0; FRAME_BYTES_MAX];
     while let Ok(length @ 1..) = line.read(&mut bytes) {
+        if reset.swap(false, Ordering::Acquire) {
+            decoder = Decoder::default();
+        }
         decoder.push(&bytes[..length]);
         while let Some(frame) = decoder.next_frame() {
             let pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
