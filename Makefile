@@ -5,6 +5,7 @@ SHELL := /bin/bash
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nanocloud
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools:$(PATH)
+PACKAGES ?= target/package
 UNITS ?= $(CARGO_TARGET_DIR)/units
 BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
 ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
@@ -17,6 +18,25 @@ help: ## Show this list
 build: ## Build the release binary
 	@scripts/install-deps build
 	@$(ROCKSDB) && cargo build --release --package nanocloud
+
+.PHONY: release
+release: build ## The same as build: there is one profile
+
+.PHONY: package
+package: ## Make a Debian package of the release binary in target/package
+	@scripts/install-deps package
+	@$(MAKE) --no-print-directory build nix-units
+	@packaging/debian/build $(BINARY) $(UNITS) $(PACKAGES)
+
+.PHONY: install
+install: ## Install the package that `make package` made (root)
+	@apt-get install --yes --no-install-recommends $(abspath $(lastword $(sort $(wildcard $(PACKAGES)/nanocloud_*.deb))))
+
+.PHONY: package-check
+package-check: ## Make the package twice, compare, lint, install and purge it in a folder (root)
+	@scripts/install-deps package
+	@$(MAKE) --no-print-directory nix-units
+	@packaging/debian/check $(BINARY) $(UNITS)
 
 .PHONY: quickstart
 quickstart: ## Start a node, install WordPress with MariaDB, show the page
@@ -37,6 +57,7 @@ test: ## Run all checks and tests (root)
 	@$(MAKE) --no-print-directory verify
 	@$(MAKE) --no-print-directory nix-check
 	@$(ROCKSDB) && scripts/run-tests
+	@$(MAKE) --no-print-directory package-check
 	@$(MAKE) --no-print-directory guides
 
 .PHONY: guides

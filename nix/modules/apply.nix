@@ -45,7 +45,8 @@ in
       serviceConfig = hardening // {
         Type = "oneshot";
         RemainAfterExit = true;
-        ExecStart = "${program} apply --server-side --field-manager nix --apply-set nix --filename /etc/${file}";
+        # The state root says which server is meant, and with whose key.
+        ExecStart = "${program} --state-root ${cfg.stateRoot} apply --server-side --field-manager nix --apply-set nix --filename /etc/${file}";
         # The administrator's key, readable by root only.
         ReadOnlyPaths = [ cfg.stateRoot ];
         Restart = "on-failure";

@@ -32,5 +32,6 @@
     "~@privileged"
     "~@resources"
   ];
+  SystemCallErrorNumber = "EPERM";
   UMask = "0077";
 }

@@ -39,6 +39,7 @@ in
         "CAP_SETUID" # becoming the container's user
         "CAP_SETGID"
         "CAP_SETPCAP" # dropping capabilities for containers
+        "CAP_IPC_LOCK" # cryptsetup keeps keys out of swap
         "CAP_KILL" # signals to containers' processes
       ];
 

@@ -123,10 +123,18 @@ pub enum Verb {
     Keyspace(Keyspace),
     /// Build or list images of the local catalog
     Image(Image),
+    /// Check the description of a cluster, or print its schema
+    Cluster(Cluster),
     /// Print completions for a shell
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Write manual pages of every command into a folder (for packages)
+    #[command(hide = true)]
+    Manual {
+        /// The folder; it is made if needed.
+        directory: PathBuf,
     },
     /// Print versions of this program and of the server
     Version {
@@ -151,6 +159,9 @@ pub struct Setup {
     /// Backups kept of each service
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub retention: u32,
+    /// Issue no token; for service managers, whose log would show it
+    #[arg(long)]
+    pub no_token: bool,
 }
 
 /// Run the server. Each flag wins over its variable, the variable over the file.
@@ -396,6 +407,18 @@ pub struct Apply {
     /// Only check
     #[arg(long)]
     pub dry_run: bool,
+    /// Let the server merge, so that fields of others stay theirs
+    #[arg(long)]
+    pub server_side: bool,
+    /// With --server-side: in whose name the fields are set
+    #[arg(long, value_name = "NAME", default_value = "nanocloud", requires = "server_side")]
+    pub field_manager: String,
+    /// With --server-side: take fields that others have set
+    #[arg(long, requires = "server_side")]
+    pub force_conflicts: bool,
+    /// Treat the file as all there is of this set, and delete what it no longer names
+    #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
+    pub apply_set: Option<String>,
 }
 
 /// Delete objects.
@@ -475,6 +498,27 @@ pub struct Ca {
     /// More names and addresses
     #[arg(long, value_delimiter = ',')]
     pub additional: Vec<String>,
+}
+
+/// The description of a cluster.
+#[derive(Args, Debug)]
+pub struct Cluster {
+    /// What to do
+    #[command(subcommand)]
+    pub action: ClusterAction,
+}
+
+/// What to do with the description of a cluster.
+#[derive(Debug, Subcommand)]
+pub enum ClusterAction {
+    /// Check a description and show its nodes
+    Check {
+        /// JSON that Nix wrote; `-` is standard input
+        #[arg(default_value = "/etc/nanocloud/cluster.json")]
+        file: PathBuf,
+    },
+    /// Print the JSON Schema of descriptions
+    Schema,
 }
 
 /// Images of the local catalog.

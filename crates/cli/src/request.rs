@@ -25,6 +25,9 @@ pub struct Request {
 pub const JSON: &str = "application/json";
 /// Merge patch (RFC 7396).
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// Server-side apply; JSON is YAML.
+pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
+
 impl Request {
     /// A request without body.
     pub fn new(method: &'static str, path: impl Into<String>) -> Self {

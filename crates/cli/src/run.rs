@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
-    verbs::{access, apply, events, exec, get, install, keyspace, lifecycle, logs, status, version},
+    verbs::{access, apply, cluster, events, exec, get, install, keyspace, lifecycle, logs, status, version},
 };
 
 /// Runs a verb that speaks to a server, prints its answer or its error, and returns how to end.
@@ -28,6 +28,13 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
             clap_complete::generate(*shell, &mut Cli::command(), "nanocloud", &mut std::io::stdout());
             return Ok(Exit::Done);
         }
+        Verb::Manual { directory } => {
+            let io = |error| Error::io(format!("write {}", directory.display()), error);
+            std::fs::create_dir_all(directory).map_err(io)?;
+            clap_mangen::generate_to(Cli::command(), directory).map_err(io)?;
+            return Ok(Exit::Done);
+        }
+        Verb::Cluster(args) => return cluster::run(args),
         Verb::Version { output } => return version::run(&cli.global, sources, *output).await,
         Verb::Config(args) => return access::config(&cli.global, sources, args).await,
         _ => {}

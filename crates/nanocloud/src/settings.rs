@@ -327,6 +327,17 @@ mod tests {
         assert_eq!(settings.csi_root, Path::new("/var/lib/nanocloud.io/storage/csi"));
     }
 
+    /// `nix/tests/settings.nix` writes the same file from the module's options.
+    #[test]
+    fn the_file_that_nix_writes_is_understood() {
+        let settings = resolve(None, &[], include_str!("../../../nix/ci/golden/config.toml")).unwrap();
+        assert_eq!((settings.listen.port(), settings.node_name.as_str()), (6443, "node01"));
+        assert_eq!(settings.csi_root, Path::new("/srv/volumes"));
+        assert_eq!(settings.binding_timeout, Some(Duration::from_secs(300)));
+        assert_eq!((settings.log.as_str(), settings.log_format), ("info,kubelet=debug", LogFormat::Json));
+        assert!(settings.require_client_certificate);
+    }
+
     #[test]
     fn bad_values_and_unknown_names_are_named() {
         for (text, name) in [

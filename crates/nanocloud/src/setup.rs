@@ -51,7 +51,12 @@ pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
         println!("{} is complete; nothing changed", config.dir.display());
     }
     crate::host::check_kernel()?;
-    leave_first_start(settings, args.retention, now)
+    match args.no_token {
+        false => leave_first_start(settings, args.retention, now),
+        // A token that a person was given before stays.
+        true if settings.first_start().exists() => Ok(()),
+        true => FirstStart { token: None, retention: args.retention }.write(settings),
+    }
 }
 
 /// What the server takes in at its next start.

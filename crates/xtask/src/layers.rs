@@ -10,6 +10,7 @@ use crate::metadata::{self, Package};
 /// in ARCHITECTURE.md.
 const TABLE: &[(&str, u8, &[&str])] = &[
     ("api", 0, &[]),
+    ("cluster", 0, &[]),
     ("dockyard", 0, &[]),
     ("keyspace", 1, &[]),
     ("trust", 1, &["api"]),
@@ -23,7 +24,7 @@ const TABLE: &[(&str, u8, &[&str])] = &[
     ("apiserver", 2, &["api", "keyspace", "trust"]),
     ("controllers", 3, &["api", "client", "dockyard", "trust"]),
     ("kubelet", 3, &["api", "client", "net", "storage", "runtime"]),
-    ("cli", 4, &["api", "client", "dockyard", "trust"]),
+    ("cli", 4, &["api", "client", "cluster", "dockyard", "trust"]),
     (
         "nanocloud",
         5,

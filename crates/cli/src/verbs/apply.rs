@@ -7,14 +7,14 @@ use client::{DeleteParams, DynamicApi};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::get::find;
+use super::{apply_set::ApplySet, get::find};
 use crate::{
     args::{Apply, Delete, Namespace},
     context::Context,
     error::{Error, Result},
     exit::Exit,
     output::name,
-    request::{MERGE_PATCH, Request},
+    request::{APPLY_PATCH, MERGE_PATCH, Request},
 };
 
 /// Largest file that is read.
@@ -22,26 +22,55 @@ const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Creates objects, or changes those that exist to what the file says.
 pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
-    for (kind, object) in read(&args.filename)? {
-        let target = target(context, kind, &object, &args.namespace);
-        let path = target.object(name(&object));
-        let mut request = Request::new("PATCH", path).body(object.clone());
-        request.content_type = MERGE_PATCH;
-        let request = if args.dry_run { request.query("dryRun", "All") } else { request };
-        let done = match context.send(&request).await {
-            Err(Error::Request(error)) if error.is_not_found() => {
-                let request = Request::post(target.collection(), object.clone());
-                let request = if args.dry_run { request.query("dryRun", "All") } else { request };
-                context.send(&request).await?.map(|_| "created")
-            }
-            other => other?.map(|_| "configured"),
+    let mut set = args.apply_set.as_deref().map(ApplySet::new).transpose()?;
+    for (kind, mut object) in read(&args.filename)? {
+        let namespace = namespace(context, &object, &args.namespace);
+        if let Some(set) = &mut set {
+            set.add(kind, &namespace, &mut object);
+        }
+        let target = client::Target::of_kind(kind, Some(&namespace));
+        let done = match args.server_side {
+            true => context.send(&server_side(&target, &object, args)).await?.map(|_| "applied"),
+            false => merge(context, &target, &object, args).await?,
         };
         if let Some(done) = done {
             let dry = if args.dry_run { " (dry run)" } else { "" };
             println!("{}/{} {done}{dry}", kind.resource(), name(&object));
         }
     }
+    match set {
+        // Last, so that a file which is refused deletes nothing.
+        Some(set) if !context.global.curl => set.prune(context).await?,
+        _ => {}
+    }
     Ok(Exit::Done)
+}
+
+/// The server merges, and keeps whose field is whose.
+fn server_side(target: &client::Target, object: &Value, args: &Apply) -> Request {
+    let mut request = Request::new("PATCH", target.object(name(object))).body(object.clone());
+    request.content_type = APPLY_PATCH;
+    let request = request.query("fieldManager", &args.field_manager).flag("force", args.force_conflicts);
+    if args.dry_run { request.query("dryRun", "All") } else { request }
+}
+
+/// Changes the fields that are given, or creates the object.
+async fn merge(
+    context: &Context<'_>,
+    target: &client::Target,
+    object: &Value,
+    args: &Apply,
+) -> Result<Option<&'static str>> {
+    let dry = |request: Request| if args.dry_run { request.query("dryRun", "All") } else { request };
+    let mut request = Request::new("PATCH", target.object(name(object))).body(object.clone());
+    request.content_type = MERGE_PATCH;
+    match context.send(&dry(request)).await {
+        Err(Error::Request(error)) if error.is_not_found() => {
+            let request = dry(Request::post(target.collection(), object.clone()));
+            Ok(context.send(&request).await?.map(|_| "created"))
+        }
+        other => Ok(other?.map(|_| "configured")),
+    }
 }
 
 /// Deletes objects by name or by file.
@@ -49,8 +78,7 @@ pub async fn delete(context: &Context<'_>, args: &Delete) -> Result<Exit> {
     let mut all = Vec::new();
     if let Some(file) = &args.filename {
         for (kind, object) in read(file)? {
-            let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
-            all.push((kind, namespace.unwrap_or_else(|| context.namespace(&args.namespace)), name(&object).to_owned()));
+            all.push((kind, namespace(context, &object, &args.namespace), name(&object).to_owned()));
         }
     } else {
         let words = args.kind.iter().chain(&args.names);
@@ -90,9 +118,10 @@ fn missing(word: &str) -> Error {
     Error::usage("NAME", format!("{word:?} names no object"), "write KIND NAME or KIND/NAME")
 }
 
-fn target(context: &Context<'_>, kind: &Kind, object: &Value, flag: &Namespace) -> client::Target {
+/// The namespace an object names, else the one that the verb works in.
+fn namespace(context: &Context<'_>, object: &Value, flag: &Namespace) -> String {
     let own = object["metadata"]["namespace"].as_str().map(str::to_owned);
-    client::Target::of_kind(kind, Some(&own.unwrap_or_else(|| context.namespace(flag))))
+    own.unwrap_or_else(|| context.namespace(flag))
 }
 
 /// The objects of a file; `-` is standard input.
@@ -158,6 +187,24 @@ items:
             .map(|(kind, object)| format!("{}/{}", kind.plural, name(object)))
             .collect();
         assert_eq!(found, ["configmaps/a", "bundles/b"]);
+    }
+
+    #[test]
+    fn server_side_apply_names_the_manager() {
+        let object = serde_json::json!({"metadata": {"name": "a"}});
+        let kind = find("configmap").unwrap();
+        let args = Apply {
+            filename: "-".into(),
+            namespace: Namespace { namespace: None },
+            dry_run: true,
+            server_side: true,
+            field_manager: "nix".into(),
+            force_conflicts: false,
+            apply_set: None,
+        };
+        let request = server_side(&client::Target::of_kind(kind, Some("n")), &object, &args);
+        assert_eq!(request.target(), "/api/v1/namespaces/n/configmaps/a?fieldManager=nix&dryRun=All");
+        assert_eq!((request.method, request.content_type), ("PATCH", APPLY_PATCH));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod apply;
+mod apply_set;
+pub mod cluster;
 pub mod events;
 pub mod exec;
 pub mod get;

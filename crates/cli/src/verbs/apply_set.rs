@@ -1,0 +1,117 @@
+//! Apply sets: which objects a file brought, so that those it no longer names can be deleted.
+//!
+//! Membership is a label on the object. Nothing else is kept anywhere, so a set survives the loss of the
+//! machine that applied it.
+
+use std::collections::BTreeSet;
+
+use api::{Kind, kinds, meta::is_label_value};
+use client::{DeleteParams, DynamicApi, ListParams};
+use serde_json::{Value, json};
+
+use crate::{
+    context::Context,
+    error::{Error, Result},
+    output::name,
+};
+
+/// Label with the name of the set.
+pub const LABEL: &str = "nanocloud.io/apply-set";
+
+/// Kind, namespace (empty for objects of the whole cluster) and name.
+pub type Member = (&'static str, String, String);
+
+/// A set and what belongs to it after a file was applied.
+#[derive(Debug)]
+pub struct ApplySet {
+    name: String,
+    members: BTreeSet<Member>,
+}
+
+impl ApplySet {
+    /// A set of this name, still empty.
+    pub fn new(name: &str) -> Result<Self> {
+        if name.is_empty() || !is_label_value(name) {
+            let remedy = "use up to 63 letters, digits, '-', '_' and '.'";
+            return Err(Error::usage("--apply-set", format!("{name:?} is no value of a label"), remedy));
+        }
+        Ok(Self { name: name.to_owned(), members: BTreeSet::new() })
+    }
+
+    /// Makes an object that is about to be applied a member.
+    pub fn add(&mut self, kind: &'static Kind, namespace: &str, object: &mut Value) {
+        if !object["metadata"]["labels"].is_object() {
+            object["metadata"]["labels"] = json!({});
+        }
+        object["metadata"]["labels"][LABEL] = json!(self.name);
+        self.members.insert(member(kind, namespace, name(object)));
+    }
+
+    /// Deletes what the set has on the server and the file does not name; prints each.
+    pub async fn prune(&self, context: &Context<'_>) -> Result<()> {
+        let params = ListParams::default().labels(format!("{LABEL}={}", self.name));
+        // Namespaces are first in the list of kinds; what lies in them goes before them.
+        for kind in kinds::all().iter().rev() {
+            let (objects, _) = DynamicApi::new(context.client.clone(), kind, None).list_all(&params).await?;
+            for object in objects.iter().filter(|object| self.is_over(kind, object)) {
+                let api = DynamicApi::new(context.client.clone(), kind, object["metadata"]["namespace"].as_str());
+                match api.delete(name(object), &DeleteParams::default()).await {
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(()) => println!("{}/{} deleted", kind.resource(), name(object)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an object with the label is no longer wanted. What a controller made for an object, and
+    /// gave its labels to, is that controller's to delete.
+    fn is_over(&self, kind: &'static Kind, object: &Value) -> bool {
+        let owned = object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        !owned && !self.members.contains(&member(kind, namespace, name(object)))
+    }
+}
+
+fn member(kind: &'static Kind, namespace: &str, name: &str) -> Member {
+    let namespace = if kind.is_namespaced() { namespace } else { "" };
+    (kind.plural, namespace.to_owned(), name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(name: &str) -> &'static Kind {
+        kinds::find(name).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_file_no_longer_names_and_nobody_owns_is_over() {
+        let mut set = ApplySet::new("nix").unwrap();
+        let mut kept = json!({"metadata": {"name": "kept", "labels": {"a": "b"}}});
+        set.add(kind("configmap"), "default", &mut kept);
+        assert_eq!(kept["metadata"]["labels"], json!({"a": "b", LABEL: "nix"}));
+
+        let here = |name: &str| json!({"metadata": {"name": name, "namespace": "default"}});
+        assert!(!set.is_over(kind("configmap"), &here("kept")));
+        assert!(set.is_over(kind("configmap"), &here("dropped")));
+        assert!(set.is_over(kind("secret"), &here("kept")));
+        assert!(set.is_over(kind("configmap"), &json!({"metadata": {"name": "kept", "namespace": "other"}})));
+        let owned = json!({"metadata": {"name": "x", "namespace": "default", "ownerReferences": [{"uid": "1"}]}});
+        assert!(!set.is_over(kind("service"), &owned));
+    }
+
+    #[test]
+    fn objects_of_the_whole_cluster_have_no_namespace() {
+        let mut set = ApplySet::new("nix").unwrap();
+        set.add(kind("namespace"), "default", &mut json!({"metadata": {"name": "n"}}));
+        assert!(!set.is_over(kind("namespace"), &json!({"metadata": {"name": "n"}})));
+    }
+
+    #[test]
+    fn a_name_must_be_the_value_of_a_label() {
+        assert!(ApplySet::new("").is_err() && ApplySet::new("a b").is_err());
+    }
+}
