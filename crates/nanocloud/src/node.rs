@@ -63,9 +63,12 @@ impl Node {
             registries: RegistryConfig::default(),
             parallel_unpacks: 0,
         };
-        let csi = settings.csi_root.clone();
+        let (csi, keys) = (settings.csi_root.clone(), settings.secure_assets().join("volumes"));
         let (images, volumes) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            Ok((ImageStore::open(images).context("the image store")?, Volumes::open(csi).context("the volume root")?))
+            Ok((
+                ImageStore::open(images).context("the image store")?,
+                Volumes::open(csi).context("the volume root")?.with_keys(keys),
+            ))
         })
         .await??;
         let runtime = Runtime::open(runtime_config(settings)?).context("the container runtime")?;

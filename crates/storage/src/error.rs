@@ -35,6 +35,25 @@ pub enum Error {
         /// The requested value.
         wanted: String,
     },
+    /// An encrypted volume could not be made, unlocked or locked.
+    #[error(
+        "volume {id}: {program} failed: {message}; encrypted volumes need the packages cryptsetup and e2fsprogs and a \
+         kernel with dm-crypt and loop devices"
+    )]
+    Encryption {
+        /// The volume.
+        id: String,
+        /// The program.
+        program: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// An encrypted volume is asked for where no folder for keys was named.
+    #[error("volume {id} is encrypted, and these volumes were opened without a folder for keys")]
+    NoKeys {
+        /// The volume.
+        id: String,
+    },
     /// The volume is in use.
     #[error("volume {id} is in use by {}: unpublish it there first", .by.join(", "))]
     Busy {

@@ -4,6 +4,7 @@
 //!   <root>/volumes/<id>/            the volume's files
 //!   <root>/inventory/<id>.json      what the volume is (written before the folder, removed after it)
 //!   <root>/publish/<pod>/<name>     bind mount of a volume, handed to a pod's containers
+//!   <root>/images/<id>              container of an encrypted volume, mounted at its folder while it is published
 //!   <root>/snapshots/<id>.tar       archives of volumes
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod error;
 mod id;
 mod inventory;
+mod luks;
 mod mounts;
 mod volumes;
 

@@ -5,11 +5,12 @@ use std::{
     io,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Id, Result, inventory::Inventory, inventory::sync, mounts};
+use crate::{Error, Id, Result, inventory::Inventory, inventory::sync, luks::Luks, mounts};
 
 /// Mode of the folders that only the node itself may enter.
 const PRIVATE: u32 = 0o700;
@@ -34,6 +35,8 @@ pub struct VolumeRequest {
     pub capacity_bytes: u64,
     /// Owner of its root when it is made; an existing volume keeps its own.
     pub ownership: Ownership,
+    /// Whether its data are encrypted at rest (LUKS). Such a volume also enforces its capacity.
+    pub encrypted: bool,
 }
 
 /// A volume that exists.
@@ -46,6 +49,9 @@ pub struct Volume {
     pub capacity_bytes: u64,
     /// Owner its root was made with.
     pub ownership: Ownership,
+    /// Whether its data are encrypted at rest.
+    #[serde(default)]
+    pub encrypted: bool,
 }
 
 /// A volume made visible to a pod.
@@ -64,22 +70,41 @@ pub struct Publication {
 pub struct Volumes {
     root: PathBuf,
     inventory: Inventory,
+    keys: Option<PathBuf>,
+    /// Held while an encrypted volume is made, unlocked or locked: one that nobody has yet must not be locked again.
+    unlocking: Mutex<()>,
 }
 
 impl Volumes {
     /// Opens the root, making it when it is new, and finishes what a crash interrupted.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        for folder in ["volumes", "inventory", "publish", "snapshots"] {
+        for folder in ["volumes", "inventory", "publish", "snapshots", "images"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
             fs::set_permissions(&path, Permissions::from_mode(PRIVATE)).map_err(|e| Error::io("protect", &path, e))?;
         }
         let root = fs::canonicalize(&root).map_err(|e| Error::io("resolve", &root, e))?;
         let inventory = Inventory::open(root.join("inventory"))?;
-        let volumes = Self { root, inventory };
+        let volumes = Self { root, inventory, keys: None, unlocking: Mutex::default() };
         volumes.finish_interrupted()?;
         Ok(volumes)
+    }
+
+    /// Names the folder with the keys of encrypted volumes, which is not below the root: whoever copies the one does
+    /// not have the other.
+    #[must_use]
+    pub fn with_keys(self, keys: impl Into<PathBuf>) -> Self {
+        Self { keys: Some(keys.into()), ..self }
+    }
+
+    fn luks(&self, id: &Id) -> Result<Luks> {
+        let keys = self.keys.as_deref().ok_or_else(|| Error::NoKeys { id: id.to_string() })?;
+        Ok(Luks::new(id, &self.images(), keys))
+    }
+
+    fn images(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     /// A description without a folder is a creation that did not finish; a folder without a
@@ -92,6 +117,13 @@ impl Volumes {
         for name in names(&folder)? {
             if self.inventory.get(&name)?.is_none() {
                 remove_tree(&folder.join(name.as_str()))?;
+            }
+        }
+        for name in names(&self.images())? {
+            let id = name.as_str().strip_suffix(".new").map_or_else(|| Ok(name.clone()), Id::new)?;
+            if self.inventory.get(&id)?.is_none() {
+                let path = self.images().join(name.as_str());
+                fs::remove_file(&path).map_err(|e| Error::io("remove", path, e))?;
             }
         }
         Ok(())
@@ -118,14 +150,23 @@ impl Volumes {
                     wanted: request.capacity_bytes.to_string(),
                 });
             }
-            self.make_folder(&existing)?;
+            self.make(&existing)?;
             return Ok(existing);
         }
-        let volume =
-            Volume { id: request.id.clone(), capacity_bytes: request.capacity_bytes, ownership: request.ownership };
+        let VolumeRequest { id, capacity_bytes, ownership, encrypted } = request.clone();
+        let volume = Volume { id, capacity_bytes, ownership, encrypted };
         self.inventory.put(&volume)?;
-        self.make_folder(&volume)?;
+        self.make(&volume)?;
         Ok(volume)
+    }
+
+    fn make(&self, volume: &Volume) -> Result<()> {
+        self.make_folder(volume)?;
+        if volume.encrypted {
+            let _guard = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+            self.luks(&volume.id)?.make(volume.capacity_bytes, volume.ownership, &self.path(&volume.id))?;
+        }
+        Ok(())
     }
 
     fn make_folder(&self, volume: &Volume) -> Result<()> {
@@ -154,15 +195,25 @@ impl Volumes {
         if !by.is_empty() {
             return Err(Error::Busy { id: id.to_string(), by });
         }
+        let encrypted = self.inventory.get(id)?.is_some_and(|volume| volume.encrypted);
+        if encrypted {
+            let _guard = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+            self.luks(id)?.detach(&source)?;
+        }
         self.inventory.remove(id)?;
+        if encrypted {
+            self.luks(id)?.destroy()?;
+        }
         remove_tree(&source)?;
         sync(&self.root.join("volumes"))
     }
 
     /// Mounts a volume for a pod and returns where. Repeating it changes nothing.
     pub fn publish(&self, volume: &Id, pod: &Id, name: &Id, read_only: bool) -> Result<PathBuf> {
-        if self.inventory.get(volume)?.is_none() {
-            return Err(Error::Missing { id: volume.to_string() });
+        let known = self.inventory.get(volume)?.ok_or_else(|| Error::Missing { id: volume.to_string() })?;
+        let _guard = known.encrypted.then(|| self.unlocking.lock().unwrap_or_else(PoisonError::into_inner));
+        if known.encrypted {
+            self.luks(volume)?.attach(&self.path(volume))?;
         }
         let target = self.publication_path(pod, name);
         fs::create_dir_all(&target).map_err(|e| Error::io("create", &target, e))?;
@@ -181,7 +232,24 @@ impl Volumes {
         let target = self.publication_path(pod, name);
         mounts::unmount(&target)?;
         remove_empty(&target)?;
-        remove_empty(&self.root.join("publish").join(pod.as_str()))
+        remove_empty(&self.root.join("publish").join(pod.as_str()))?;
+        self.lock_unused()
+    }
+
+    /// Locks encrypted volumes that no pod has.
+    fn lock_unused(&self) -> Result<()> {
+        let _guard = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.root.join("volumes");
+        for point in mounts::below(&folder)? {
+            let id = point.strip_prefix(&folder).ok().and_then(|name| Id::new(name.to_string_lossy()).ok());
+            if let Some(id) = id
+                && self.holders(&point)?.is_empty()
+            {
+                // Locking needs no key.
+                Luks::new(&id, &self.images(), &self.root).detach(&point)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes every publication of a pod.
@@ -227,7 +295,8 @@ impl Volumes {
 
     /// Removes every mount this root made. The volumes stay.
     pub fn teardown(&self) -> Result<()> {
-        self.sweep(|_| false).map(drop)
+        self.sweep(|_| false)?;
+        self.lock_unused()
     }
 
     fn holders(&self, source: &Path) -> Result<Vec<String>> {

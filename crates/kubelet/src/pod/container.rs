@@ -104,7 +104,9 @@ fn pids_limit(pod: &Pod, node: u64) -> Result<u64> {
     let Some(text) = pod.metadata.annotations.as_ref().and_then(|all| all.get(PIDS_LIMIT)) else { return Ok(node) };
     match text.parse::<u64>() {
         Ok(limit) if limit > 0 => Ok(limit.min(node)),
-        _ => Err(Error::refused(format!("metadata.annotations[{PIDS_LIMIT}]"), format!("{text:?} is no number above 0"))),
+        _ => {
+            Err(Error::refused(format!("metadata.annotations[{PIDS_LIMIT}]"), format!("{text:?} is no number above 0")))
+        }
     }
 }
 

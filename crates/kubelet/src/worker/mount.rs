@@ -24,6 +24,8 @@ use crate::{
     },
 };
 
+/// Storage class of claims whose data are encrypted at rest.
+const ENCRYPTED_CLASS: &str = "encrypted";
 /// Permission bits of a fresh persistent volume.
 const CLAIM_MODE: u32 = 0o750;
 /// Permission bits of a fresh persistent volume with a group of its own.
@@ -148,7 +150,8 @@ async fn mount_claim(
     let ownership = Ownership { uid: owner.uid, gid: owner.gid, mode };
     // The claim is kept by its finalizer before there is data to lose.
     shared.ports.cluster.bind_claim(&claim, &volume, &size).await?;
-    let request = VolumeRequest { id: storage::Id::new(volume.as_str())?, capacity_bytes, ownership };
+    let encrypted = spec.and_then(|s| s.storage_class_name.as_deref()) == Some(ENCRYPTED_CLASS);
+    let request = VolumeRequest { id: storage::Id::new(volume.as_str())?, capacity_bytes, ownership, encrypted };
     shared.ports.volumes.create(request).await?;
     Ok(shared.ports.volumes.publish(&volume, uid, name, read_only).await?)
 }

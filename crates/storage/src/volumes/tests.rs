@@ -32,7 +32,7 @@ fn id(text: &str) -> Id {
 }
 
 fn request(text: &str) -> VolumeRequest {
-    VolumeRequest { id: id(text), capacity_bytes: 1 << 20, ownership: OWNER }
+    VolumeRequest { id: id(text), capacity_bytes: 1 << 20, ownership: OWNER, encrypted: false }
 }
 
 #[test]
@@ -165,4 +165,24 @@ fn sweep_removes_only_unknown_pods() {
     assert_eq!(removed, [id("gone")]);
     let left: Vec<_> = volumes.publications().unwrap().into_iter().map(|p| p.pod.to_string()).collect();
     assert_eq!(left, ["here"]);
+}
+
+#[test]
+fn an_encrypted_volume_needs_a_folder_for_keys() {
+    let root = Root::new();
+    let volumes = root.open();
+    let refused = volumes.create(&VolumeRequest { encrypted: true, ..request("a") }).unwrap_err();
+    assert!(matches!(refused, Error::NoKeys { .. }), "{refused}");
+}
+
+#[test]
+fn containers_that_belong_to_no_volume_are_removed_at_the_start() {
+    let root = Root::new();
+    drop(root.open());
+    let images = root.folder.path().join("images");
+    for name in ["gone", "unfinished.new"] {
+        fs::write(images.join(name), "container").unwrap();
+    }
+    drop(root.open());
+    assert_eq!(fs::read_dir(images).unwrap().count(), 0);
 }
