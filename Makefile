@@ -6,6 +6,7 @@ CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nanocloud
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools:$(PATH)
 PACKAGES ?= target/package
+PROOFS ?= all
 UNITS ?= $(CARGO_TARGET_DIR)/units
 BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
 ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
@@ -37,6 +38,13 @@ package-check: ## Make the package twice, compare, lint, install and purge it in
 	@scripts/install-deps package
 	@$(MAKE) --no-print-directory nix-units
 	@packaging/debian/check $(BINARY) $(UNITS)
+
+.PHONY: proofs
+proofs: ## Prove on virtual machines what only a machine of its own can show: PROOFS="all", or names (root)
+	@scripts/install-deps guests
+	@$(MAKE) --no-print-directory package
+	@cargo build --quiet --release --package vmtest
+	@CACHE=$(CACHE) nix/test-cluster/run --binary $(BINARY) --packages $(PACKAGES) --out $(CARGO_TARGET_DIR)/proofs $(PROOFS)
 
 .PHONY: quickstart
 quickstart: ## Start a node, install WordPress with MariaDB, show the page

@@ -88,6 +88,9 @@ in
       "bridge"
       "nf_tables"
       "nf_nat"
+      # Encrypted volumes.
+      "loop"
+      "dm_crypt"
     ];
   };
 }
