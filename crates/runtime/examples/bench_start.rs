@@ -2,8 +2,11 @@
 //! filesystem, same namespaces, limits and filter, interleaved runs, one table.
 //!
 //! ```text
-//! cargo run --release -p runtime --example bench_start -- [rounds [alone]]
+//! cargo run --release -p runtime --example bench_start -- [rounds] [alone] [SHIM]
 //! ```
+//!
+//! `alone` leaves the others out. SHIM is the path of a nanocloud binary that becomes the shims, so
+//! that its size counts, too; without it this small program does.
 //!
 //! It makes its own mount namespace and hides the bare cgroup2 mount of hybrid hosts in it, because
 //! crun refuses those. Peers that are not installed are left out.
@@ -29,11 +32,24 @@ fn main() -> Result {
     if args.next_if(|verb| verb == "shim").is_some() {
         runtime::shim::main(args);
     }
-    let rounds = args.next().and_then(|text| text.to_str()?.parse().ok()).unwrap_or(ROUNDS_DEFAULT);
+    let mut wanted = Wanted { rounds: ROUNDS_DEFAULT, alone: false, shim: std::env::current_exe()? };
+    for word in args {
+        match word.to_str().map(str::parse) {
+            Some(Ok(rounds)) => wanted.rounds = rounds,
+            _ if word == "alone" => wanted.alone = true,
+            _ => wanted.shim = std::path::absolute(word)?,
+        }
+    }
     hide_unified()?;
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let alone = args.next().is_some_and(|word| word == "alone");
-    tokio.block_on(run(rounds, alone))
+    tokio.block_on(run(&wanted))
+}
+
+/// What the command line asks for.
+struct Wanted {
+    rounds: usize,
+    alone: bool,
+    shim: PathBuf,
 }
 
 /// In a mount namespace of this process only.
@@ -53,19 +69,19 @@ struct Bench {
     runtime: Runtime,
 }
 
-async fn run(rounds: usize, alone: bool) -> Result {
+async fn run(wanted: &Wanted) -> Result {
     let name = format!("ncbench{}", std::process::id());
     let root = Path::new("/run").join(&name);
     fs::create_dir(&root)?;
     // Run roots are memory, for all of them.
     mount(Some("none"), &root, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
-    let result = measure(&root, &name, rounds, alone).await;
+    let result = measure(&root, &name, wanted).await;
     nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH)?;
     fs::remove_dir(&root)?;
     result
 }
 
-async fn measure(root: &Path, name: &str, rounds: usize, alone: bool) -> Result {
+async fn measure(root: &Path, name: &str, wanted: &Wanted) -> Result {
     let rootfs = root.join("rootfs");
     fs::create_dir_all(rootfs.join("bin"))?;
     for directory in ["proc", "sys", "dev", "etc", "tmp"] {
@@ -77,11 +93,11 @@ async fn measure(root: &Path, name: &str, rounds: usize, alone: bool) -> Result 
     let runtime = Runtime::open(RuntimeConfig {
         run_root: root.join("run"),
         cgroup_root: name.to_owned(),
-        shim_exe: std::env::current_exe()?,
+        shim_exe: wanted.shim.clone(),
         shim_args: vec!["shim".into()],
     })?;
     let bench = Bench { root: root.to_owned(), name: name.to_owned(), runtime };
-    let peers: Vec<&str> = ["crun", "runc"].into_iter().filter(|peer| !alone && installed(peer)).collect();
+    let peers: Vec<&str> = ["crun", "runc"].into_iter().filter(|peer| !wanted.alone && installed(peer)).collect();
     let mut times: Vec<(String, Vec<Duration>)> = Vec::new();
     times.push(("nanocloud".to_owned(), Vec::new()));
     times.push(("nanocloud, to running".to_owned(), Vec::new()));
@@ -90,7 +106,7 @@ async fn measure(root: &Path, name: &str, rounds: usize, alone: bool) -> Result 
     fs::write(root.join("bundle/config.json"), bench.config(&rootfs).to_string())?;
     // On a node something runs already: parent cgroups are there.
     bench.neighbour(&rootfs).await?;
-    for round in 0..=rounds {
+    for round in 0..=wanted.rounds {
         // In turns first: what one leaves to the kernel (grace periods, caches) meets the next.
         let mut row = vec![Duration::ZERO; times.len()];
         for turn in 0..=peers.len() {

@@ -26,6 +26,7 @@ mod cgroup;
 pub mod container;
 pub mod image;
 pub mod logs;
+pub mod memory;
 mod process;
 mod pty;
 mod rooted;

@@ -93,6 +93,19 @@ pub(super) fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves the session keyring of the server, which programs would otherwise share (session-keyring(7)).
+pub(super) fn forget_keys() -> io::Result<()> {
+    let name = std::ptr::null::<libc::c_char>();
+    // SAFETY: keyctl(2) with KEYCTL_JOIN_SESSION_KEYRING and no name takes no memory of ours.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) };
+    match io::Error::last_os_error() {
+        _ if joined >= 0 => Ok(()),
+        // A kernel without keys, or a host that forbids them: there are none to share then.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => Ok(()),
+        error => Err(error),
+    }
+}
+
 /// Becomes the user for good and gives up every capability in every set that is not kept.
 pub(super) fn become_user(user: &UserIds, kept: Capabilities) -> io::Result<()> {
     for number in (0..CAPABILITY_NUMBERS).filter(|number| !kept.contains(*number)) {

@@ -94,6 +94,7 @@ impl Child<'_> {
             confine::own_pipes(&stdio, user).map_err(told("hand over the streams"))?;
             place(&stdio, &extra).map_err(told("place file descriptors"))?;
             confine::reset_signals().map_err(told("reset signals"))?;
+            confine::forget_keys().map_err(told("leave the keyring"))?;
             confine::become_user(user, Capabilities::NONE).map_err(told("become the user"))?;
             let name = self.request.argv.first().map(String::as_str).unwrap_or_default();
             let path = confine::find_program(name, &env)?;

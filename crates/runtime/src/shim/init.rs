@@ -137,6 +137,7 @@ impl Init<'_> {
         let argv: Vec<CString> = argv.collect::<io::Result<_>>().map_err(step("read the command"))?;
         let name = self.spec.argv.first().map(String::as_str).unwrap_or_default();
         confine::reset_signals().map_err(step("reset signals"))?;
+        confine::forget_keys().map_err(step("leave the keyring"))?;
         confine::become_user(user, self.kept).map_err(step("become the user"))?;
         let path = confine::find_program(name, &env)?;
         confine::lock_down(self.filter, self.failures.as_fd()).map_err(step("install the system call filter"))?;
