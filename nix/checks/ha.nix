@@ -6,14 +6,14 @@
   ...
 }:
 let
-  token = "/root/join-token";
+  word = "/root/join";
   server = name: {
     imports = [
       self.nixosModules.default
       self.nixosModules.ha-control-plane
     ];
-    services.nanocloud.join.tokenFile = lib.mkIf (name != "node01") token;
-    # The others are started when there is a token for them.
+    services.nanocloud.join.file = lib.mkIf (name != "node01") word;
+    # The others are started when there is a word for them.
     systemd.services.nanocloud.wantedBy = lib.mkIf (name != "node01") (lib.mkForce [ ]);
     virtualisation.memorySize = 1536;
   };
@@ -40,8 +40,8 @@ pkgs.testers.runNixOSTest {
     node01.wait_for_unit("nanocloud.service")
     for joining in (node02, node03):
         joining.wait_for_unit("multi-user.target")
-        token = node01.succeed("nanocloud token --user join --groups nanocloud:join -o json").strip()
-        joining.succeed(f"umask 077; cat >${token} <<'END'\n{token}\nEND")
+        word = node01.succeed("nanocloud member add").strip()
+        joining.succeed(f"umask 077; cat >${word} <<'END'\n{word}\nEND")
         joining.succeed("systemctl start nanocloud.service")
 
     write(node01, "three")

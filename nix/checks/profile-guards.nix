@@ -14,16 +14,22 @@ let
   ];
   promises = {
     "single-node is a server of its own" =
-      (of "single-node").role == "server" && (of "single-node").join.server == null;
+      (of "single-node").role == "server" && (of "single-node").join.file == null;
     "the control plane has three servers of one cluster" =
       lib.all (name: (of name).role == "server") servers
       && lib.allUnique (map (name: (of name).nodeName) servers);
     "only node01 makes the cluster" =
-      map (name: (of name).join.server) servers == [
-        null
-        "https://node01:6443"
-        "https://node01:6443"
+      map (name: (of name).join.file != null) servers == [
+        false
+        true
+        true
       ];
+    "members reach each other where the cluster says" = lib.all (
+      name: lib.hasPrefix (of name).cluster.nodes.${name}.address (of name).settings.peer_address
+    ) servers;
+    "every configuration that the cluster names is there" = lib.all (
+      class: self.nixosConfigurations ? ${class.configuration}
+    ) (lib.attrValues (of "node01").cluster.classes);
     "only node01 applies what is declared" =
       map (name: (of name).apply.enable) servers == [
         true

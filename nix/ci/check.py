@@ -30,7 +30,8 @@ LABELS = "nix/ci/golden/labels.json"
 
 # Highest exposure that `systemd-analyze security` may report; docs/nix.md says why the first two are
 # not lower. Lowering a number is welcome, raising one needs a reason there.
-EXPOSURE = {"nanocloud.service": 7.1, "nanocloud-agent.service": 7.1, "nanocloud-apply.service": 1.8}
+EXPOSURE = {"nanocloud.service": 7.1, "nanocloud-agent.service": 7.1, "nanocloud-apply.service": 1.8,
+            "nanocloud-control-plane.service": 2.0}
 # Fewest tests and outputs: an empty list would be "all passed", too.
 TESTS_LEAST = 30
 OUTPUTS_LEAST = 40

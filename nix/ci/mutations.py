@@ -97,7 +97,7 @@ ALL = [
     Mutation(
         "assertion that always holds", "nix/modules/join.nix",
         'assertion = cfg.role == "agent" -> joins;', "assertion = true;",
-        "unit_tests", r"an agent needs a server",
+        "unit_tests", r"an agent needs the word to join",
     ),
     Mutation(
         "file of a package's source that is not there", "nix/packages/nanocloud.nix",
@@ -111,7 +111,7 @@ ALL = [
     ),
     Mutation(
         "mount namespace around the server", "nix/modules/hardening.nix",
-        "      ProtectClock = true;", '      ProtectClock = true;\n      ProtectSystem = "strict";',
+        "    ProtectClock = true;", '    ProtectClock = true;\n    ProtectSystem = "strict";',
         "unit_tests", r"no directive makes a mount namespace",
     ),
     Mutation(
@@ -131,7 +131,7 @@ ALL = [
     ),
     Mutation(
         "all capabilities again", "nix/modules/hardening.nix",
-        '"CAP_KILL" # signals', '"CAP_SYS_MODULE"\n        "CAP_SYS_RAWIO"\n        "CAP_KILL" # signals',
+        '"CAP_KILL" # signals', '"CAP_SYS_MODULE"\n      "CAP_SYS_RAWIO"\n      "CAP_KILL" # signals',
         "unit_exposure", r"exposure of",
     ),
     Mutation(

@@ -43,13 +43,14 @@ let
   server = evaluate { };
   agent = evaluate {
     role = "agent";
-    join = {
-      server = "https://node01:6443";
-      tokenFile = "/etc/nanocloud/join-token";
-    };
+    listenAddress = "0.0.0.0";
+    peer.port = 6444;
+    join.file = "/etc/nanocloud/join";
   };
+  controlPlane = evaluate { runPods = false; };
 in
 {
+  "nanocloud-control-plane.service" = file controlPlane "nanocloud";
   "nanocloud.service" = file server "nanocloud";
   "nanocloud-apply.service" = file server "nanocloud-apply";
   "nanocloud-agent.service" = file agent "nanocloud";

@@ -11,8 +11,8 @@ in
   options.services.nanocloud.apply = {
     enable = mkOption {
       type = types.bool;
-      default = cfg.role == "server" && cfg.join.server == null;
-      defaultText = lib.literalExpression ''role == "server" && join.server == null'';
+      default = cfg.role == "server" && cfg.join.file == null;
+      defaultText = lib.literalExpression ''role == "server" && join.file == null'';
       description = ''
         Whether this machine applies the declared objects. One machine of a cluster is enough; by
         default it is the one that made the cluster.

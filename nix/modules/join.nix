@@ -1,29 +1,40 @@
-# How a machine becomes part of a cluster: the first server makes keys, the others bring a token.
+# How a machine becomes part of a cluster: the first server makes keys, the others bring a word.
 { config, lib, ... }:
 let
   cfg = config.services.nanocloud;
   inherit (lib) mkOption types;
   program = lib.getExe' cfg.package "nanocloud";
-  joins = cfg.join.server != null;
+  joins = cfg.join.file != null;
+  hasPeers = cfg.peer.port != null;
 in
 {
   options.services.nanocloud = {
-    join = {
-      server = mkOption {
-        type = types.nullOr (types.strMatching "https://[^/]+(:[0-9]+)?");
+    join.file = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "/run/keys/nanocloud-join";
+      description = ''
+        File with the word that admits this machine, as `nanocloud member add` prints it on a server of
+        the cluster: it names servers, their authority and a single-use token. `null` makes this
+        machine the first server of a new cluster. systemd hands the file on as a credential: the
+        word is neither in the Nix store nor in the unit. It is looked at until the machine has
+        joined; afterwards the file may be emptied, but must be there.
+      '';
+    };
+
+    peer = {
+      port = mkOption {
+        type = types.nullOr types.port;
         default = null;
-        example = "https://node01:6443";
-        description = "A server of the cluster to join; `null` makes this server the first of a new cluster.";
+        example = 6444;
+        description = "Port for the other members of the cluster; `null` for a machine that stays alone.";
       };
 
-      tokenFile = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        example = "/run/keys/nanocloud-join";
-        description = ''
-          File with the single-use token that admits this machine (`nanocloud token`). systemd hands
-          it on as a credential: it is neither in the Nix store nor in the unit.
-        '';
+      address = mkOption {
+        type = types.str;
+        default = cfg.nodeName;
+        defaultText = lib.literalExpression "config.services.nanocloud.nodeName";
+        description = "Name or address at which the others reach this machine.";
       };
     };
 
@@ -45,37 +56,42 @@ in
     assertions = [
       {
         assertion = cfg.role == "agent" -> joins;
-        message = "services.nanocloud.join.server: an agent needs a server to join.";
+        message = "services.nanocloud.join.file: an agent joins a cluster; it needs the word for that.";
       }
       {
-        assertion = joins -> cfg.join.tokenFile != null;
-        message = "services.nanocloud.join.tokenFile: joining ${toString cfg.join.server} needs a token.";
+        assertion = joins -> hasPeers;
+        message = "services.nanocloud.peer.port: a machine that joins needs a port for the other members.";
       }
       {
-        assertion = cfg.join.tokenFile != null -> joins;
-        message = "services.nanocloud.join.server: a token is given, but no server to join.";
+        assertion = joins -> lib.hasPrefix "/" cfg.join.file && !(lib.hasPrefix "/nix/" cfg.join.file);
+        message = "services.nanocloud.join.file: it must be an absolute path outside of the Nix store, which everybody can read.";
       }
       {
-        assertion =
-          cfg.join.tokenFile != null
-          -> lib.hasPrefix "/" cfg.join.tokenFile && !(lib.hasPrefix "/nix/" cfg.join.tokenFile);
-        message = "services.nanocloud.join.tokenFile: it must be an absolute path outside of the Nix store, which everybody can read.";
+        assertion = hasPeers -> !(lib.hasPrefix "127." cfg.listenAddress);
+        message = "services.nanocloud.listenAddress: other members cannot reach ${cfg.listenAddress}.";
       }
     ];
 
-    services.nanocloud.arguments = lib.mkIf joins [
-      "--join ${cfg.join.server}"
-      "--token-file %d/join-token"
-    ];
+    services.nanocloud.settings = lib.mkIf hasPeers {
+      peer_listen = "${cfg.listenAddress}:${toString cfg.peer.port}";
+      peer_address = "${cfg.peer.address}:${toString cfg.peer.port}";
+      api_url = "https://${cfg.peer.address}:${toString cfg.port}";
+    };
+
+    services.nanocloud.arguments = lib.mkIf joins [ "--join-file %d/join" ];
+
+    networking.firewall.allowedTCPPorts = lib.optional (cfg.openFirewall && hasPeers) cfg.peer.port;
 
     systemd.services.nanocloud.serviceConfig = lib.mkMerge [
-      (lib.mkIf joins { LoadCredential = "join-token:${cfg.join.tokenFile}"; })
+      (lib.mkIf joins { LoadCredential = "join:${cfg.join.file}"; })
       (lib.mkIf (!joins) {
         # Keys and folders of a first server. Changes nothing that is there; issues no token, since
         # its output would be the journal.
         ExecStartPre = lib.concatStringsSep " " (
           [ "${program} setup --no-token --retention ${toString cfg.retention}" ]
-          ++ map (name: "--name ${lib.escapeShellArg name}") cfg.certificateNames
+          ++ map (name: "--name ${lib.escapeShellArg name}") (
+            lib.unique (cfg.certificateNames ++ lib.optional hasPeers cfg.peer.address)
+          )
         );
       })
     ];

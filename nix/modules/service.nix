@@ -22,9 +22,18 @@ in
       ];
       default = "server";
       description = ''
-        What this machine is. A `server` holds the API, the keyspace and the controllers, and runs
-        pods as well. An `agent` runs pods for servers elsewhere and needs
-        {option}`services.nanocloud.join`.
+        What this machine is for. A `server` makes a cluster or joins one. An `agent` joins one to run
+        pods. Both run the same program: whoever joins holds a copy of the keyspace, and the
+        cluster gives votes to an odd number of its members, five at most.
+      '';
+    };
+
+    runPods = lib.mkOption {
+      type = lib.types.bool;
+      default = true;
+      description = ''
+        Whether pods run on this machine. A server without pods makes no containers, and its unit is
+        confined much further.
       '';
     };
 
@@ -45,6 +54,16 @@ in
   };
 
   config = lib.mkIf cfg.enable {
+    assertions = [
+      {
+        assertion = cfg.role == "agent" -> cfg.runPods;
+        message = "services.nanocloud.runPods: an agent that runs no pods has nothing to do.";
+      }
+    ];
+
+    # Said only when it is not the program's default.
+    services.nanocloud.settings.agent = lib.mkIf (!cfg.runPods) false;
+
     environment.systemPackages = [ cfg.package ];
 
     systemd.services.nanocloud = {
@@ -83,7 +102,7 @@ in
         TimeoutStartSec = "5min";
         TimeoutStopSec = "1min";
 
-        ExecStart = lib.concatStringsSep " " ([ "${program} ${cfg.role}" ] ++ cfg.arguments);
+        ExecStart = lib.concatStringsSep " " ([ "${program} server" ] ++ cfg.arguments);
 
         Restart = "always";
         RestartSec = 2;
@@ -97,7 +116,6 @@ in
         # Containers and their shims outlive the server; the next start adopts them. Only the main
         # process is ended, and its leftovers are expected.
         KillMode = "process";
-        Delegate = true;
         OOMPolicy = "continue";
         TasksMax = "infinity";
         LimitNOFILE = 1048576;

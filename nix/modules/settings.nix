@@ -55,7 +55,7 @@ in
       type = types.listOf types.str;
       default = [ ];
       internal = true;
-      description = "Arguments after the role, collected from the other files of this module.";
+      description = "Arguments of the server, collected from the other files of this module.";
     };
   };
 

@@ -14,7 +14,7 @@ let
     networking.hostName = name;
     services.nanocloud = {
       inherit cluster;
-      join.tokenFile = lib.mkIf (name != "node01") "/etc/nanocloud/join-token";
+      join.file = lib.mkIf (name != "node01") "/etc/nanocloud/join";
     };
   };
   controlPlane = name: machine [ self.nixosModules.bare-metal-control-plane disk (member name) ] { };

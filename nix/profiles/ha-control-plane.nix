@@ -1,26 +1,21 @@
-# One of three servers, node01 to node03. node01 makes the cluster, the others join it.
-#
-# Each machine sets services.nanocloud.nodeName through its host name, and the two that join set
-# services.nanocloud.join.tokenFile.
+# One of three servers, node01 to node03. node01 makes the cluster, the others join it by the word in
+# services.nanocloud.join.file, which `nanocloud member add` on node01 prints.
 { config, lib, ... }:
 let
   cfg = config.services.nanocloud;
-  first = "node01";
+  known = cfg.cluster != null && cfg.cluster.nodes ? ${cfg.nodeName};
 in
 {
   services.nanocloud = {
     enable = true;
-    role = "server";
+    role = lib.mkDefault "server";
     listenAddress = lib.mkDefault "0.0.0.0";
     openFirewall = lib.mkDefault true;
-    certificateNames = lib.mkDefault (
-      lib.optional (
-        cfg.cluster != null && cfg.cluster.nodes ? ${cfg.nodeName}
-      ) cfg.cluster.nodes.${cfg.nodeName}.address
-    );
-    join.server = lib.mkIf (cfg.nodeName != first) (
-      lib.mkDefault "https://${first}:${toString cfg.port}"
-    );
+    peer = {
+      port = lib.mkDefault 6444;
+      address = lib.mkIf known (lib.mkDefault cfg.cluster.nodes.${cfg.nodeName}.address);
+    };
+    certificateNames = [ cfg.nodeName ];
   };
   # Members agree on leases and certificates by their clocks.
   services.timesyncd.enable = lib.mkDefault true;

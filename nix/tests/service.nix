@@ -11,10 +11,9 @@ let
   service = (unit (enabled { })).serviceConfig;
   agent = {
     role = "agent";
-    join = {
-      server = "https://node01:6443";
-      tokenFile = "/run/keys/join";
-    };
+    listenAddress = "192.0.2.5";
+    peer.port = 6444;
+    join.file = "/run/keys/join";
   };
 in
 {
@@ -98,44 +97,71 @@ in
       true
     ];
   };
-  "an agent needs a server and a token" = {
+  "an agent needs the word to join" = {
     expr = failed (enabled {
       role = "agent";
     });
-    expected = [ "services.nanocloud.join.server: an agent needs a server to join." ];
+    expected = [
+      "services.nanocloud.join.file: an agent joins a cluster; it needs the word for that."
+    ];
   };
-  "an agent is started with both" = {
+  "a machine that joins is given the word as a credential" = {
     expr =
       let
-        s = (unit (enabled agent)).serviceConfig;
+        config = enabled agent;
+        s = (unit config).serviceConfig;
       in
       [
         s.ExecStart
         s.LoadCredential
         (s ? ExecStartPre)
-        (failed (enabled agent))
+        (failed config)
+        config.services.nanocloud.settings.peer_listen
+        config.services.nanocloud.settings.peer_address
+        config.services.nanocloud.settings.api_url
       ];
     expected = [
-      "/test/nanocloud/bin/nanocloud agent --join https://node01:6443 --token-file %d/join-token"
-      "join-token:/run/keys/join"
+      "/test/nanocloud/bin/nanocloud server --join-file %d/join"
+      "join:/run/keys/join"
       false
       [ ]
+      "192.0.2.5:6444"
+      "node01:6444"
+      "https://node01:6443"
     ];
   };
-  "a token in the Nix store is refused" = {
-    expr = lib.length (
-      failed (
-        enabled (
-          agent
-          // {
-            join = agent.join // {
-              tokenFile = "/nix/store/token";
-            };
-          }
-        )
-      )
-    );
-    expected = 1;
+  "a word in the Nix store, no port for members, a loopback address are refused" = {
+    expr = map (change: lib.length (failed (enabled (agent // change)))) [
+      { join.file = "/nix/store/word"; }
+      { peer.port = null; }
+      { listenAddress = "127.0.0.1"; }
+    ];
+    expected = [
+      1
+      1
+      1
+    ];
+  };
+  "a server without pods has no capabilities and says so to the program" = {
+    expr =
+      let
+        config = enabled { runPods = false; };
+        s = (unit config).serviceConfig;
+      in
+      [
+        s.CapabilityBoundingSet
+        s.ProtectSystem
+        s.RestrictNamespaces
+        (s ? Delegate)
+        config.services.nanocloud.settings.agent
+      ];
+    expected = [
+      ""
+      "strict"
+      true
+      false
+      false
+    ];
   };
   "an unknown role is refused" = {
     expr = throws (

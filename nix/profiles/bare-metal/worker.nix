@@ -1,10 +1,8 @@
-# An installed machine that runs pods for servers elsewhere.
-{ lib, ... }:
+# An installed machine that joins a cluster to run pods.
 {
-  imports = [ ./common.nix ];
-  services.nanocloud = {
-    enable = true;
-    role = "agent";
-    join.server = lib.mkDefault "https://node01:6443";
-  };
+  imports = [
+    ./common.nix
+    ../ha-control-plane.nix
+  ];
+  services.nanocloud.role = "agent";
 }

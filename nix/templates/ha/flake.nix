@@ -31,8 +31,9 @@
               services.nanocloud = {
                 inherit cluster;
                 installDisk = "/dev/disk/by-id/virtio-nanocloud-root";
-                # Written on the machine before it starts; never in the Nix store.
-                join.tokenFile = lib.mkIf (name != "node01") "/etc/nanocloud/join-token";
+                # What `nanocloud member add` prints on node01, written on the machine before it
+                # starts; never in the Nix store.
+                join.file = lib.mkIf (name != "node01") "/etc/nanocloud/join";
               };
             }
           ];
