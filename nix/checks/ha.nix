@@ -13,6 +13,8 @@ let
       self.nixosModules.ha-control-plane
     ];
     services.nanocloud.join.file = lib.mkIf (name != "node01") word;
+    # One of them makes no containers, and runs in the narrower unit.
+    services.nanocloud.runPods = name != "node03";
     # The others are started when there is a word for them.
     systemd.services.nanocloud.wantedBy = lib.mkIf (name != "node01") (lib.mkForce [ ]);
     virtualisation.memorySize = 1536;

@@ -120,7 +120,7 @@ def write_units(tree, folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in units.items():
         (folder / name).write_text(text)
-    return sorted(units)
+    return sorted(name for name in units if name.endswith(".service"))
 
 
 def unit_files(tree):

@@ -50,6 +50,8 @@ let
   controlPlane = evaluate { runPods = false; };
 in
 {
+  # modules-load.d(5)
+  "modules-load.conf" = lib.concatMapStrings (name: "${name}\n") server.boot.kernelModules;
   "nanocloud-control-plane.service" = file controlPlane "nanocloud";
   "nanocloud.service" = file server "nanocloud";
   "nanocloud-apply.service" = file server "nanocloud-apply";

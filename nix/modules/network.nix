@@ -88,7 +88,7 @@ in
       "bridge"
       "nf_tables"
       "nf_nat"
-      # Encrypted volumes.
+      # Volumes in files, and encrypted ones.
       "loop"
       "dm_crypt"
     ];
