@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use keyspace::EngineError;
-use rocksdb::{DB, DBRawIterator, DBRecoveryMode, ReadOptions};
+use rocksdb::{DB, DBRawIterator, DBRecoveryMode, Options, ReadOptions};
 
 use crate::disk::Family;
 use crate::rocks;
@@ -13,6 +13,9 @@ use crate::store::{corrupt, unframe};
 
 /// Called for each record: its key, and its value if that is sound.
 pub(crate) type Look<'l> = dyn FnMut(&[u8], Option<&[u8]>) + 'l;
+
+/// Number beyond those a new database gives to its files.
+const FIRST_LOG_NUMBER: u64 = 100_000;
 
 /// The copy. The original is only read.
 #[derive(Debug)]
@@ -40,7 +43,22 @@ impl Damaged {
             DB::repair(&options, copy).map_err(rocksdb::Error::into_string)?;
             DB::open_cf_descriptors(&options, copy, rocks::families()).map_err(rocksdb::Error::into_string)
         });
-        Ok(opened.map(|db| Damaged { db }))
+        match opened.map(|db| Damaged { db }) {
+            Ok(damaged) if !damaged.has_state() => {
+                // A small keyspace may be in the write-ahead log only, which names families that no table told of.
+                drop(damaged);
+                let replayed = replay(original, copy, &options)?;
+                Ok(replayed.map(|db| Damaged { db }).map_err(rocksdb::Error::into_string))
+            }
+            opened => Ok(opened),
+        }
+    }
+
+    fn has_state(&self) -> bool {
+        let Some(handle) = self.db.cf_handle(Family::State.name()) else { return false };
+        let mut records = self.db.raw_iterator_cf(handle);
+        records.seek_to_first();
+        records.valid() || records.status().is_err()
     }
 
     /// Visits what can be read of a family in order; answers how many stretches cannot.
@@ -83,6 +101,23 @@ impl Damaged {
         let found = self.db.get_pinned_cf(self.db.cf_handle(family.name())?, key).ok()??;
         unframe(family, key, &found).ok().map(Bytes::copy_from_slice)
     }
+}
+
+/// Replays the write-ahead log of a database into a new one. Families are numbered in the order they are made in, which is
+/// always the same; the log's files get numbers beyond those of the new one.
+fn replay(original: &Path, copy: &Path, options: &Options) -> io::Result<Result<DB, rocksdb::Error>> {
+    std::fs::remove_dir_all(copy)?;
+    match DB::open_cf_descriptors(options, copy, rocks::families()) {
+        Ok(made) => drop(made),
+        Err(error) => return Ok(Err(error)),
+    }
+    let mut logs: Vec<_> = std::fs::read_dir(original)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    logs.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
+    logs.sort();
+    for (number, log) in (FIRST_LOG_NUMBER..).zip(logs) {
+        std::fs::copy(log, copy.join(format!("{number:06}.log")))?;
+    }
+    Ok(DB::open_cf_descriptors(options, copy, rocks::families()))
 }
 
 /// Moves behind a stretch that cannot be read: to the nearest key after `last` that can be. Candidates come in order,

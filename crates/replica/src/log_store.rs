@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::{LOG_CACHE_BYTES, MAX_BATCH_BYTES};
 use crate::disk::Family;
-use crate::store::{Batch, Store, corrupt};
+use crate::store::{Batch, Store, corrupt, once_there_is_room};
 use crate::types::{Entry, LogId, StorageError, TypeConfig};
 
 /// Version of the encoding of entries and of the meta records here.
@@ -83,13 +83,13 @@ impl LogStore {
         self.inner.grown.load(Ordering::Relaxed)
     }
 
-    fn append_all(&self, entries: Vec<Entry>) -> Result<(), EngineError> {
+    fn append_all(&self, entries: &[Entry]) -> Result<(), EngineError> {
         let mut batch = Batch::default();
         let mut sized = Vec::with_capacity(entries.len());
         for entry in entries {
             let key = entry.log_id.index.to_be_bytes();
-            let bytes = encode(&entry, "log entry")?;
-            sized.push((entry, bytes.len()));
+            let bytes = encode(entry, "log entry")?;
+            sized.push((entry.clone(), bytes.len()));
             batch.put(Family::Log, key, &bytes);
         }
         self.inner.store.write("append to the log", batch)?;
@@ -258,7 +258,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.append_all(entries.into_iter().collect()).map_err(|error| StorageIOError::write_logs(any(error)))?;
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let appended = once_there_is_room(|| self.append_all(&entries)).await;
+        appended.map_err(|error| StorageIOError::write_logs(any(error)))?;
         self.inner.store.sync_then(Box::new(move |synced| {
             callback.log_io_completed(synced.map_err(std::io::Error::other));
         }));
@@ -266,10 +268,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        self.truncate_from(log_id.index).map_err(|error| StorageIOError::write_logs(any(error)).into())
+        let truncated = once_there_is_room(|| self.truncate_from(log_id.index)).await;
+        truncated.map_err(|error| StorageIOError::write_logs(any(error)).into())
     }
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
-        self.purge_to(log_id).map_err(|error| StorageIOError::write_logs(any(error)).into())
+        let purged = once_there_is_room(|| self.purge_to(log_id)).await;
+        purged.map_err(|error| StorageIOError::write_logs(any(error)).into())
     }
 }

@@ -149,7 +149,7 @@ impl Proposer {
     fn admit(&self, batch: Vec<Pending>) -> Vec<Pending> {
         let disk = self.store.require_room();
         if disk.is_err() {
-            self.room.refuse();
+            self.room.changed.notify_one();
         }
         let refusal = |command: &Command| {
             if !command.grows() {

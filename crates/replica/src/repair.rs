@@ -107,7 +107,12 @@ fn rebuild(dir: &Path, wreck: &Damaged, repairing: &Path) -> Result<Salvaged, Er
     let engine = Arc::new(StateEngine::new(store.clone()));
     let first: Bytes = encode(&first_stamp(&members)).map_err(failed)?.into();
     let mut found = salvage::salvage(wreck, &*engine, first.clone()).map_err(failed)?;
+    let stamp_lost = stamp.is_none();
     let applied = stamp.and_then(|stamp| stamp.applied).map(|applied| applied.index);
+    if found.kept == 0 && found.dropped.is_empty() && stamp_lost {
+        let detail = "nothing in it can be read".to_owned();
+        return Err(failed(EngineError::Corrupt { what: "keyspace".into(), detail }));
+    }
     replay(wreck, applied, engine, first, &mut found).map_err(failed)?;
     write_identity(&store, node_id, cluster_of(wreck).unwrap_or(0)).map_err(failed)?;
     Ok(found)

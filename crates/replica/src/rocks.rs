@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -59,6 +60,8 @@ pub(crate) struct Rocks {
 struct Base {
     db: DB,
     dir: PathBuf,
+    /// Whether the last write failed for want of room.
+    full: AtomicBool,
 }
 
 impl Rocks {
@@ -67,7 +70,7 @@ impl Rocks {
         let lock = lock(dir)?;
         let files = dir.join("snapshots");
         std::fs::create_dir_all(&files).map_err(|source| Error::Directory { dir: files.clone(), source })?;
-        let base = Arc::new(Base { db: open_database(dir)?, dir: dir.to_owned() });
+        let base = Arc::new(Base { db: open_database(dir)?, dir: dir.to_owned(), full: AtomicBool::new(false) });
         let (syncs, queue) = sync_channel(SYNC_QUEUE);
         let syncing = base.clone();
         let sync_thread = std::thread::Builder::new()
@@ -203,6 +206,19 @@ impl Base {
         Ok(size)
     }
 
+    /// RocksDB goes on refusing writes for some seconds after there is room again, for the reason it had.
+    fn write_failed(&self, operation: &'static str, error: rocksdb::Error) -> EngineError {
+        match io_error(&self.dir, operation, error) {
+            EngineError::Io { operation, source } if self.full.load(Ordering::Relaxed) => {
+                EngineError::NoSpace { operation, source }
+            }
+            error => {
+                self.full.store(matches!(error, EngineError::NoSpace { .. }), Ordering::Relaxed);
+                error
+            }
+        }
+    }
+
     fn sync(&self) -> Result<(), EngineError> {
         self.db.flush_wal(true).map_err(|error| io_error(&self.dir, "sync the write-ahead log", error))
     }
@@ -237,7 +253,9 @@ impl Disk for Rocks {
                 }
             }
         }
-        self.base.db.write(writes).map_err(|error| io_error(&self.base.dir, operation, error))
+        self.base.db.write(writes).map_err(|error| self.base.write_failed(operation, error))?;
+        self.base.full.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), EngineError> {

@@ -36,7 +36,7 @@ pub(crate) struct Room {
     /// Size when last measured, and what was admitted since.
     measured: AtomicU64,
     admitted: AtomicU64,
-    /// Whether something was refused since the guard last looked.
+    /// Whether something was refused because of the quota since the guard last looked.
     refused: AtomicBool,
     /// Wakes the guard.
     pub(crate) changed: Notify,
@@ -71,15 +71,10 @@ impl Room {
         if fits {
             self.admitted.store(cost, Ordering::Relaxed);
         } else {
-            self.refuse();
+            self.refused.store(true, Ordering::Relaxed);
+            self.changed.notify_one();
         }
         fits
-    }
-
-    /// Something was refused: the guard is to tell everybody why.
-    pub(crate) fn refuse(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-        self.changed.notify_one();
     }
 
     fn measure(&self) -> u64 {
@@ -148,10 +143,8 @@ pub(crate) async fn guard(parts: Arc<Parts>, proposals: Proposals) {
 /// What to say, and whether the disk is full.
 fn look(parts: &Parts) -> Result<(Option<Command>, bool), EngineError> {
     let alarms = read::alarms(&parts.engine.view())?;
-    let room = &parts.room;
-    let refused = room.refused.swap(false, Ordering::Relaxed);
+    let over_quota = parts.room.refused.swap(false, Ordering::Relaxed);
     let free = parts.store.disk().free_bytes();
-    let over_quota = refused && room.quota != 0 && room.measure().saturating_add(RECORD_BYTES) > room.quota;
     let command = decide(Seen { member: parts.config.node_id, alarms: &alarms, over_quota, free });
     Ok((command, free.is_some_and(|free| free < ROOMY_BYTES)))
 }

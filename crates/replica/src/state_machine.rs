@@ -13,7 +13,7 @@ use crate::config::MAX_APPLY_ENTRIES;
 use crate::disk::{AsyncFile, DiskFile};
 use crate::metrics::Metrics;
 use crate::snapshot::{Snapshots, stamp};
-use crate::store::{self, StateEngine, io};
+use crate::store::{self, StateEngine, io, once_there_is_room};
 use crate::types::{Answers, Entry, LogId, Membership, SnapshotMeta, Stamp, StorageError, TypeConfig};
 
 /// The state machine of one replica. Clones are the same one.
@@ -182,7 +182,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut position = self.position().map_err(|error| read_failed(&error))?;
         let mut answers = Vec::with_capacity(entries.len());
         for batch in entries.chunks(MAX_APPLY_ENTRIES) {
-            match self.apply_batch(batch, &mut position) {
+            // Of a batch that was not written nothing happened, in memory neither.
+            match once_there_is_room(|| self.apply_batch(batch, &mut position)).await {
                 Ok(more) => answers.extend(more),
                 Err(error) => {
                     let error = self.inner.engine.store().fail(error);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use keyspace::{Direction, Engine, EngineError, Table, View, Visit};
@@ -55,9 +56,13 @@ impl Store {
         scan(self.disk.view().as_ref(), family, lower, upper, direction, visit)
     }
 
-    /// Writes a batch. It is durable after the next sync.
+    /// Writes a batch. It is durable after the next sync. Failing for want of room is no failure of the storage: nothing
+    /// was done, and it can be done when there is some.
     pub(crate) fn write(&self, operation: &'static str, batch: Batch) -> Result<(), EngineError> {
-        self.disk.write(operation, batch.0).map_err(|error| self.fail(error))
+        self.disk.write(operation, batch.0).map_err(|error| match error {
+            EngineError::NoSpace { .. } => error,
+            error => self.fail(error),
+        })
     }
 
     /// Makes everything written before durable, while the caller waits.
@@ -98,6 +103,24 @@ impl Store {
                 Err(EngineError::NoSpace { operation: "write", source: Arc::new(std::io::Error::other(detail)) })
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// Pause before what failed for want of room is done again.
+const FULL_PAUSE: Duration = Duration::from_millis(500);
+
+/// Does what must be done, such as appending what others wait for; waits while there is no room for it. What would grow
+/// the state is refused long before (see `room`), so this is met only when somebody else filled the disk to the last
+/// byte.
+pub(crate) async fn once_there_is_room<T>(mut run: impl FnMut() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    loop {
+        match run() {
+            Err(error @ EngineError::NoSpace { .. }) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the keyspace waits for room on its disk");
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+            done => return done,
         }
     }
 }

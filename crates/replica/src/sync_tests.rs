@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
 use keyspace::testing::PATIENCE;
-use keyspace::{EngineError, Error as KeyspaceError, Keyspace, KeyspaceExt};
+use keyspace::{EngineError, Error as KeyspaceError, KeyspaceExt};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use keyspace::testing::PATIENCE;
-use keyspace::{Alarm, AlarmKind, EngineError, Error, Keyspace, KeyspaceExt, Put, RangeRequest, Refusal, Txn};
+use keyspace::{
+    Alarm, AlarmKind, Compare, Delete, EngineError, Error, KeyRange, Keyspace, KeyspaceExt, Op, Operand, Put,
+    RangeRequest, Refusal, Relation, Txn,
+};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use prometheus_client::registry::Registry;
 use replica::config::RESERVED_BYTES;
@@ -74,13 +77,10 @@ async fn a_quota_refuses_growth_until_the_alarm_is_cleared() {
 
     replica.alarm_clear(alarm).await.expect("clears");
     let put = Put { key: "k/large".into(), value: vec![7; 1_000_000].into(), ..Put::default() };
-    replica.txn(Txn::run([keyspace::Op::Put(put)])).await.expect_err("it is as full as before");
+    replica.txn(Txn::run([Op::Put(put)])).await.expect_err("it is as full as before");
     alarms_become(&replica, &[alarm]).await;
 
-    let last = replica.txn(Txn::run([keyspace::Op::Delete(keyspace::Delete {
-        range: keyspace::KeyRange::prefix("k/"),
-        prev: false,
-    })]));
+    let last = replica.txn(Txn::run([Op::Delete(Delete { range: KeyRange::prefix("k/"), prev: false })]));
     replica.compact(last.await.expect("deletes go on").revision).await.expect("compactions go on");
     replica.hash_kv(0).await.expect("carries the compaction out");
     replica.defragment().await.expect("gives room back");
@@ -115,6 +115,60 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     drop(file);
     alarms_become(&replica, &[]).await;
     replica.put("c", "1").await.expect("there is room again");
+    let closed = replica.closed();
+    replica.shutdown().await.expect("ends");
+    drop(replica);
+    closed.await;
+}
+
+/// A disk that others fill to the last byte: writes wait, reads go on, and when there is room everything goes on by
+/// itself, nothing lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_a_byte_left_heals_by_itself() {
+    let disk = SmallDisk::new(RESERVED_BYTES + 32 * 1024 * 1024);
+    let replica = Replica::open(Config::new(disk.path().join("keyspace")), &mut Registry::default()).await;
+    let replica = replica.expect("opens");
+    for n in 0..20 {
+        replica.put(format!("k{n:02}"), vec![7; 50_000]).await.expect("there is room");
+    }
+    let ballast = disk.path().join("ballast");
+    let mut file = File::create(&ballast).expect("creates");
+    while std::io::Write::write(&mut file, &[0; 65_536]).is_ok_and(|written| written > 0) {}
+    // Deletes are let through, and meet the full disk when they are written: a compared value makes them large.
+    let deleting = tokio::spawn({
+        let replica = replica.clone();
+        async move {
+            for n in 0..10 {
+                let key = format!("k{n:02}");
+                let other = Operand::Value(vec![9; 1_000_000].into());
+                let differs =
+                    Compare { range: KeyRange::key(key.clone()), relation: Relation::NotEqual, operand: other };
+                let txn = Txn::when([differs]).then([Op::delete(key)]);
+                assert!(replica.txn(txn).await.expect("is done in the end").succeeded);
+            }
+        }
+    });
+    for n in 10..20 {
+        assert!(replica.get(format!("k{n}")).await.expect("reads go on").is_some());
+    }
+    drop(file);
+    std::fs::remove_file(&ballast).expect("removes");
+    tokio::time::timeout(PATIENCE, deleting).await.expect("goes on by itself").expect("does not fail");
+    // The alarm may come late, and goes again.
+    let written = async {
+        while replica.put("after", "x").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, written).await.expect("there is room again");
+    let closed = replica.closed();
+    replica.shutdown().await.expect("ends");
+    drop(replica);
+    closed.await;
+    let replica = Replica::open(Config::new(disk.path().join("keyspace")), &mut Registry::default()).await;
+    let replica = replica.expect("opens");
+    assert_eq!(replica.range(RangeRequest::prefix("k")).await.expect("reads").count, 10);
+    assert!(replica.get("after").await.expect("reads").is_some());
     let closed = replica.closed();
     replica.shutdown().await.expect("ends");
     drop(replica);

@@ -56,6 +56,17 @@ async fn stream_to(replica: &Replica, file: &Path) {
     std::fs::write(file, bytes).expect("writes");
 }
 
+/// The snapshot of a stopped member.
+async fn saved(dir: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut sink = |piece: bytes::Bytes| {
+        bytes.extend_from_slice(&piece);
+        Ok(())
+    };
+    replica::save(dir, &mut sink).await.expect("saves");
+    bytes
+}
+
 fn plan(file: &Path, node_id: u64, members: &[(u64, &str)]) -> Restore {
     let members: BTreeMap<u64, String> = members.iter().map(|(id, address)| (*id, (*address).to_owned())).collect();
     Restore { snapshot: file.to_owned(), node_id, members, options: Options::default() }
@@ -78,13 +89,7 @@ async fn what_was_saved_is_what_is_restored() {
     let hash = replica.hash_kv(0).await.expect("hash");
     stream_to(&replica, &running).await;
     close(replica).await;
-    let mut bytes = Vec::new();
-    let saved = replica::save(&first, &mut |piece| {
-        bytes.extend_from_slice(&piece);
-        Ok(())
-    });
-    saved.await.expect("saves");
-    std::fs::write(&stopped, bytes).expect("writes");
+    std::fs::write(&stopped, saved(&first).await).expect("writes");
     let summaries =
         [&running, &stopped].map(|file| snapshot::verify(std::fs::File::open(file).expect("opens")).expect("verifies"));
     assert_eq!(summaries[0].counts, summaries[1].counts);
@@ -133,13 +138,7 @@ async fn three_members_are_made_from_one_file() {
         let status = replica.status().await.expect("status");
         assert_eq!((status.node_id, status.voters, status.leases), (id, vec![1, 2, 3], 1));
         close(replica).await;
-        let mut bytes = Vec::new();
-        let saved = replica::save(&dir, &mut |piece| {
-            bytes.extend_from_slice(&piece);
-            Ok(())
-        });
-        saved.await.expect("saves");
-        clusters.push(snapshot::status(&bytes[..]).expect("reads").header.origin.cluster_id);
+        clusters.push(snapshot::status(&saved(&dir).await[..]).expect("reads").header.origin.cluster_id);
     }
     assert_eq!(clusters, [clusters[0]; 3]);
     let stranger = plan(&file, 4, &members).run(&temp.path().join("member4"));
