@@ -112,6 +112,8 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
 fn serve(settings: Settings, started: Instant) -> anyhow::Result<()> {
     telemetry::start(settings.log_format, &settings.log)?;
     telemetry::abort_on_panic();
+    // No thread exists yet.
+    runtime::memory::limit_arenas();
     let notify = env::var_os("NOTIFY_SOCKET");
     block_on(SERVER_THREADS, server::run(settings, notify, started))
 }

@@ -7,7 +7,10 @@
 //!
 //! The order of stopping is the reverse. Containers are not stopped: the next start adopts them.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use api::kinds::{ConfigMap, Token};
@@ -17,6 +20,8 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use replica::Replica;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 use trust::{AssetsConfig, ClientAuth, SecureAssets, Subject, tls::ServerCertificate};
 
 use crate::{
@@ -30,6 +35,8 @@ use crate::{
 
 /// Namespace and name of the platform's own settings.
 const PLATFORM_CONFIG: (&str, &str) = ("kube-system", "nanocloud.io");
+/// Time between two looks for memory that can be given back; the heap is small, so a look costs little.
+const TIDY_PERIOD: Duration = Duration::from_secs(4);
 
 /// Runs the node until SIGTERM or SIGINT, or until one of its parts ends.
 pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started: Instant) -> anyhow::Result<()> {
@@ -67,6 +74,7 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     let result = async {
         let node = Node::open(&settings).await?;
         start_actors(&settings, &node, &router, &assets, reconciles, &streams, &metrics, &mut actors)?;
+        actors.spawn("memory", tidy(actors.token()));
         tracing::info!(listen = %settings.listen, milliseconds = started.elapsed().as_millis(), "ready");
         if let Some(socket) = notify {
             crate::notify::notify(&socket, "READY=1").context("NOTIFY_SOCKET")?;
@@ -88,6 +96,16 @@ fn keyspace_config(settings: &Settings) -> replica::Config {
         quota_bytes: settings.keyspace_quota,
         ..replica::Config::new(settings.keyspace())
     }
+}
+
+/// Gives back what bursts of work left.
+async fn tidy(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut ticks = tokio::time::interval(TIDY_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        runtime::memory::give_back_unused();
+    }
+    Ok(())
 }
 
 fn open_assets(settings: &Settings) -> anyhow::Result<SecureAssets> {
