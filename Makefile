@@ -124,3 +124,11 @@ bench: ## Measure against peers and print a table of ratios (root)
 	@scripts/install-deps test
 	@$(MAKE) --no-print-directory build
 	@scripts/bench $(BINARY)
+
+.PHONY: bench-keyspace
+bench-keyspace: ## Measure the keyspace beside Debian's etcd and print a table of ratios
+	@scripts/install-deps build
+	@scripts/install-deps test
+	@$(ROCKSDB) && cargo build --release --package etcd --examples
+	@$(CARGO_TARGET_DIR)/release/examples/bench_keyspace \
+		--face $(CARGO_TARGET_DIR)/release/examples/serve --dir $(CACHE)/bench-keyspace

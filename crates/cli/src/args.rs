@@ -185,6 +185,12 @@ pub struct Server {
     /// Name of this node [env: NANOCLOUD_NODE] [default: the host name]
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
+    /// Where the state is: local, or etcd=https://HOST:2379,... [env: NANOCLOUD_KEYSPACE] [default: local]
+    #[arg(long, value_name = "ENGINE")]
+    pub keyspace: Option<String>,
+    /// Serve etcd's clients there, with administrators' certificates [env: NANOCLOUD_ETCD_LISTEN] [default: off]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub etcd_listen: Option<String>,
     /// text or json [env: NANOCLOUD_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,

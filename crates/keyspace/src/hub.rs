@@ -21,8 +21,8 @@ use tokio::sync::Notify;
 use crate::limits::{MAX_WATCHERS, WATCH_QUEUE_BYTES, WATCH_QUEUE_REVISIONS};
 use crate::read::{Change, Changes};
 use crate::{
-    Error, EventKind, KeyRange, Refusal, Revision, WatchBatch, WatchEvent, WatchKinds, WatchRequest, WatchStream,
-    prefix_end,
+    Error, EventKind, KeyRange, Marker, Refusal, Revision, WatchBatch, WatchEvent, WatchKinds, WatchRequest,
+    WatchStream, prefix_end,
 };
 
 /// Where watchers that are behind read what they missed: [`read::changes`](crate::read::changes) on the engine.
@@ -74,6 +74,8 @@ struct Watcher {
     request: WatchRequest,
     queue: Mutex<Queue>,
     ready: Notify,
+    /// Whether somebody asked for a progress mark.
+    mark_wanted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -180,9 +182,14 @@ impl Hub {
         let mode = if live { Mode::Live } else { Mode::Behind };
         let marks = request.progress;
         let queue = Mutex::new(Queue { mode, next, waiting: VecDeque::new(), bytes: 0 });
-        let watcher = Arc::new(Watcher { request, queue, ready: Notify::new() });
+        let watcher = Arc::new(Watcher { request, queue, ready: Notify::new(), mark_wanted: AtomicBool::new(false) });
         let id = index.insert(watcher.clone());
         drop(index);
+        let asked = watcher.clone();
+        let marker = Marker::new(move || {
+            asked.mark_wanted.store(true, Ordering::SeqCst);
+            asked.ready.notify_one();
+        });
         let follower = Follower {
             hub: self.clone(),
             history,
@@ -196,7 +203,7 @@ impl Hub {
             let item = follower.next().await?;
             Some((item, follower))
         });
-        Ok(WatchStream::new(newest, stream))
+        Ok(WatchStream::new(newest, marker, stream))
     }
 }
 
@@ -341,6 +348,13 @@ impl Follower {
                     return Some(Err(Error::Closed));
                 }
                 Look::Idle if self.mark_due => return Some(Ok(self.mark())),
+                Look::Idle if self.watcher.mark_wanted.swap(false, Ordering::SeqCst) => {
+                    if self.settle() {
+                        return Some(Ok(self.mark()));
+                    }
+                    // Something came meanwhile; it goes first.
+                    self.watcher.mark_wanted.store(true, Ordering::SeqCst);
+                }
                 Look::Idle => self.wait().await,
             }
         }
@@ -417,14 +431,16 @@ impl Follower {
         }
     }
 
-    /// Takes note that a live watch with nothing waiting has seen all that was published.
-    fn settle(&mut self) {
+    /// Takes note that a live watch with nothing waiting has seen all that was published; whether it is one.
+    fn settle(&mut self) -> bool {
         // Read before looking at the queue: what was published up to here has been put into it.
         let settled = self.hub.settled.load(Ordering::SeqCst);
         let queue = self.watcher.queue.lock();
-        if queue.mode == Mode::Live && queue.waiting.is_empty() {
+        let idle = queue.mode == Mode::Live && queue.waiting.is_empty();
+        if idle {
             self.delivered = self.delivered.max(settled);
         }
+        idle
     }
 }
 

@@ -64,7 +64,7 @@ pub use kv::{EventKind, KeyValue, LeaseId, Revision, WatchEvent};
 pub use local::MemoryKeyspace;
 pub use machine::{Applied, Machine, read_only_txn};
 pub use memory::{MemoryEngine, MemoryView};
-pub use port::{Keyspace, KeyspaceExt, SnapshotStream, WatchStream};
+pub use port::{Keyspace, KeyspaceExt, Marker, SnapshotStream, WatchStream};
 pub use range::{KeyRange, prefix_end};
 pub use request::{
     Compare, Delete, LeaseGranted, LeaseInfo, Op, OpResponse, Operand, Projection, Put, RangeRequest, RangeResponse,

@@ -250,6 +250,7 @@ mod tests {
         compacted_watches_end,
         watches_select,
         progress_marks,
+        marks_on_request,
         leases_expire,
         keep_alive_keeps,
         refusals,

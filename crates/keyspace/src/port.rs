@@ -1,6 +1,7 @@
 //! The port: what the rest of nanocloud sees of a keyspace.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -101,13 +102,46 @@ pub type SnapshotStream = BoxStream<'static, Result<Bytes, Error>>;
 /// behind a compaction, the storage failed) or when the keyspace closes. Dropping it ends the watch.
 pub struct WatchStream {
     revision: Revision,
+    marker: Marker,
     batches: BoxStream<'static, Result<WatchBatch, Error>>,
+}
+
+/// Asks a watch how far it has come.
+#[derive(Clone)]
+pub struct Marker(Arc<dyn Fn() + Send + Sync>);
+
+impl Marker {
+    /// A marker that calls `ask`.
+    pub fn new(ask: impl Fn() + Send + Sync + 'static) -> Self {
+        Marker(Arc::new(ask))
+    }
+
+    /// Has the watch deliver a progress mark as soon as everything acknowledged before this call has been delivered.
+    /// Several calls may be answered by one mark.
+    pub fn request(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Marker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Marker").finish_non_exhaustive()
+    }
 }
 
 impl WatchStream {
     /// Wraps a stream that keeps the promises above; `revision` was the newest when the watch began.
-    pub fn new(revision: Revision, stream: impl Stream<Item = Result<WatchBatch, Error>> + Send + 'static) -> Self {
-        WatchStream { revision, batches: stream.boxed() }
+    pub fn new(
+        revision: Revision,
+        marker: Marker,
+        stream: impl Stream<Item = Result<WatchBatch, Error>> + Send + 'static,
+    ) -> Self {
+        WatchStream { revision, marker, batches: stream.boxed() }
+    }
+
+    /// What asks this watch how far it has come; it may be kept apart from the stream.
+    pub fn marker(&self) -> Marker {
+        self.marker.clone()
     }
 
     /// Newest revision of the keyspace when the watch began.

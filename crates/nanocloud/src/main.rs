@@ -13,6 +13,7 @@ mod server;
 mod settings;
 mod setup;
 mod sources;
+mod store;
 mod supervisor;
 mod teardown;
 mod telemetry;

@@ -18,7 +18,6 @@ use apiserver::{ApiServer, Security};
 use client::{Api, Client};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use replica::Replica;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +29,7 @@ use crate::{
     node::{self, Node},
     settings::Settings,
     setup::FirstStart,
+    store::{self, Store},
     supervisor::Supervisor,
 };
 
@@ -45,11 +45,16 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     let assets = open_assets(&settings)?;
     host::check_writable(&settings.state_root)?;
     let listener = host::listen(settings.listen).await?;
+    let etcd_listener = match settings.etcd_listen {
+        Some(address) => Some(host::listen(address).await?),
+        None => None,
+    };
     host::prepare_run_root(&settings.run_root)?;
 
     let mut registry = Registry::default();
     let reconciles = Arc::new(Reconciles::new(&mut registry));
-    let replica = Replica::open(keyspace_config(&settings), &mut registry).await?;
+    let store = Store::open(&settings, keyspace_config(&settings), &mut registry).await?;
+    let keyspace = store.keyspace();
     let metrics = Arc::new(Mutex::new(registry));
     let streams = Arc::new(Streams::default());
     let security = Security {
@@ -58,7 +63,7 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
         envelope: Arc::new(assets.envelope()),
     };
     let config = apiserver::Config::new(settings.service_cidr);
-    let api = ApiServer::new(config, replica.clone(), security, streams.clone(), metrics.clone());
+    let api = ApiServer::new(config, keyspace.clone(), security, streams.clone(), metrics.clone());
     api.prepare().await?;
 
     let auth = if settings.require_client_certificate { ClientAuth::Required } else { ClientAuth::Optional };
@@ -67,6 +72,7 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     let stop = serving.token();
     let server = api.clone();
     serving.spawn("API server", async move { server.serve(listener, Arc::new(tls), stop).await.map_err(Into::into) });
+    store::serve_etcd(etcd_listener, &settings, keyspace, &assets, &mut serving).await?;
 
     let router = api.router();
     take_first_start(&settings, &local::client(&router, Subject::admin("nanocloud:setup"))).await?;
@@ -85,7 +91,7 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     actors.stop().await;
     api.stop_streams();
     serving.stop().await;
-    replica.shutdown().await?;
+    store.shutdown().await?;
     result
 }
 

@@ -19,13 +19,18 @@ const DEFAULT_FILE: &str = "/etc/nanocloud/config.toml";
 const BRIDGE_MAX: usize = 15;
 
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 22] = [
     "binding_timeout",
     "bridge",
     "cgroup",
     "csi_root",
+    "etcd_listen",
+    "keyspace",
+    "keyspace_ca",
+    "keyspace_certificate",
     "keyspace_keep_age",
     "keyspace_keep_revisions",
+    "keyspace_key",
     "keyspace_quota",
     "listen",
     "log",
@@ -68,6 +73,8 @@ impl<'a> Sources<'a> {
             ("pod_cidr", server.pod_cidr.clone()),
             ("service_cidr", server.service_cidr.clone()),
             ("node", server.node.clone()),
+            ("keyspace", server.keyspace.clone()),
+            ("etcd_listen", server.etcd_listen.clone()),
             ("log_format", server.log_format.clone()),
             ("log", server.log.clone()),
         ];
@@ -126,10 +133,55 @@ pub struct Settings {
     pub keyspace_keep_age: Option<Duration>,
     /// Bytes the keyspace may take; 0 sets no bound.
     pub keyspace_quota: u64,
+    /// The etcd cluster that holds the keyspace; without one it is on this node.
+    pub etcd_cluster: Option<EtcdCluster>,
+    /// Address for etcd's clients; without one they are not served.
+    pub etcd_listen: Option<SocketAddr>,
     /// What is logged.
     pub log: String,
     /// Form of log lines.
     pub log_format: LogFormat,
+}
+
+/// An etcd cluster, and what proves to it who this node is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EtcdCluster {
+    /// URLs of its members, separated by commas.
+    pub endpoints: String,
+    /// What https needs.
+    pub tls: Option<EtcdTls>,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EtcdTls {
+    /// Certificates of the cluster's authority.
+    pub ca: PathBuf,
+    /// The client certificate of this node.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl EtcdCluster {
+    /// What `keyspace` says: `local`, or `etcd=URL,...` with three files for https.
+    fn resolve(sources: &Sources<'_>) -> Result<Option<Self>, SettingsError> {
+        let Some(text) = sources.text("keyspace").filter(|text| text != "local") else { return Ok(None) };
+        let refuse =
+            |message: &str| SettingsError::Value { name: "keyspace", value: text.clone(), message: message.to_owned() };
+        let endpoints =
+            text.strip_prefix("etcd=").ok_or_else(|| refuse("write it as local or etcd=https://HOST:2379,..."))?;
+        let file = |name| sources.text(name).map(PathBuf::from);
+        let tls = match (file("keyspace_ca"), file("keyspace_certificate"), file("keyspace_key")) {
+            (Some(ca), Some(certificate), Some(key)) => Some(EtcdTls { ca, certificate, key }),
+            (None, None, None) => None,
+            _ => return Err(refuse("keyspace_ca, keyspace_certificate and keyspace_key go together")),
+        };
+        if tls.is_none() && endpoints.contains("https://") {
+            return Err(refuse("https needs keyspace_ca, keyspace_certificate and keyspace_key"));
+        }
+        Ok(Some(Self { endpoints: endpoints.to_owned(), tls }))
+    }
 }
 
 /// A setting that cannot be used.
@@ -197,6 +249,11 @@ impl Settings {
                 .map(|text| duration("keyspace_keep_age", &text))
                 .transpose()?,
             keyspace_quota: sources.parse("keyspace_quota", "bytes", replica::config::DEFAULT_QUOTA_BYTES)?,
+            etcd_cluster: EtcdCluster::resolve(sources)?,
+            etcd_listen: sources
+                .text("etcd_listen")
+                .map(|_| sources.parse("etcd_listen", "ADDRESS:PORT", SocketAddr::from(([127, 0, 0, 1], 2379))))
+                .transpose()?,
             log: sources.parse("log", "a filter such as info", "info".into())?,
             log_format: sources.parse("log_format", "text or json", LogFormat::default())?,
             state_root,
@@ -261,9 +318,10 @@ impl Settings {
     /// Names and addresses the API's certificate is for.
     pub fn server_names(&self) -> Vec<String> {
         let mut names = vec!["localhost".to_owned(), self.node_name.clone(), "127.0.0.1".into(), "::1".into()];
-        let listen = self.listen.ip();
-        if !listen.is_unspecified() && !listen.is_loopback() {
-            names.push(listen.to_string());
+        for listen in [Some(self.listen), self.etcd_listen].into_iter().flatten().map(|address| address.ip()) {
+            if !listen.is_unspecified() && !listen.is_loopback() {
+                names.push(listen.to_string());
+            }
         }
         names.sort();
         names.dedup();
@@ -348,6 +406,10 @@ mod tests {
             ("binding_timeout = '5'", "binding_timeout"),
             ("node = 'A b'", "node"),
             ("log_format = 'xml'", "log_format"),
+            ("keyspace = 'elsewhere'", "keyspace"),
+            ("keyspace = 'etcd=https://a:1'", "keyspace"),
+            ("keyspace = 'etcd=https://a:1'\nkeyspace_ca = '/ca'", "keyspace"),
+            ("etcd_listen = '2379'", "etcd_listen"),
         ] {
             let error = resolve(None, &[], text).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");

@@ -78,6 +78,7 @@ promises!(
     compacted_watches_end,
     watches_select,
     progress_marks,
+    marks_on_request,
     leases_expire,
     keep_alive_keeps,
     refusals,

@@ -17,7 +17,7 @@ mod read;
 mod write;
 
 pub use load::{Options, load};
-pub use read::{Reader, Summary, status, verify};
+pub use read::{Reader, Record, Summary, status, verify};
 pub use write::{Sink, write};
 
 use bytes::Bytes;

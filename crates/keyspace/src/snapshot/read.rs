@@ -1,13 +1,16 @@
 //! Reading a snapshot: every frame is checked, and at the end the digest.
 
+use std::collections::VecDeque;
 use std::io::{BufReader, Read};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Counts, DIGEST_BYTES, FORMAT, Frame, Header, MAGIC, MAX_FRAME_BYTES, SnapshotError};
+use super::{
+    ChangeRecord, Counts, DIGEST_BYTES, FORMAT, Frame, Header, LeaseRecord, MAGIC, MAX_FRAME_BYTES, SnapshotError,
+};
 use crate::codec::{self, Position};
-use crate::{EventKind, LeaseId};
+use crate::{EventKind, KeyValue, LeaseId, Revision};
 
 /// What is known of a snapshot that was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +71,31 @@ pub fn verify(input: impl Read) -> Result<Summary, SnapshotError> {
     reader.finish()
 }
 
+/// What is in a snapshot: changes in order of revision, then leases in order of id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A version of a key, or its delete.
+    Change {
+        /// Revision it was made at.
+        revision: Revision,
+        /// Number within the revision.
+        sub: u32,
+        /// Put or delete.
+        kind: EventKind,
+        /// The version; of a delete only the key and the revision.
+        kv: KeyValue,
+    },
+    /// A lease.
+    Lease {
+        /// Its id.
+        id: LeaseId,
+        /// Time to live it was granted with, seconds.
+        ttl_seconds: i64,
+        /// Milliseconds it had left.
+        remaining_ms: u64,
+    },
+}
+
 /// Reads frames in order.
 #[derive(Debug)]
 pub struct Reader<R: Read> {
@@ -76,6 +104,8 @@ pub struct Reader<R: Read> {
     pub(super) header: Header,
     seen: Counts,
     end: Option<Counts>,
+    /// Records of the last frame that were not asked for yet.
+    open: VecDeque<Record>,
     /// Where the next byte is.
     offset: u64,
     /// Where the last frame began.
@@ -91,6 +121,7 @@ impl<R: Read> Reader<R> {
             header: Header::default(),
             seen: Counts::default(),
             end: None,
+            open: VecDeque::new(),
             offset: 0,
             frame_at: 0,
         };
@@ -112,6 +143,34 @@ impl<R: Read> Reader<R> {
     /// What the snapshot begins with.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The next record; nothing when all have been read.
+    pub fn record(&mut self) -> Result<Option<Record>, SnapshotError> {
+        loop {
+            if let Some(record) = self.open.pop_front() {
+                return Ok(Some(record));
+            }
+            let Some(frame) = self.next()? else { return Ok(None) };
+            match frame {
+                Frame::Changes(records) => {
+                    for ChangeRecord { revision, sub, record } in records {
+                        let at = Position { main: revision, sub };
+                        let decoded = codec::decode_change(at, &record, true);
+                        let (kind, kv) = decoded.map_err(|error| self.damaged(&error.to_string()))?;
+                        self.open.push_back(Record::Change { revision, sub, kind, kv });
+                    }
+                }
+                Frame::Leases(leases) => {
+                    let clock_ms = self.header.clock_ms;
+                    self.open.extend(leases.into_iter().map(|LeaseRecord { id, ttl_seconds, expires_ms }| {
+                        let remaining_ms = expires_ms.saturating_sub(clock_ms);
+                        Record::Lease { id, ttl_seconds, remaining_ms }
+                    }));
+                }
+                Frame::Header { .. } | Frame::End(_) => {}
+            }
+        }
     }
 
     /// The next frame with records; nothing when all have been read.

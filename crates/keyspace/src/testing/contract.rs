@@ -145,6 +145,29 @@ pub async fn progress_marks(subject: Subject) {
     tokio::time::timeout(PATIENCE, reached).await.expect("marks keep coming, and reach what others wrote");
 }
 
+/// A mark that is asked for names at least what was acknowledged before, and comes after it.
+pub async fn marks_on_request(subject: Subject) {
+    let request = WatchRequest::new(KeyRange::prefix("k"), 0);
+    let (mut busy, mut quiet) =
+        (subject.watch(request.clone()).await.expect("watch"), subject.watch(request).await.expect("watch"));
+    let mut newest = 0;
+    for n in 0..5 {
+        subject.put(format!("k{n}"), "x").await.expect("put");
+        newest = subject.put("other", "x").await.expect("put");
+        quiet.marker().request();
+    }
+    busy.marker().request();
+    for watch in [&mut busy, &mut quiet] {
+        let (mut events, mut reached) = (0, 0);
+        while reached < newest {
+            let batch = next(watch).await.expect("watch");
+            events += batch.events.len();
+            reached = batch.revision;
+        }
+        assert_eq!(events, 5);
+    }
+}
+
 /// A key on a lease goes when the lease ends, with a delete event, without anybody reading (KS-03).
 pub async fn leases_expire(subject: Subject) {
     let lease = subject.lease_grant(0, 1).await.expect("grant");

@@ -1,0 +1,108 @@
+//! The client: one connection, as many calls at once as there are tasks.
+
+use bytes::Bytes;
+use etcd::wire::kv::{DeleteRangeRequest, PutRequest, RangeRequest, Request, RequestOp, TxnRequest};
+use etcd::wire::methods::{self, Method};
+use etcd::wire::services::Anything;
+use etcd::wire::watch::{Ask, WatchCreateRequest, WatchRequest, WatchResponse};
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request as Call, Streaming};
+
+use crate::Failure;
+
+/// Largest answer taken.
+const ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// Flow control window, for both servers the same.
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// A connection to a server.
+#[derive(Clone, Debug)]
+pub struct Client(Channel);
+
+impl Client {
+    pub async fn connect(url: &str) -> Result<Self, Failure> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?.tcp_nodelay(true);
+        let endpoint = endpoint.initial_stream_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
+        Ok(Client(endpoint.connect().await?))
+    }
+
+    /// Several connections.
+    pub async fn connect_many(url: &str, count: usize) -> Result<Vec<Self>, Failure> {
+        let mut clients = Vec::with_capacity(count);
+        for _ in 0..count {
+            clients.push(Client::connect(url).await?);
+        }
+        Ok(clients)
+    }
+
+    async fn call<Q, A>(&self, method: Method<Q, A>, request: Q) -> Result<A, Failure>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(ANSWER_BYTES);
+        grpc.ready().await?;
+        Ok(grpc.unary(Call::new(request), method.uri(), method.client_codec()).await?.into_inner())
+    }
+
+    pub async fn put(&self, key: impl Into<Bytes>, value: Bytes) -> Result<(), Failure> {
+        self.call(methods::PUT, PutRequest { key: key.into(), value, ..Default::default() }).await.map(drop)
+    }
+
+    /// Number of keys found: none or one.
+    pub async fn get(&self, key: impl Into<Bytes>) -> Result<usize, Failure> {
+        let request = RangeRequest { key: key.into(), ..Default::default() };
+        Ok(self.call(methods::RANGE, request).await?.kvs.len())
+    }
+
+    /// Number of keys found from `key` up to `end`.
+    pub async fn range(&self, key: impl Into<Bytes>, end: impl Into<Bytes>) -> Result<usize, Failure> {
+        let request = RangeRequest { key: key.into(), range_end: end.into(), ..Default::default() };
+        Ok(self.call(methods::RANGE, request).await?.kvs.len())
+    }
+
+    /// Puts several keys at one revision.
+    pub async fn put_all(&self, keys: impl Iterator<Item = String>, value: &Bytes) -> Result<(), Failure> {
+        let put = |key: String| {
+            let put = PutRequest { key: key.into(), value: value.clone(), ..Default::default() };
+            RequestOp { request: Some(Request::Put(put)) }
+        };
+        self.call(methods::TXN, TxnRequest { success: keys.map(put).collect(), ..Default::default() }).await.map(drop)
+    }
+
+    pub async fn delete_all(&self) -> Result<(), Failure> {
+        let all = Bytes::from_static(b"\0");
+        let request = DeleteRangeRequest { key: all.clone(), range_end: all, prev_kv: false };
+        self.call(methods::DELETE_RANGE, request).await.map(drop)
+    }
+
+    /// Begins many watches of the keys from `key` to `end` on one stream.
+    pub async fn watch(&self, key: &str, end: &str, count: usize) -> Result<Streaming<WatchResponse>, Failure> {
+        let create = WatchCreateRequest {
+            key: Bytes::copy_from_slice(key.as_bytes()),
+            range_end: Bytes::copy_from_slice(end.as_bytes()),
+            ..Default::default()
+        };
+        let request = WatchRequest { request: Some(Ask::Create(create)) };
+        let requests = futures::stream::iter(std::iter::repeat_n(request, count));
+        let requests = futures::StreamExt::chain(requests, futures::stream::pending());
+        let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(ANSWER_BYTES);
+        grpc.ready().await?;
+        let method = methods::WATCH;
+        Ok(grpc.streaming(Call::new(requests), method.uri(), method.client_codec()).await?.into_inner())
+    }
+
+    /// Takes a snapshot and throws it away; its size.
+    pub async fn snapshot(&self) -> Result<u64, Failure> {
+        let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(ANSWER_BYTES);
+        grpc.ready().await?;
+        let method = methods::SNAPSHOT;
+        let answers = grpc.server_streaming(Call::new(Anything {}), method.uri(), method.client_codec()).await?;
+        let (mut answers, mut bytes) = (answers.into_inner(), 0);
+        while let Some(piece) = answers.message().await? {
+            bytes += piece.blob.len() as u64;
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,182 @@
+//! Service `Cluster`, over the keyspace's port to its members.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use keyspace::{Cluster, ClusterError, ClusterState, Keyspace, Member, MemberChange, MemberRole, MemberState};
+use sha2::{Digest, Sha256};
+use tonic::Status;
+
+use super::Face;
+use crate::refuse;
+use crate::wire::cluster as wire;
+use crate::wire::maintenance::MoveLeaderRequest;
+use crate::wire::services::HeaderResponse;
+
+/// The cluster of a keyspace that has one member for ever, such as one in memory.
+pub struct Alone {
+    keyspace: Arc<dyn Keyspace>,
+    cluster_id: u64,
+    name: String,
+}
+
+impl std::fmt::Debug for Alone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alone").field("cluster_id", &self.cluster_id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Alone {
+    /// The only member of `keyspace`, on a node of that name.
+    pub fn new(keyspace: Arc<dyn Keyspace>, cluster_id: u64, name: impl Into<String>) -> Self {
+        Alone { keyspace, cluster_id, name: name.into() }
+    }
+}
+
+impl Cluster for Alone {
+    fn members(&self) -> BoxFuture<'_, ClusterState> {
+        async move {
+            let status = self.keyspace.status().await.unwrap_or_default();
+            let member = Member { id: status.node_id, name: self.name.clone(), ..Member::default() };
+            let leads = status.leader == Some(status.node_id);
+            let index = status.applied_index;
+            ClusterState {
+                cluster_id: self.cluster_id,
+                asked: status.node_id,
+                leader: status.leader,
+                term: status.term,
+                last_index: index,
+                applied_index: index,
+                members: vec![MemberState {
+                    member,
+                    role: MemberRole::Voter,
+                    leads,
+                    reachable: true,
+                    matched: leads.then_some(index),
+                }],
+            }
+        }
+        .boxed()
+    }
+
+    fn change(&self, _: MemberChange) -> BoxFuture<'_, Result<(), ClusterError>> {
+        async move { Err(ClusterError::Alone) }.boxed()
+    }
+}
+
+/// An identity for a cluster: the same for the same bytes, such as those of its authority's certificate.
+pub fn cluster_id(of: &[u8]) -> u64 {
+    let digest: [u8; 32] = Sha256::digest(of).into();
+    digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+fn refused(error: &ClusterError) -> Status {
+    let known = match error {
+        ClusterError::NotFound { .. } | ClusterError::Removed { .. } => refuse::MEMBER_NOT_FOUND,
+        ClusterError::Exists { .. } => refuse::PEER_URL_EXISTS,
+        ClusterError::Quorum { .. } => refuse::TOO_FEW_STARTED,
+        ClusterError::Behind { .. } => refuse::LEARNER_NOT_READY,
+        ClusterError::NotVoter { .. } => refuse::BAD_TRANSFEREE,
+        ClusterError::Unavailable { .. } => refuse::TIMEOUT,
+        ClusterError::Voters { .. } | ClusterError::Alone => {
+            return Status::failed_precondition(format!("etcdserver: {error}"));
+        }
+    };
+    known.into()
+}
+
+impl Face {
+    /// What begins an answer about members: it is of no revision.
+    fn member_header(&self) -> crate::wire::kv::ResponseHeader {
+        self.header(0)
+    }
+
+    async fn members(&self) -> Result<wire::MembersResponse, Status> {
+        let members = self.cluster.members().await.members;
+        let members = members.into_iter().map(|state| self.member(state)).collect();
+        Ok(wire::MembersResponse { header: Some(self.member_header()), members })
+    }
+
+    fn member(&self, state: MemberState) -> wire::Member {
+        let member = state.member;
+        let urls = |address: String| if address.is_empty() { Vec::new() } else { vec![format!("https://{address}")] };
+        let client_urls = self.urls.of(member.id == self.member_id, &member.api_url);
+        wire::Member {
+            id: member.id,
+            name: member.name,
+            peer_urls: urls(member.peer_address),
+            client_urls,
+            is_learner: state.role == MemberRole::Learner,
+        }
+    }
+
+    async fn change(&self, change: MemberChange) -> Result<wire::MembersResponse, Status> {
+        self.cluster.change(change).await.map_err(|error| refused(&error))?;
+        self.members().await
+    }
+
+    /// The role of a member that must exist.
+    async fn role(&self, id: u64) -> Result<MemberRole, Status> {
+        let members = self.cluster.members().await.members;
+        let found = members.into_iter().find(|state| state.member.id == id);
+        found.map(|state| state.role).ok_or_else(|| refuse::MEMBER_NOT_FOUND.into())
+    }
+
+    pub(super) async fn member_list(
+        self: Arc<Self>,
+        _: wire::MemberListRequest,
+    ) -> Result<wire::MembersResponse, Status> {
+        self.members().await
+    }
+
+    /// Refused: with a token a node joins by itself, and proves at the same time who it is.
+    pub(super) async fn member_add(
+        self: Arc<Self>,
+        _: wire::MemberAddRequest,
+    ) -> Result<wire::MemberAddResponse, Status> {
+        Err(Status::unimplemented("etcdserver: a member is added by starting it with `nanocloud server --join TOKEN`"))
+    }
+
+    pub(super) async fn member_remove(
+        self: Arc<Self>,
+        request: wire::MemberRemoveRequest,
+    ) -> Result<wire::MembersResponse, Status> {
+        self.role(request.id).await?;
+        self.change(MemberChange::Remove { id: request.id, force: false }).await
+    }
+
+    /// Refused: a member says by itself where it is, when it starts.
+    pub(super) async fn member_update(
+        self: Arc<Self>,
+        request: wire::MemberUpdateRequest,
+    ) -> Result<wire::MembersResponse, Status> {
+        self.role(request.id).await?;
+        Err(Status::unimplemented("etcdserver: a member's address is the one it is started with (`--peer-listen`)"))
+    }
+
+    pub(super) async fn member_promote(
+        self: Arc<Self>,
+        request: wire::MemberPromoteRequest,
+    ) -> Result<wire::MembersResponse, Status> {
+        match self.role(request.id).await? {
+            MemberRole::Voter => Err(refuse::MEMBER_NOT_LEARNER.into()),
+            MemberRole::Learner => self.change(MemberChange::Promote { id: request.id }).await,
+        }
+    }
+
+    pub(super) async fn move_leader(self: Arc<Self>, request: MoveLeaderRequest) -> Result<HeaderResponse, Status> {
+        let leader = self.cluster.members().await.leader;
+        if leader != Some(self.member_id) {
+            return Err(refuse::NOT_LEADER.into());
+        }
+        if leader == Some(request.target_id) {
+            return Ok(HeaderResponse { header: Some(self.member_header()) });
+        }
+        match self.role(request.target_id).await {
+            Ok(MemberRole::Voter) => self.change(MemberChange::Lead { id: request.target_id }).await?,
+            Ok(MemberRole::Learner) | Err(_) => return Err(refuse::BAD_TRANSFEREE.into()),
+        };
+        Ok(HeaderResponse { header: Some(self.member_header()) })
+    }
+}

@@ -1,0 +1,38 @@
+//! etcd's v3 protocol, both ways: a gRPC face of the keyspace for etcd's clients, and a keyspace that lives in an
+//! existing etcd cluster.
+//!
+//! ```text
+//!   etcdctl, client libraries                         nanocloud
+//!        │ gRPC, TLS, client certificate                  │ dyn Keyspace
+//!        ▼                                                ▼
+//!     serve ──► routes ──► Face (kv, watch, lease, …)   External ──► etcd cluster
+//!                             │ convert (pure)            ▲   │ convert (pure)
+//!                             ▼                           │   ▼
+//!                        dyn Keyspace, dyn Cluster       Hub ◄─ one watch of everything
+//!
+//!   wire: messages and methods of the protocol, the same for both
+//!   bolt: snapshots as etcd's own tools read them
+//! ```
+//!
+//! Invariants:
+//! - Answers, codes and messages of errors are those of etcd 3.4, so that its clients react as usual.
+//! - Who may not administer the cluster may not use the raw keyspace: it is below every role and every sealed value.
+//! - The face keeps nothing: what it answers comes from the keyspace. A watch that its client does not read is held
+//!   up by its own queue and nobody else's.
+//!
+//! Limits: see [`limits`]. Users, roles and passwords of etcd are not kept; clients prove who they are by certificate.
+
+mod bolt;
+mod convert;
+mod error;
+mod external;
+mod face;
+pub mod limits;
+mod refuse;
+mod serve;
+pub mod wire;
+
+pub use error::Error;
+pub use external::{Endpoints, EndpointsError, External};
+pub use face::{Alone, Face, cluster_id};
+pub use serve::{Access, serve};

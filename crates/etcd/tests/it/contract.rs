@@ -1,0 +1,63 @@
+//! The contract of the keyspace, over the protocol: on Debian's etcd, and on this crate's own face.
+
+use std::sync::Arc;
+
+use keyspace::MemoryKeyspace;
+use keyspace::testing::{against_model, against_model_sparing_deletes, contract};
+
+use crate::harness::{Etcd, external, face};
+
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        mod on_etcd {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let etcd = Etcd::start();
+                contract::$name(external(etcd.address()).await).await;
+            })*
+        }
+
+        mod on_the_face {
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                let (address, _stop) = face(Arc::new(MemoryKeyspace::new())).await;
+                contract::$name(external(address).await).await;
+            })*
+        }
+    };
+}
+
+promises!(
+    one_swap_wins,
+    writers_get_distinct_revisions,
+    slow_watcher_catches_up,
+    catch_up_keeps_revisions_whole,
+    compacted_watches_end,
+    watches_select,
+    progress_marks,
+    marks_on_request,
+    leases_expire,
+    keep_alive_keeps,
+    refusals,
+    pages_are_consistent,
+);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_on_the_face_agree_with_the_model() {
+    for seed in 0..5 {
+        let (address, _stop) = face(Arc::new(MemoryKeyspace::new())).await;
+        against_model(external(address).await, seed, 300).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_on_etcd_agree_with_the_model() {
+    for seed in 0..3 {
+        let etcd = Etcd::start();
+        against_model_sparing_deletes(external(etcd.address()).await, seed, 300).await;
+    }
+}
