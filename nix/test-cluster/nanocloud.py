@@ -1,6 +1,8 @@
 """What proofs do with a node, whichever way it was installed."""
 
-from cluster import check
+import time
+
+from cluster import Failed, check
 
 READY = "systemctl show -p ActiveState --value nanocloud"
 
@@ -35,13 +37,23 @@ def up(node, unit="nanocloud", **settings):
     return start(node)
 
 
+def is_ready(node, name):
+    """Whether a bundle's condition Ready is True; False as well while the server does not answer."""
+    try:
+        conditions = node.get(f"bundle {name}").get("status", {}).get("conditions", [])
+    except Failed:
+        return False
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
 def wait_for_bundle(node, name, seconds=120):
     """Waits until a bundle is ready; gives the seconds that took."""
-    script = f"""nanocloud get bundle {name} -o json | python3 -c '
-import json, sys
-conditions = json.load(sys.stdin).get("status", {{}}).get("conditions", [])
-sys.exit(not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions))'"""
-    return node.until(script, seconds=seconds)[1]
+    begin = time.monotonic()
+    while not is_ready(node, name):
+        if time.monotonic() - begin > seconds * node.cluster.stretch:
+            raise Failed(f"{name} is not ready after {time.monotonic() - begin:.0f} s")
+        time.sleep(1)
+    return time.monotonic() - begin
 
 
 def visits(node, action="get", name="visits"):

@@ -26,7 +26,7 @@ const KERNEL: &str = "linux-image-cloud-amd64";
 /// Size of the disk of a systemd guest in MiB; it is sparse.
 const DISK_MIB: u64 = 4096;
 /// What every systemd guest has.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 15] = [
     "apparmor",
     "ca-certificates",
     "cryptsetup-bin",
@@ -38,7 +38,6 @@ const PACKAGES: [&str; 16] = [
     "kmod",
     "nftables",
     "procps",
-    "python3-minimal",
     "systemd-sysv",
     "udev",
     "util-linux",
