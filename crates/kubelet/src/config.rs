@@ -68,8 +68,6 @@ pub struct Config {
     pub binding: BindingConfig,
     /// Version reported as `nodeInfo.kubeletVersion`.
     pub version: String,
-    /// Serve DNS on the bridge's address, port 53.
-    pub serve_dns: bool,
 }
 
 impl Config {
@@ -98,7 +96,6 @@ impl Config {
             policy: Policy::default(),
             binding: BindingConfig::default(),
             version: env!("CARGO_PKG_VERSION").into(),
-            serve_dns: true,
         }
     }
 }

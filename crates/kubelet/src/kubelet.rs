@@ -8,10 +8,7 @@ use std::{
 
 use api::kinds::{Binding, PersistentVolumeClaim, Pod, Service};
 use client::{Api, Client, Controller, EventRecorder, ListParams, Store, reflect};
-use net::{
-    Network,
-    dns::{Server, ServerConfig, Zone, Zones},
-};
+use net::Network;
 use parking_lot::Mutex;
 use runtime::{
     container::{ContainerInfo, Runtime, State},
@@ -47,12 +44,8 @@ const RULES_PAUSE: Duration = Duration::from_millis(20);
 const RULES_RESYNC: Duration = Duration::from_secs(60);
 /// Pause before rules that could not be loaded are tried again.
 const RULES_RETRY: Duration = Duration::from_secs(2);
-/// Pause before a DNS server that cannot listen is tried again.
-const DNS_RETRY: Duration = Duration::from_secs(1);
 /// Bindings that run at the same time.
 const BINDING_WORKERS: usize = 4;
-/// DNS port.
-const DNS_PORT: u16 = 53;
 
 /// Runs the pods of one node.
 pub struct Kubelet {
@@ -137,7 +130,6 @@ impl Kubelet {
         let fail = |source| Error::Container { container: "(all)".into(), source };
         self.shared.ports.containers.adopt().await.map_err(fail)?;
         let (services, bindings, claims) = (Store::default(), Store::default(), Store::default());
-        let zones = Zones::new(Zone::default());
         let mut tasks = JoinSet::new();
         let mine = ListParams::default().fields(format!("spec.nodeName={}", self.shared.config.node_name));
         tasks.spawn(reflect(Api::<Pod>::all(self.client.clone()), mine, self.pods.clone(), stop.clone()));
@@ -148,10 +140,7 @@ impl Kubelet {
             tasks.spawn(writer.run(stop.clone()));
         }
         tasks.spawn(node::run(self.client.clone(), self.shared.config.clone(), stop.clone()));
-        tasks.spawn(Arc::clone(&self).keep_rules(services, zones.clone(), stop.clone()));
-        if self.shared.config.serve_dns {
-            tasks.spawn(Arc::clone(&self).serve_dns(zones, stop.clone()));
-        }
+        tasks.spawn(Arc::clone(&self).keep_rules(services, stop.clone()));
         tasks.spawn(self.binding_controller(bindings).run(stop.clone()));
         tasks.spawn(self.claim_controller(claims).run(stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_workers(stop.clone()));
@@ -324,7 +313,7 @@ impl Kubelet {
     }
 
     /// Keeps address translation and names as pods and services say.
-    async fn keep_rules(self: Arc<Self>, services: Store<Service>, zones: Zones, stop: CancellationToken) {
+    async fn keep_rules(self: Arc<Self>, services: Store<Service>, stop: CancellationToken) {
         let (mut pod_changes, mut service_changes) = (self.pods.subscribe(), services.subscribe());
         let ready = async {
             self.pods.wait_until_ready().await;
@@ -335,20 +324,19 @@ impl Kubelet {
         }
         let (pod_cidr, service_cidr) = self.shared.ports.network.cidrs();
         let config = &self.shared.config;
-        let mut serial = 0_u32;
         loop {
             let (pods, services) = (self.pods.all(), services.all());
             let claims = self.shared.host_ports.lock().clone();
-            serial = serial.wrapping_add(1);
-            zones.store(zone(&pods, &services, &config.cluster_domain, &config.short_domain, serial));
+            let names = zone(&pods, &services, &config.cluster_domain, &config.short_domain);
             let rules = rules(&pods, &services, &claims, Cidrs { pods: pod_cidr, services: service_cidr });
-            let pause = match self.shared.ports.network.reconcile_rules(&rules).await {
-                Ok(_) => RULES_RESYNC,
-                Err(error) => {
-                    tracing::error!(error = chain(&error), "network rules not loaded");
-                    RULES_RETRY
+            let network = &self.shared.ports.network;
+            let mut pause = RULES_RESYNC;
+            for done in [network.publish_names(&names), network.reconcile_rules(&rules).await] {
+                if let Err(error) = done {
+                    tracing::error!(error = chain(&error), "names or rules of the network are not up to date");
+                    pause = RULES_RETRY;
                 }
-            };
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = pod_changes.recv() => {}
@@ -368,20 +356,6 @@ impl Kubelet {
                 Err(tokio::sync::broadcast::error::TryRecvError::Empty
                     | tokio::sync::broadcast::error::TryRecvError::Closed)
             ) {}
-        }
-    }
-
-    async fn serve_dns(self: Arc<Self>, zones: Zones, stop: CancellationToken) {
-        let listen = (self.shared.ports.network.gateway(), DNS_PORT).into();
-        let config = ServerConfig { listen, resolv_conf: self.shared.config.host_resolv_conf.clone() };
-        loop {
-            match Server::bind(config.clone(), zones.clone()).await {
-                Ok(server) => return server.run(stop).await,
-                Err(error) => tracing::error!(error = chain(&error), "pods have no names yet"),
-            }
-            if stop.run_until_cancelled(tokio::time::sleep(DNS_RETRY)).await.is_none() {
-                return;
-            }
         }
     }
 }

@@ -90,6 +90,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     async fn inventory(&self) -> Result<Vec<String>, net::Error>;
     /// Loads rules.
     async fn reconcile_rules(&self, rules: &net::Rules) -> Result<bool, net::Error>;
+    /// Makes these the names that pods can ask for.
+    fn publish_names(&self, names: &net::dns::Zone) -> Result<bool, net::Error>;
     /// Checks that no process of the host listens on a port.
     async fn check_port(&self, port: net::HostPort) -> Result<(), net::Error>;
     /// Address of the DNS server for pods.

@@ -173,14 +173,8 @@ pub fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<Hos
 ///
 /// Objects whose names are not DNS names are left out.
 #[must_use]
-pub fn zone(
-    pods: &[Arc<Pod>],
-    services: &[Arc<Service>],
-    cluster_domain: &str,
-    short_domain: &str,
-    serial: u32,
-) -> Zone {
-    let mut zone = match Zone::new([cluster_domain, short_domain], serial) {
+pub fn zone(pods: &[Arc<Pod>], services: &[Arc<Service>], cluster_domain: &str, short_domain: &str) -> Zone {
+    let mut zone = match Zone::new([cluster_domain, short_domain]) {
         Ok(zone) => zone,
         Err(error) => {
             tracing::error!(%error, "no names are served");
@@ -327,7 +321,7 @@ mod tests {
             service("web", "10.96.0.1", json!({})),
             service("db", HEADLESS, json!({"publishNotReadyAddresses": true})),
         ];
-        let zone = zone(&pods, &services, "cluster.local", "nanocloud.local", 1);
+        let zone = zone(&pods, &services, "cluster.local", "nanocloud.local");
         for (name, count) in [
             ("web.default.svc.cluster.local.", 1),
             ("web.nanocloud.local.", 1),

@@ -1,6 +1,6 @@
 //! One binary: API server, keyspace, controllers, kubelet, runtime and command line.
 //!
-//! `main` has four acts: become a shim if asked to (before any thread exists), read the command
+//! `main` has four acts: become a shim or the DNS helper if asked to (before any thread exists), read the command
 //! line, resolve settings (nothing is bound before they are right), run.
 
 mod adapters;
@@ -18,7 +18,12 @@ mod supervisor;
 mod teardown;
 mod telemetry;
 
-use std::{env, process::ExitCode, time::Instant};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    process::ExitCode,
+    time::Instant,
+};
 
 use clap::Parser;
 use cli::{
@@ -31,12 +36,16 @@ use settings::{Settings, SettingsError, Sources};
 const SERVER_THREADS: usize = 2;
 /// Threads for calls that block (disks, mounts, unpacking).
 const BLOCKING_THREADS: usize = 16;
+/// User and group of who owns nothing.
+const NOBODY: u32 = 65534;
 
 fn main() -> ExitCode {
     let started = Instant::now();
     let mut words = env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "shim") {
-        runtime::shim::main(words);
+    match words.next().as_deref().and_then(OsStr::to_str) {
+        Some("shim") => runtime::shim::main(words),
+        Some(node::DNS) => dns(words),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -58,6 +67,14 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code.code())
+}
+
+/// The DNS server of pods: as nobody, without any right.
+fn dns(words: impl Iterator<Item = OsString>) -> ! {
+    // Without a log it serves as well.
+    let _ = telemetry::start(telemetry::LogFormat::Text, "warn");
+    let nobody = runtime::container::UserIds { uid: NOBODY, gid: NOBODY, groups: Vec::new() };
+    net::dns::main(words, || runtime::shim::confine(&nobody))
 }
 
 /// The exit code of what went wrong in a verb of this machine.

@@ -17,6 +17,9 @@ use crate::{adapters::facts, settings::Settings};
 /// The host's resolver configuration.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
+/// The word that makes this program the DNS helper.
+pub const DNS: &str = "dns";
+
 /// The mechanisms of this node, opened.
 pub struct Node {
     /// Bridge, addresses, firewall.
@@ -78,6 +81,11 @@ impl Node {
             runtime: Arc::new(runtime),
             volumes: Arc::new(volumes),
         })
+    }
+
+    /// The process that answers the pods' questions for names.
+    pub fn dns(&self) -> net::dns::Helper {
+        net::dns::Helper::new(self.network.config(), vec![DNS.into()], RESOLV_CONF.into())
     }
 
     /// The kubelet of this node.

@@ -181,6 +181,11 @@ fn start_actors(
     let kubelet = node.kubelet(settings, client)?;
     kubelet.metrics().register(&mut metrics.lock());
     streams.connect(kubelet.clone());
+    let (dns, stop) = (node.dns(), actors.token());
+    actors.spawn("DNS", async move {
+        dns.keep(stop).await;
+        Ok(())
+    });
     let stop = actors.token();
     actors.spawn("kubelet", async move { kubelet.run(stop).await.map_err(Into::into) });
     Ok(())

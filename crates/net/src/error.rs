@@ -154,6 +154,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The process that answers for DNS could not be looked for, started, replaced or ended.
+    #[error("{action} the DNS helper")]
+    DnsHelper {
+        /// What was tried.
+        action: &'static str,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// A zone name is not a DNS name.
     #[error("DNS name {name:?} is not valid")]
     DnsName {

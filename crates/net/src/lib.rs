@@ -4,7 +4,7 @@
 //!   pod netns                      host netns
 //!  ┌───────────────┐              ┌──────────────────────────────────────────────┐
 //!  │ eth0 10.88.0.7├──veth────────┤ bridge (10.88.0.1)   ── routes ── uplink      │
-//!  │  /32, default │              │   │ dns::Server :53                           │
+//!  │  /32, default │              │   │ dns::Helper :53 (a process of its own)    │
 //!  │  via gateway  │              │   └ inet table: publish, services, masquerade │
 //!  └───────────────┘              └──────────────────────────────────────────────┘
 //! ```

@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 use tokio::sync::Mutex;
 
 use crate::{
-    Error, Lease, NetworkConfig, Result, Rules,
+    Error, Lease, NetworkConfig, Result, Rules, dns,
     lease::Leases,
     link::{Links, Mac, controller_of, is_up, mac_of},
     netns, nft, sysctl,
@@ -235,6 +235,15 @@ impl Network {
         Ok(true)
     }
 
+    /// Makes `zone` the names that pods can ask for; whether anything changed. A server of the network answers them
+    /// ([`dns::Helper`]).
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn publish_names(&self, zone: &dns::Zone) -> Result<bool> {
+        dns::publish(&self.config, zone)
+    }
+
     /// Compares the host with what this network needs. An empty answer means all is well.
     ///
     /// # Errors
@@ -273,12 +282,14 @@ impl Network {
         Ok(findings)
     }
 
-    /// Removes everything this network made on the host: attachments, bridge with its ports, table, lease files.
+    /// Removes everything this network made on the host: DNS helper, attachments, bridge with its ports, table, lease
+    /// files.
     /// `ip_forward` stays as it is. The network must not be used afterwards; open it again instead.
     ///
     /// # Errors
     /// The step that failed; repeat it then.
     pub async fn teardown(&self) -> Result<()> {
+        dns::end(&self.config).await?;
         for id in self.inventory().await? {
             self.detach(&id).await?;
         }

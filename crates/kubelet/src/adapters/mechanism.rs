@@ -115,6 +115,10 @@ impl PodNetwork for HostNetwork {
         self.0.reconcile_rules(rules).await
     }
 
+    fn publish_names(&self, names: &net::dns::Zone) -> Result<bool, net::Error> {
+        self.0.publish_names(names)
+    }
+
     async fn check_port(&self, port: net::HostPort) -> Result<(), net::Error> {
         let check = tokio::task::spawn_blocking(move || net::check_port(port)).await;
         check.unwrap_or_else(|error| Err(net::Error::PortProbe { port, source: std::io::Error::other(error) }))

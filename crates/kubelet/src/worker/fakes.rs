@@ -290,6 +290,10 @@ impl PodNetwork for World {
         Ok(false)
     }
 
+    fn publish_names(&self, _: &net::dns::Zone) -> Result<bool, net::Error> {
+        Ok(false)
+    }
+
     async fn check_port(&self, _: net::HostPort) -> Result<(), net::Error> {
         Ok(())
     }

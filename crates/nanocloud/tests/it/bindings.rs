@@ -21,8 +21,7 @@ fn wordpress_reaches_mariadb_over_tls_with_credentials_nobody_wrote_down() {
     let page =
         node.ok(&["exec", "wordpress", "--", "php8.2", "-r", r#"echo file_get_contents("http://127.0.0.1:8080/");"#]);
     assert!(page.contains("<title>A page of nanocloud</title>"), "{page}");
-    let published = std::process::Command::new("curl").args(["-fsS", "http://127.0.0.1:18087/"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&published.stdout).contains("<title>A page of nanocloud</title>"));
+    assert!(published().contains("<title>A page of nanocloud</title>"));
     let cipher = node.ok(&["exec", "wordpress", "--", "php8.2", "-r", CIPHER]);
     assert!(cipher.starts_with("TLS_"), "{cipher}");
 
@@ -39,7 +38,16 @@ fn wordpress_reaches_mariadb_over_tls_with_credentials_nobody_wrote_down() {
     }
     let events = node.ok(&["events", "-o", "json"]);
     assert!(events.contains("BindingCompleted") && !events.contains(password.trim()));
+    // Nothing that WordPress needs to find and reach its database goes away with the server.
+    node.kill();
+    assert!(published().contains("<title>A page of nanocloud</title>"));
     node.finish();
+}
+
+/// The page as a visitor gets it.
+fn published() -> String {
+    let output = std::process::Command::new("curl").args(["-fsS", "http://127.0.0.1:18087/"]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn search(folder: &Path, text: &[u8], found: &mut Vec<String>) {

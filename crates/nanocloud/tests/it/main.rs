@@ -5,3 +5,4 @@ mod bindings;
 mod faults;
 mod lifecycle;
 mod node;
+mod pods;

@@ -19,6 +19,7 @@ pub struct Node {
     name: String,
     net: u8,
     listen: String,
+    program: PathBuf,
     server: Option<Child>,
 }
 
@@ -31,6 +32,7 @@ impl Node {
             name: format!("nct{net}-{}", std::process::id() % 100_000),
             net,
             listen: format!("127.0.0.1:{port}"),
+            program: env!("CARGO_BIN_EXE_nanocloud").into(),
             server: None,
         };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dockyard");
@@ -50,7 +52,7 @@ impl Node {
     }
 
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nanocloud"));
+        let mut command = Command::new(&self.program);
         command
             .arg("--state-root")
             .arg(self.state())
@@ -93,6 +95,26 @@ impl Node {
         let mut server = self.server.take().unwrap();
         server.kill().unwrap();
         server.wait().unwrap();
+    }
+
+    /// From now on another file is the program, as after an upgrade.
+    pub fn replace_program(&mut self) {
+        let next = self.folder.path().join("nanocloud");
+        fs::copy(&self.program, &next).unwrap();
+        self.program = next;
+    }
+
+    /// The process that answers the pods' questions for names.
+    pub fn dns_helper(&self) -> Option<i32> {
+        let folder = self.run_root().join("dns");
+        let marks = ["dns", folder.to_str().unwrap()];
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(|pid: &i32| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words: Vec<&str> = line.split('\0').collect();
+            words.get(1..3) == Some(&marks)
+        })
     }
 
     pub fn log(&self) -> String {
@@ -149,6 +171,7 @@ impl Node {
             left.extend(group.exists().then(|| format!("control group: {}", group.display())));
         }
         left.extend(self.run_root().exists().then(|| format!("folder: {}", self.run_root().display())));
+        left.extend(self.dns_helper().map(|pid| format!("process: {pid}, the DNS helper")));
         left.extend(self.container_processes().iter().map(|pid| format!("process: {pid}")));
         left
     }

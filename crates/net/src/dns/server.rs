@@ -2,26 +2,27 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV4},
+    os::fd::{AsRawFd as _, OwnedFd},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use hickory_proto::op::Message;
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt::ReusePort};
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     sync::Semaphore,
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
+    file::ZoneFile,
     forward::{Forwarder, Transport, read_framed, write_framed},
-    zone::{Answer, MAX_PAYLOAD, MIN_PAYLOAD, Zones, answer},
+    zone::{Answer, MAX_PAYLOAD, MIN_PAYLOAD, answer},
 };
-use crate::{Error, Result};
 
 /// Most open TCP connections; more wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
@@ -29,89 +30,69 @@ const MAX_CONNECTIONS: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most UDP queries being worked on; more are dropped and the client asks again.
 const MAX_PENDING: usize = 1024;
-/// Pause before listening again after a socket error.
-const REBIND_PAUSE: Duration = Duration::from_millis(500);
 /// Largest UDP query read.
 const MAX_QUERY: usize = 4096;
 
-/// Where to listen and whom to ask.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// Address and port, such as the bridge's address and 53; port 0 picks one.
-    pub listen: SocketAddr,
-    /// The host's resolver configuration.
-    pub resolv_conf: PathBuf,
-}
-
-/// A DNS server that is listening.
-pub struct Server {
-    config: ServerConfig,
+/// Answers queries on sockets that listen already.
+pub(super) struct Server {
     sockets: (UdpSocket, TcpListener),
-    address: SocketAddr,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    zones: Zones,
+    zones: ZoneFile,
     forwarder: Forwarder,
 }
 
 impl Server {
-    /// Listens on UDP and TCP.
+    /// Takes over the sockets. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`Error::DnsListen`].
-    pub async fn bind(config: ServerConfig, zones: Zones) -> Result<Self> {
-        let fail = |source| Error::DnsListen { address: config.listen, source };
-        let sockets = listen(config.listen).await.map_err(fail)?;
-        let address = sockets.0.local_addr().map_err(fail)?;
-        let own: Vec<IpAddr> = vec![config.listen.ip()];
-        let forwarder = Forwarder::new(config.resolv_conf.clone(), own);
-        Ok(Self { config, sockets, address, shared: Arc::new(Shared { zones, forwarder }) })
+    /// When the sockets are not what they should be.
+    pub(super) fn new(sockets: Sockets, zones: ZoneFile, resolv_conf: PathBuf) -> io::Result<Self> {
+        let Sockets { udp, tcp } = sockets;
+        let own: Vec<IpAddr> = vec![udp.local_addr()?.ip()];
+        udp.set_nonblocking(true)?;
+        tcp.set_nonblocking(true)?;
+        let sockets = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
+        let forwarder = Forwarder::new(resolv_conf, own);
+        Ok(Self { sockets, shared: Arc::new(Shared { zones, forwarder }) })
     }
 
-    /// The address it listens on.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves until `stop`; after a socket error it listens again.
-    pub async fn run(self, stop: CancellationToken) {
-        let Self { config, mut sockets, shared, address } = self;
-        let again = SocketAddr::new(config.listen.ip(), address.port());
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                error = serve(&sockets, &shared) => tracing::warn!(%error, %address, "DNS server lost its sockets"),
-            }
-            drop(sockets);
-            sockets = loop {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(REBIND_PAUSE) => {}
-                }
-                match listen(again).await {
-                    Ok(sockets) => break sockets,
-                    Err(error) => tracing::warn!(%error, %address, "DNS server cannot listen yet"),
-                }
-            };
+    /// Serves until a socket fails.
+    pub(super) async fn run(&self) -> io::Error {
+        let (udp, tcp) = &self.sockets;
+        tokio::select! {
+            error = serve_udp(udp, &self.shared) => error,
+            error = serve_tcp(tcp, &self.shared) => error,
         }
     }
 }
 
-async fn listen(address: SocketAddr) -> io::Result<(UdpSocket, TcpListener)> {
-    let udp = UdpSocket::bind(address).await?;
-    let tcp = TcpListener::bind(udp.local_addr()?).await?;
-    Ok((udp, tcp))
+/// Sockets that listen on one address.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) udp: std::net::UdpSocket,
+    pub(super) tcp: std::net::TcpListener,
 }
 
-/// Serves until a socket fails.
-async fn serve((udp, tcp): &(UdpSocket, TcpListener), shared: &Arc<Shared>) -> io::Error {
-    tokio::select! {
-        error = serve_udp(udp, shared) => error,
-        error = serve_tcp(tcp, shared) => error,
-    }
+/// Listens on UDP and TCP, beside another helper that is about to end: so no query meets a closed port while one
+/// helper replaces another (`SO_REUSEPORT`, socket(7): only for processes of the same user).
+pub(super) fn listen(address: SocketAddrV4) -> io::Result<Sockets> {
+    let udp = bound(SockType::Datagram, address)?;
+    let udp = std::net::UdpSocket::from(udp);
+    // Port 0 picks one; both are to have the same.
+    let address = SocketAddrV4::new(*address.ip(), udp.local_addr()?.port());
+    let tcp = bound(SockType::Stream, address)?;
+    socket::listen(&tcp, Backlog::MAXCONN)?;
+    Ok(Sockets { udp, tcp: tcp.into() })
+}
+
+fn bound(kind: SockType, address: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = socket::socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&socket, ReusePort, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    Ok(socket)
 }
 
 async fn serve_udp(socket: &UdpSocket, shared: &Arc<Shared>) -> io::Error {
@@ -217,26 +198,37 @@ mod tests {
     };
 
     use super::*;
-    use crate::dns::Zone;
+    use crate::dns::{Zone, file};
 
     struct Running {
         address: SocketAddr,
-        zones: Zones,
-        _stop: tokio_util::sync::DropGuard,
         dir: tempfile::TempDir,
+        task: tokio::task::JoinHandle<io::Error>,
+    }
+
+    impl Running {
+        fn publish(&self, zone: &Zone) {
+            file::publish(&self.dir.path().join("zone.json"), zone).unwrap();
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            self.task.abort();
+        }
     }
 
     async fn start(resolv_conf: &str) -> Running {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resolv.conf");
         std::fs::write(&path, resolv_conf).unwrap();
-        let zones = Zones::new(Zone::new(["cluster.local"], 1).unwrap());
-        let config = ServerConfig { listen: "127.0.0.1:0".parse().unwrap(), resolv_conf: path };
-        let server = Server::bind(config, zones.clone()).await.unwrap();
-        let address = server.address();
-        let stop = CancellationToken::new();
-        tokio::spawn(server.run(stop.clone()));
-        Running { address, zones, _stop: stop.drop_guard(), dir }
+        let sockets = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = sockets.udp.local_addr().unwrap();
+        let server = Server::new(sockets, ZoneFile::new(dir.path().join("zone.json")), path).unwrap();
+        let task = tokio::spawn(async move { server.run().await });
+        let running = Running { address, dir, task };
+        running.publish(&Zone::new(["cluster.local"]).unwrap());
+        running
     }
 
     fn query(name: &str) -> Message {
@@ -264,11 +256,11 @@ mod tests {
         let running = start("").await;
         let request = query("many.default.svc.cluster.local.");
         assert_eq!(ask_udp(running.address, &request).await.metadata.response_code, ResponseCode::NXDomain);
-        let mut zone = Zone::new(["cluster.local"], 2).unwrap();
+        let mut zone = Zone::new(["cluster.local"]).unwrap();
         for last in 1..=100 {
             zone.insert("many.default.svc.cluster.local", Ipv4Addr::new(10, 88, 0, last)).unwrap();
         }
-        running.zones.store(zone);
+        running.publish(&zone);
         let over_udp = ask_udp(running.address, &request).await;
         assert!(over_udp.metadata.truncation);
         let over_tcp = ask_tcp(running.address, &request).await;
@@ -299,8 +291,9 @@ mod tests {
 
     #[tokio::test]
     async fn foreign_names_come_from_the_resolver_over_both_transports() {
-        let upstream = "127.0.0.1:0".parse().unwrap();
-        let (udp, tcp) = listen(upstream).await.unwrap();
+        let upstream: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let udp = UdpSocket::bind(upstream).await.unwrap();
+        let tcp = TcpListener::bind(udp.local_addr().unwrap()).await.unwrap();
         let address = udp.local_addr().unwrap();
         let reply = |bytes: &[u8]| {
             let request = Message::from_vec(bytes).unwrap();

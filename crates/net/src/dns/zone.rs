@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     net::Ipv4Addr,
-    sync::Arc,
 };
 
 use hickory_proto::{
@@ -13,7 +12,6 @@ use hickory_proto::{
         rdata::{A, SOA, SRV},
     },
 };
-use parking_lot::RwLock;
 
 use crate::{Error, Result};
 
@@ -32,19 +30,20 @@ pub struct Srv {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Records {
-    addresses: Vec<Ipv4Addr>,
-    services: Vec<Srv>,
+pub(super) struct Records {
+    pub(super) addresses: Vec<Ipv4Addr>,
+    pub(super) services: Vec<Srv>,
 }
 
 /// A snapshot of the names of all own zones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zone {
-    origins: Vec<LowerName>,
-    names: HashMap<LowerName, Records>,
+    pub(super) origins: Vec<LowerName>,
+    pub(super) names: HashMap<LowerName, Records>,
     /// Names that exist only because a longer one does (RFC 8020: they answer NODATA, not NXDOMAIN).
     branches: HashSet<LowerName>,
-    serial: u32,
+    /// Serial of the SOA records: [`super::file`] counts it up with each change.
+    pub(super) serial: u32,
 }
 
 impl Zone {
@@ -52,9 +51,9 @@ impl Zone {
     ///
     /// # Errors
     /// [`Error::DnsName`].
-    pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>, serial: u32) -> Result<Self> {
+    pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let origins = origins.into_iter().map(lower).collect::<Result<Vec<_>>>()?;
-        Ok(Self { branches: origins.iter().cloned().collect(), origins, names: HashMap::new(), serial })
+        Ok(Self { branches: origins.iter().cloned().collect(), origins, names: HashMap::new(), serial: 0 })
     }
 
     /// Adds an address to a name; repeating it changes nothing.
@@ -118,29 +117,6 @@ impl Zone {
         let (refresh, retry, expire) = SOA_TIMERS;
         let soa = SOA::new(of("ns"), of("hostmaster"), self.serial, refresh, retry, expire, TTL);
         Record::from_rdata(name, TTL, RData::SOA(soa))
-    }
-}
-
-/// The current snapshot, shared by whoever publishes names and the server.
-#[derive(Debug, Clone, Default)]
-pub struct Zones(Arc<RwLock<Arc<Zone>>>);
-
-impl Zones {
-    /// Starts with `zone`.
-    #[must_use]
-    pub fn new(zone: Zone) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(zone))))
-    }
-
-    /// Replaces the snapshot.
-    pub fn store(&self, zone: Zone) {
-        *self.0.write() = Arc::new(zone);
-    }
-
-    /// The snapshot.
-    #[must_use]
-    pub fn load(&self) -> Arc<Zone> {
-        self.0.read().clone()
     }
 }
 
@@ -242,7 +218,7 @@ mod tests {
     use super::*;
 
     fn zone() -> Zone {
-        let mut zone = Zone::new(["cluster.local", "nanocloud.local"], 7).unwrap();
+        let mut zone = Zone::new(["cluster.local", "nanocloud.local"]).unwrap();
         zone.insert("web.default.svc.cluster.local", Ipv4Addr::new(10, 96, 0, 1)).unwrap();
         zone.insert("Web.nanocloud.local", Ipv4Addr::new(10, 96, 0, 1)).unwrap();
         zone.insert("db.default.svc.cluster.local", Ipv4Addr::new(10, 88, 0, 2)).unwrap();

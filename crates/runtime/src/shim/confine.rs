@@ -217,6 +217,19 @@ pub(super) fn own_pipes(fds: &[OwnedFd], user: &UserIds) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes this process one like those in containers: another user, no capability in any set, nothing to gain by
+/// executing, the baseline filter. For processes beside the server that need none of its rights; call it before any
+/// thread exists.
+///
+/// # Errors
+/// When a step fails; the process must not go on then.
+pub fn confine(user: &UserIds) -> io::Result<()> {
+    forget_keys()?;
+    become_user(user, Capabilities::NONE)?;
+    nix::sys::prctl::set_no_new_privs()?;
+    crate::seccomp::baseline().install()
+}
+
 /// Executes; returns only on failure.
 pub(super) fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
     match nix::unistd::execve(path, argv, env) {

@@ -24,6 +24,8 @@ mod rootfs;
 mod serve;
 mod streams;
 
+pub use confine::confine;
+
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
