@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use keyspace::salvage::{self, Salvaged, Wreck};
-use keyspace::{Command, EngineError, Machine, Table};
+use keyspace::{Command, EngineError, Machine, Revision, Table};
 
 use crate::Error;
 use crate::damaged::Damaged;
@@ -33,6 +33,9 @@ pub struct Repaired {
     pub found: Salvaged,
     /// Why it could not be read as it was; nothing if it could.
     pub damage: Option<String>,
+    /// Newest revision found in a database that could not be opened as it was: what was written after it, if anything,
+    /// was in a part of the write-ahead log that cannot be read, and is as it was before.
+    pub uncertain_after: Option<Revision>,
     /// Where the damaged directory is now; nothing if it was sound and is as it was.
     pub quarantine: Option<PathBuf>,
 }
@@ -47,6 +50,7 @@ pub fn repair(dir: &Path) -> Result<Repaired, Error> {
         remove(unfinished).map_err(failed)?;
     }
     let _in_use = crate::rocks::lock(dir)?;
+    let mut opened = true;
     let damage = match Damaged::open(&dir.join("db"), &salvaging, false).map_err(failed)? {
         Ok(sound) => {
             let found = inspect(&sound);
@@ -60,7 +64,10 @@ pub fn repair(dir: &Path) -> Result<Repaired, Error> {
                 Err(error) => format!("{error}"),
             }
         }
-        Err(error) => error,
+        Err(error) => {
+            opened = false;
+            error
+        }
     };
     remove(&salvaging).map_err(failed)?;
     let wreck = Damaged::open(&dir.join("db"), &salvaging, true).map_err(failed)?;
@@ -68,13 +75,19 @@ pub fn repair(dir: &Path) -> Result<Repaired, Error> {
         let source = EngineError::Corrupt { what: "database".into(), detail };
         Error::Storage { dir: dir.to_owned(), source }
     })?;
+    let newest = salvage::examine(&wreck).map_err(|source| storage(dir, source))?.revision;
     let found = rebuild(dir, &wreck, &repairing)?;
     drop(wreck);
+    let uncertain_after = (!opened).then_some(newest);
+    let damage = match uncertain_after {
+        Some(revision) => format!("{damage}; what was written after revision {revision} may be lost"),
+        None => damage,
+    };
     remove(&salvaging).map_err(failed)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let quarantine = beside(dir, &format!("damaged-{now}"))?;
     take_place(dir, &quarantine).and_then(|()| take_place(&repairing, dir)).map_err(failed)?;
-    Ok(Repaired { found, damage: Some(damage), quarantine: Some(quarantine) })
+    Ok(Repaired { found, damage: Some(damage), uncertain_after, quarantine: Some(quarantine) })
 }
 
 /// Looks at every record of every family.

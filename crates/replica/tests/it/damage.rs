@@ -101,7 +101,8 @@ async fn repairs(dir: &Path, wanted: &Content, at: &str) {
     let replica = open(dir).await.unwrap_or_else(|error| panic!("{at}: {error:?}"));
     let found = content(&replica).await.expect("reads");
     let lost = &repaired.found;
-    if lost.lost_revisions.is_empty() {
+    // What only the unreadable end of the write-ahead log had cannot be named; then that is said.
+    if lost.lost_revisions.is_empty() && repaired.uncertain_after.is_none() {
         let dropped: Vec<_> = lost.dropped.iter().map(|lost| String::from_utf8_lossy(&lost.key).into_owned()).collect();
         for (key, value) in wanted {
             match found.get(key) {
@@ -109,6 +110,11 @@ async fn repairs(dir: &Path, wanted: &Content, at: &str) {
                 None => assert!(dropped.contains(key), "{at}: {key} is gone without a word: {repaired:?}"),
             }
         }
+    }
+    for key in wanted.keys().filter(|key| key.as_str() >= "k075") {
+        // These were in tables long before; a damaged log does not touch them.
+        let named = lost.dropped.iter().any(|lost| lost.key == key.as_bytes());
+        assert!(named || found.get(key) == wanted.get(key), "{at}: {key}: {repaired:?}");
     }
     replica.put("after", "x").await.expect("writes go on");
     close(replica).await;
