@@ -39,9 +39,7 @@ pkgs.testers.runNixOSTest {
 
     with subtest("what is taken out of the configuration goes"):
         machine.succeed("""echo '{"apiVersion":"v1","kind":"List","items":[]}' >/tmp/none.json""")
-        machine.succeed(
-            "nanocloud apply --server-side --field-manager nix --apply-set nix --filename /tmp/none.json"
-        )
+        machine.succeed("nanocloud apply --apply-set nix --filename /tmp/none.json")
         machine.wait_until_fails("pgrep -x redis-server", timeout=120)
   '';
 }

@@ -1,10 +1,11 @@
-# Sends what the configuration declares to the API, by server-side apply, once the server is ready.
+# Sends what the configuration declares to the API once the server is ready.
 { config, lib, ... }:
 let
   cfg = config.services.nanocloud;
   inherit (lib) mkOption types;
   program = lib.getExe' cfg.package "nanocloud";
   file = "nanocloud/declared.json";
+  merge = lib.optionalString cfg.apply.serverSide " --server-side --field-manager nix";
   hardening = import ./hardening-of-clients.nix;
 in
 {
@@ -16,6 +17,16 @@ in
       description = ''
         Whether this machine applies the declared objects. One machine of a cluster is enough; by
         default it is the one that made the cluster.
+      '';
+    };
+
+    serverSide = mkOption {
+      type = types.bool;
+      default = false;
+      description = ''
+        Whether the server merges, under the field manager `nix`, so that fields set by others stay
+        theirs and fields taken out of the configuration go. It must serve server-side apply. Without
+        it the declared fields are set by a merge patch: one that is taken out keeps its value.
       '';
     };
 
@@ -46,7 +57,7 @@ in
         Type = "oneshot";
         RemainAfterExit = true;
         # The state root says which server is meant, and with whose key.
-        ExecStart = "${program} --state-root ${cfg.stateRoot} apply --server-side --field-manager nix --apply-set nix --filename /etc/${file}";
+        ExecStart = "${program} --state-root ${cfg.stateRoot} apply${merge} --apply-set nix --filename /etc/${file}";
         # The administrator's key, readable by root only.
         ReadOnlyPaths = [ cfg.stateRoot ];
         Restart = "on-failure";

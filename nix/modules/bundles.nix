@@ -80,8 +80,8 @@ in
       }
     '';
     description = ''
-      Services of this machine or cluster. They are applied under the field manager `nix`; what is
-      taken out of the configuration is uninstalled. What others set by the API stays theirs.
+      Services of this machine or cluster. What is taken out of the configuration is uninstalled; what
+      others install by the API stays theirs.
     '';
   };
 

@@ -78,6 +78,18 @@ in
     );
     expected = 2;
   };
+  "the server merges if it is told to" = {
+    expr =
+      map (apply: (enabled { inherit apply; }).systemd.services.nanocloud-apply.serviceConfig.ExecStart)
+        [
+          { }
+          { serverSide = true; }
+        ];
+    expected = [
+      "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --apply-set nix --filename /etc/nanocloud/declared.json"
+      "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --server-side --field-manager nix --apply-set nix --filename /etc/nanocloud/declared.json"
+    ];
+  };
   "a bundle's name is checked" = {
     expr = failed (enabled {
       bundles."Not_a_name".service = "redis";
