@@ -28,6 +28,7 @@ mod http;
 mod identity;
 pub mod limits;
 mod listen;
+mod managed;
 mod metrics;
 mod negotiate;
 mod object;

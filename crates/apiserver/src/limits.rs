@@ -54,3 +54,6 @@ pub const DEFAULT_GRANT_SECONDS: u64 = 15 * 60;
 pub const BEARER_SECONDS: u64 = 60 * 60;
 /// Seconds a client certificate lives when the request does not say: 90 days.
 pub const CERTIFICATE_SECONDS: u64 = 90 * 24 * 60 * 60;
+
+/// Longest name of a field manager in bytes (Kubernetes).
+pub(crate) const MAX_MANAGER_BYTES: usize = 128;

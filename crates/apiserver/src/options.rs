@@ -62,6 +62,8 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
+    /// Who owns what is written; empty for the server itself.
+    pub(crate) manager: String,
 }
 
 impl WriteOptions {
@@ -83,7 +85,15 @@ impl WriteOptions {
                 return Err(Failure::bad_request(format!("fieldValidation={other:?} must be Ignore, Warn or Strict")));
             }
         };
-        Ok(Self { dry_run, validation })
+        let manager = query.get("fieldManager").unwrap_or_default().to_owned();
+        let printable = |c: char| !c.is_control();
+        if manager.len() > limits::MAX_MANAGER_BYTES || !manager.chars().all(printable) {
+            return Err(Failure::bad_request(format!(
+                "fieldManager must be at most {} bytes of printable text",
+                limits::MAX_MANAGER_BYTES
+            )));
+        }
+        Ok(Self { dry_run, validation, manager })
     }
 }
 

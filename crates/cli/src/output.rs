@@ -59,11 +59,22 @@ pub fn objects(kind: &Kind, items: &[Value], output: Output, namespaces: bool, o
     match output {
         Output::Table | Output::Wide => Ok(table(kind, items, output == Output::Wide, namespaces).render()),
         Output::Name => Ok(items.iter().map(|item| format!("{}/{}\n", kind.resource(), name(item))).collect()),
-        Output::Json | Output::Yaml if one && items.len() == 1 => document(&items[0], output),
+        Output::Json | Output::Yaml if one && items.len() == 1 => document(&readable(&items[0]), output),
         Output::Json | Output::Yaml => {
+            let items: Vec<_> = items.iter().map(readable).collect();
             document(&json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}), output)
         }
     }
+}
+
+/// The object without the record of who owns which field, which is for programs (`nanocloud get --curl` shows how to
+/// get it).
+fn readable(item: &Value) -> Value {
+    let mut item = item.clone();
+    if let Some(meta) = item.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.shift_remove("managedFields");
+    }
+    item
 }
 
 /// A document as JSON or YAML, or else its fields one a line.

@@ -9,7 +9,6 @@ use super::{answer, entry::Call};
 use crate::{
     failure::Outcome,
     object,
-    options::WriteOptions,
     patch::Patch,
     registry::{DeleteOptions, Deleted, Edit, Part},
     route::Action,
@@ -37,7 +36,7 @@ pub(super) async fn run(
             };
         }
     };
-    let options = WriteOptions::parse(&call.query)?;
+    let options = call.write_options()?;
     let edit = Edit::Patch(Patch::Merge(change));
     let written = registry.update(kind, Some(namespace), name, &edit, Part::Main, &options).await?;
     Ok(answer::json(StatusCode::ACCEPTED, &written.stored.published()))

@@ -126,6 +126,17 @@ pub(super) fn authorize(call: &Call, route: &Route) -> Outcome<()> {
     }
 }
 
+/// Whether the caller may create what its request names: applying to what is not there creates it.
+pub(super) fn may_create(call: &Call) -> bool {
+    let path = call.parts.uri.path();
+    let route = Route::parse(&Method::PATCH, path);
+    let allowed = |route: &Route| {
+        let decision = trust::authorize(&call.subject, &attributes(route, "create", path));
+        matches!(decision, Decision::Allow { .. })
+    };
+    route.as_ref().is_some_and(allowed)
+}
+
 /// 404, but only for who is somebody: the others learn nothing of what is there.
 pub(super) fn unknown_route(call: &Call) -> Failure {
     if call.subject.is_anonymous() {

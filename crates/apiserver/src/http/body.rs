@@ -40,15 +40,17 @@ pub(crate) fn document(headers: &HeaderMap, body: &[u8]) -> Outcome<Value> {
     match media_type(headers).as_str() {
         "" | "application/json" | "text/json" => serde_json::from_slice(body)
             .map_err(|error| Failure::bad_request(format!("the body is no JSON document: {error}"))),
-        "application/yaml" | "text/yaml" | "application/x-yaml" => {
-            let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is no UTF-8 text"))?;
-            serde_saphyr::from_str(text)
-                .map_err(|error| Failure::bad_request(format!("the body is no YAML document: {error}")))
-        }
+        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body),
         protobuf::MEDIA_TYPE => protobuf::document(body),
         other => Err(Failure::new(415, "UnsupportedMediaType", format!("bodies of type {other:?} are not read here"))
             .remedy("send application/json or application/yaml")),
     }
+}
+
+/// Reads a YAML document, of which JSON is a part.
+pub(super) fn yaml(body: &[u8]) -> Outcome<Value> {
+    let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is no UTF-8 text"))?;
+    serde_saphyr::from_str(text).map_err(|error| Failure::bad_request(format!("the body is no YAML document: {error}")))
 }
 
 /// Reads a document that may be missing.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     failure::{Failure, Outcome},
     negotiate, object,
-    options::{ListOptions, Selection, WriteOptions},
+    options::{ListOptions, Selection},
     registry::DeleteOptions,
 };
 
@@ -49,7 +49,7 @@ pub(super) async fn list(call: Call, kind: &'static Kind, namespace: Option<&str
 
 pub(super) async fn create(mut call: Call, kind: &'static Kind, namespace: Option<&str>) -> Outcome<Response> {
     let view = view(&call, kind)?;
-    let options = WriteOptions::parse(&call.query)?;
+    let options = call.write_options()?;
     let bytes = body::read(call.take_body()).await?;
     let mut document = body::document(&call.parts.headers, &bytes)?;
     let namespace = namespace_of(kind, namespace, &mut document);

@@ -16,8 +16,8 @@ use super::{actions, answer, auth, collection, discovery, health, keyspace, obje
 use crate::{
     app::App,
     failure::{Failure, Outcome},
-    identity, openapi,
-    options::Query,
+    identity, limits, openapi,
+    options::{Query, WriteOptions},
     registry::Part,
     route::{Route, Subresource},
     streams,
@@ -41,6 +41,18 @@ impl Call {
     /// The `Accept` header; several are one list.
     pub(crate) fn accept(&self) -> &str {
         self.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How a write is meant. Who does not name itself as manager is known by its program, or else by its user.
+    pub(crate) fn write_options(&self) -> Outcome<WriteOptions> {
+        let mut options = WriteOptions::parse(&self.query)?;
+        if options.manager.is_empty() {
+            let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+            let program = agent.and_then(|agent| agent.split('/').next()).filter(|program| !program.is_empty());
+            let name = program.unwrap_or(&self.subject.user);
+            options.manager = name.chars().filter(char::is_ascii_graphic).take(limits::MAX_MANAGER_BYTES).collect();
+        }
+        Ok(options)
     }
 
     /// The body, once.

@@ -4,13 +4,12 @@ use api::Kind;
 use axum::response::Response;
 use http::{Method, StatusCode};
 
-use super::{answer, body, collection::view, entry::Call};
+use super::{answer, auth, body, collection::view, entry::Call};
 use crate::{
-    failure::Outcome,
+    failure::{Failure, Outcome},
     object,
-    options::WriteOptions,
-    patch::Patch,
-    registry::{DeleteOptions, Deleted, Edit, Part},
+    patch::{APPLY, Patch},
+    registry::{Config, DeleteOptions, Deleted, Edit, Part},
 };
 
 pub(super) async fn get(call: Call, kind: &'static Kind, namespace: Option<&str>, name: &str) -> Outcome<Response> {
@@ -23,9 +22,31 @@ pub(super) async fn get(call: Call, kind: &'static Kind, namespace: Option<&str>
 pub(super) async fn edit(call: &mut Call, kind: &'static Kind) -> Outcome<Edit> {
     let bytes = body::read(call.take_body()).await?;
     if call.parts.method == Method::PATCH {
-        return Patch::parse(kind, &body::media_type(&call.parts.headers), &bytes).map(Edit::Patch);
+        let media_type = body::media_type(&call.parts.headers);
+        if media_type == APPLY {
+            return config(call, &bytes).map(Edit::Apply);
+        }
+        if call.query.flag("force")? {
+            return Err(Failure::bad_request("force is for server-side apply only")
+                .remedy(format!("leave it out, or send {APPLY}")));
+        }
+        return Patch::parse(kind, &media_type, &bytes).map(Edit::Patch);
     }
     body::document(&call.parts.headers, &bytes).map(Edit::Replace)
+}
+
+/// What a manager applies.
+fn config(call: &Call, bytes: &[u8]) -> Outcome<Config> {
+    if call.query.get("fieldManager").is_none() {
+        return Err(Failure::new(422, "Invalid", "fieldManager: Required value: is required for apply patch")
+            .remedy("add fieldManager=NAME to the query"));
+    }
+    let document = body::yaml(bytes)?;
+    if document.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
+        return Err(Failure::bad_request("metadata.managedFields must not be set in what is applied"));
+    }
+    let may_create = auth::may_create(call);
+    Ok(Config { document, force: call.query.flag("force")?, may_create })
 }
 
 pub(super) async fn update(
@@ -36,10 +57,11 @@ pub(super) async fn update(
     part: Part,
 ) -> Outcome<Response> {
     let view = view(&call, kind)?;
-    let options = WriteOptions::parse(&call.query)?;
+    let options = call.write_options()?;
     let edit = edit(&mut call, kind).await?;
     let written = call.app.registry.update(kind, namespace, name, &edit, part, &options).await?;
-    let response = answer::json(StatusCode::OK, &view.one(written.stored.published()));
+    let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    let response = answer::json(code, &view.one(written.stored.published()));
     Ok(answer::warn(response, &answer::unknown_fields(&written.unknown)))
 }
 

@@ -9,7 +9,6 @@ use super::{answer, entry::Call, object::edit};
 use crate::{
     failure::{Failure, Outcome},
     limits, object,
-    options::WriteOptions,
     registry::{Edit, Part, Stored},
 };
 
@@ -24,7 +23,7 @@ pub(super) async fn serve(
         let stored = registry.get(kind, namespace, name).await?;
         return Ok(answer::json(StatusCode::OK, &scale(stored)));
     }
-    let options = WriteOptions::parse(&call.query)?;
+    let options = call.write_options()?;
     let edit = edit(&mut call, kind).await?;
     for _ in 0..limits::MAX_WRITE_ATTEMPTS {
         let stored = registry.get(kind, namespace, name).await?;
@@ -33,6 +32,10 @@ pub(super) async fn serve(
         let asked = match &edit {
             Edit::Replace(document) => document.clone(),
             Edit::Patch(patch) => patch.apply(kind, current)?,
+            Edit::Apply(_) => {
+                return Err(Failure::new(415, "UnsupportedMediaType", "scale is not applied")
+                    .remedy("apply spec.replicas of the object itself, or send application/merge-patch+json"));
+            }
         };
         let Some(replicas) = asked.pointer("/spec/replicas").and_then(Value::as_i64) else {
             return Err(Failure::bad_request("spec.replicas must be a number").remedy("send autoscaling/v1 Scale"));

@@ -41,7 +41,9 @@ fn collection(kind: &Kind, schema: &Value) -> Value {
             ("resourceVersion", "string"), ("resourceVersionMatch", "string"), ("watch", "boolean"),
             ("allowWatchBookmarks", "boolean"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
         ]),
-        "post": operation(kind, "post", schema, &[("dryRun", "string"), ("fieldValidation", "string")]),
+        "post": operation(kind, "post", schema, &[
+            ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
+        ]),
         "delete": operation(kind, "deletecollection", &list, &[("labelSelector", "string"), ("fieldSelector", "string")]),
     });
     item["post"]["requestBody"] = body(schema, &[JSON]);
@@ -53,10 +55,11 @@ fn object(kind: &Kind, schema: &Value, main: bool) -> Value {
     let write = [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
     // Strategic merge is served, but not announced: clients then use the merge keys they know, not a schema's.
     let patches: Vec<&str> = MEDIA_TYPES.into_iter().filter(|name| !name.contains("strategic")).collect();
+    let patch: Vec<_> = write.into_iter().chain([("force", "boolean")]).collect();
     let mut item = json!({
         "get": operation(kind, "get", schema, &[]),
         "put": operation(kind, "put", schema, &write),
-        "patch": operation(kind, "patch", schema, &write),
+        "patch": operation(kind, "patch", schema, &patch),
     });
     item["put"]["requestBody"] = body(schema, &[JSON]);
     item["patch"]["requestBody"] = body(&json!({"type": "object"}), &patches);

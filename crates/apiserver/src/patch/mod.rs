@@ -12,8 +12,11 @@ use serde_json::Value;
 use crate::failure::{Failure, OWN_GROUP, Outcome};
 
 /// Media types of patches that are served.
-pub(crate) const MEDIA_TYPES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+pub(crate) const MEDIA_TYPES: [&str; 4] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+
+/// Media type of server-side apply, see [`crate::managed`].
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 /// A patch, read and checked.
 #[derive(Clone, Debug)]
@@ -36,10 +39,6 @@ impl Patch {
             "application/strategic-merge-patch+json" if kind.group != OWN_GROUP => {
                 serde_json::from_slice(body).map(Self::Strategic).map_err(unread)
             }
-            "application/apply-patch+yaml" | "application/apply-patch+json" => Err(unsupported(
-                "server-side apply (application/apply-patch) is not served",
-                "use client-side apply: kubectl apply without --server-side",
-            )),
             other => Err(unsupported(
                 &format!("patches of type {other:?} are not served for {}", kind.resource()),
                 "use application/merge-patch+json or application/json-patch+json",

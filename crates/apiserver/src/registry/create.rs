@@ -5,10 +5,15 @@ use keyspace::{Compare, Op, Put, Txn};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::store::{Registry, Stored, key};
+use super::{
+    store::{Registry, Stored, key},
+    update::Part,
+};
 use crate::{
     failure::{Failure, Outcome},
-    limits, object,
+    limits,
+    managed::{Change, Entries},
+    object,
     options::{FieldValidation, WriteOptions},
 };
 
@@ -18,6 +23,8 @@ pub(crate) struct Written {
     pub(crate) stored: Stored,
     /// Paths of fields that were dropped.
     pub(crate) unknown: Vec<String>,
+    /// Whether it was not there before.
+    pub(crate) created: bool,
 }
 
 /// Metadata that only the server writes.
@@ -46,7 +53,7 @@ impl Registry {
         let attempts = if generated { limits::MAX_NAME_ATTEMPTS } else { 1 };
         let mut last = None;
         for _ in 0..attempts {
-            match self.create_named(kind, namespace, document.clone(), options).await {
+            match self.create_named(kind, namespace, document.clone(), options, Change::Updated).await {
                 Err(failure) if failure.status.reason == "AlreadyExists" => last = Some(failure),
                 other => return other,
             }
@@ -54,12 +61,14 @@ impl Registry {
         Err(last.unwrap_or_else(|| Failure::bad_request("no name could be made")))
     }
 
-    async fn create_named(
+    /// Makes an object of this very name; `change` says who owns it then.
+    pub(super) async fn create_named(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
         mut document: Value,
         options: &WriteOptions,
+        change: Change<'_>,
     ) -> Outcome<Written> {
         prepare(kind, namespace, &mut document)?;
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
@@ -72,6 +81,14 @@ impl Registry {
             let name = object::name(&object).to_owned();
             label_namespace(&mut object, &name);
         }
+        self.sign(
+            kind,
+            &Value::Null,
+            &mut object,
+            Entries::default(),
+            &self.writer(kind, Part::Main, options),
+            change,
+        )?;
         let key = key(kind, namespace, object::name(&object));
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let mut candidate = object.clone();
@@ -91,7 +108,7 @@ impl Registry {
             }
             if options.dry_run {
                 let stored = Stored { object: candidate, revision: self.newest().await?, lease };
-                return Ok(Written { stored, unknown });
+                return Ok(Written { stored, unknown, created: true });
             }
             let answer = match self.keyspace.txn(Txn::when(compares).then(ops)).await {
                 Err(keyspace::Error::Refused(keyspace::Refusal::LeaseNotFound { .. })) => {
@@ -102,7 +119,7 @@ impl Registry {
             };
             if answer.succeeded {
                 let stored = Stored { object: candidate, revision: answer.revision, lease };
-                return Ok(Written { stored, unknown });
+                return Ok(Written { stored, unknown, created: true });
             }
         }
         Err(Failure::conflict(kind, object::name(&object), "its namespace or address kept changing"))

@@ -20,5 +20,5 @@ mod watch;
 pub(crate) use delete::{DeleteOptions, Deleted};
 pub(crate) use namespace::BUILT_IN as BUILT_IN_NAMESPACES;
 pub(crate) use store::{Registry, Stored};
-pub(crate) use update::{Edit, Part};
+pub(crate) use update::{Config, Edit, Part};
 pub(crate) use watch::WatchItem;

@@ -10,10 +10,15 @@ use super::{
 };
 use crate::{
     failure::{Failure, Outcome},
-    limits, object,
+    limits,
+    managed::{self, Change, Conflict, Entries, Fields, Merged, Writer},
+    object,
     options::WriteOptions,
     patch::Patch,
 };
+
+/// Manager of what the server writes on its own behalf.
+const SELF: &str = "apiserver";
 
 /// Which part of the object a request may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +36,51 @@ pub(crate) enum Edit {
     Replace(Value),
     /// By a patch of the current one.
     Patch(Patch),
+    /// By what a manager says about the fields it cares for.
+    Apply(Config),
+}
+
+/// What a manager applies.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// All it wishes for.
+    pub(crate) document: Value,
+    /// Whether fields are taken from other managers.
+    pub(crate) force: bool,
+    /// Whether the caller may make the object.
+    pub(crate) may_create: bool,
+}
+
+/// A wish about the whole object, and whose its fields are to be.
+struct Wish {
+    document: Value,
+    owners: Entries,
+    /// What was spoken of, when it was applied.
+    fields: Option<Fields>,
 }
 
 impl Edit {
-    fn apply(&self, kind: &Kind, current: &Stored) -> Outcome<Value> {
-        match self {
-            Self::Replace(document) => Ok(document.clone()),
-            Self::Patch(patch) => patch.apply(kind, current.clone().published()),
+    fn apply(&self, kind: &Kind, current: &Stored, part: Part, writer: &Writer) -> Outcome<Wish> {
+        let known = Entries::of(&current.object)?.unwrap_or_default();
+        let document = match self {
+            Self::Replace(document) => document.clone(),
+            Self::Patch(patch) => patch.apply(kind, current.clone().published())?,
+            Self::Apply(config) => {
+                let Merged { object, fields } =
+                    managed::merge(&current.clone().published(), &config.document, &known, writer);
+                return Ok(Wish { document: object, owners: known, fields: Some(fields) });
+            }
+        };
+        // A writer of the object itself may hand fields over or forget about them (kubectl does, on the way from
+        // client-side to server-side apply).
+        let spoken = if part == Part::Main { Entries::of(&document)? } else { None };
+        Ok(Wish { document, owners: spoken.unwrap_or(known), fields: None })
+    }
+
+    fn change<'a>(&self, fields: Option<&'a Fields>) -> Change<'a> {
+        match (self, fields) {
+            (Self::Apply(config), Some(fields)) => Change::Applied { fields, force: config.force },
+            _ => Change::Updated,
         }
     }
 
@@ -47,7 +90,7 @@ impl Edit {
         // A patch that does not speak of the version carries the current one, which is no condition.
         let spoken = match self {
             Self::Replace(_) => !text.is_empty(),
-            Self::Patch(_) => !text.is_empty() && text != current.revision.to_string(),
+            Self::Patch(_) | Self::Apply(_) => !text.is_empty() && text != current.revision.to_string(),
         };
         let wrong = || {
             let errors =
@@ -69,9 +112,19 @@ impl Registry {
         part: Part,
         options: &WriteOptions,
     ) -> Outcome<Written> {
+        let writer = self.writer(kind, part, options);
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
-            let current = self.get(kind, namespace, name).await?;
-            let document = edit.apply(kind, &current)?;
+            let current = match (self.find(kind, namespace, name).await?, edit) {
+                (Some(current), _) => current,
+                (None, Edit::Apply(config)) if part == Part::Main => {
+                    match self.create_applied(kind, namespace, name, config, options).await {
+                        Err(failure) if failure.status.reason == "AlreadyExists" => continue,
+                        other => return other,
+                    }
+                }
+                (None, _) => return Err(Failure::not_found(kind, name)),
+            };
+            let Wish { document, owners, fields } = edit.apply(kind, &current, part, &writer)?;
             let insists = edit.precondition(kind, &document, &current)?;
             if insists.is_some_and(|revision| revision != current.revision) {
                 return Err(Failure::conflict(
@@ -80,18 +133,76 @@ impl Registry {
                     "the object has been modified; please apply your changes to the latest version and try again",
                 ));
             }
-            let (next, unknown) = plan(kind, namespace, document, &current.object, part, options)?;
+            let (mut next, unknown) = plan(kind, namespace, document, &current.object, part, options)?;
+            self.sign(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
             if next == current.object || options.dry_run {
-                return Ok(Written { stored: Stored { object: next, ..current }, unknown });
+                return Ok(Written { stored: Stored { object: next, ..current }, unknown, created: false });
             }
             if let Some(stored) = self.replace(kind, namespace, name, &current, next).await? {
-                return Ok(Written { stored, unknown });
+                return Ok(Written { stored, unknown, created: false });
             }
             if insists.is_some() {
                 return Err(Failure::conflict(kind, name, "the object was changed at the same time"));
             }
         }
         Err(Failure::conflict(kind, name, "others kept changing it"))
+    }
+
+    /// Makes the object that a manager applies.
+    async fn create_applied(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        config: &Config,
+        options: &WriteOptions,
+    ) -> Outcome<Written> {
+        if !config.may_create {
+            return Err(Failure::forbidden(format!(
+                "{} {name:?} is not there, and you may not create it",
+                kind.plural
+            ))
+            .remedy("ask an administrator for a role or a token that covers it"));
+        }
+        let mut document = config.document.clone();
+        let said = object::name(&document);
+        if !said.is_empty() && said != name {
+            return Err(other_name(said, name));
+        }
+        if !object::uid(&document).is_empty() {
+            return Err(Failure::conflict(kind, name, "the applied config names a uid, and no such object exists"));
+        }
+        object::set_meta(&mut document, "name", Some(name.into()));
+        let fields = managed::fields_of(&config.document);
+        let change = Change::Applied { fields: &fields, force: config.force };
+        self.create_named(kind, namespace, document, options, change).await
+    }
+
+    /// Who writes a part of an object of this kind now.
+    pub(super) fn writer(&self, kind: &Kind, part: Part, options: &WriteOptions) -> Writer {
+        let manager = if options.manager.is_empty() { SELF } else { &options.manager };
+        Writer {
+            manager: manager.to_owned(),
+            api_version: kind.api_version(),
+            subresource: if part == Part::Status { "status" } else { "" },
+            time: object::time(self.now()).as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Writes into the next version of an object whose its fields are. Refuses what others own.
+    pub(super) fn sign(
+        &self,
+        kind: &Kind,
+        before: &Value,
+        next: &mut Value,
+        owners: Entries,
+        writer: &Writer,
+        change: Change<'_>,
+    ) -> Outcome<()> {
+        let owners = managed::record(before, next, owners, writer, change)
+            .map_err(|conflicts| not_owned(kind, object::name(before), &conflicts))?;
+        object::set_meta(next, "managedFields", owners.to_value());
+        Ok(())
     }
 
     /// Writes the next version over exactly this one, or removes the object when nothing keeps it any more.
@@ -114,6 +225,29 @@ impl Registry {
         let answer = self.keyspace.txn(Txn::when([Compare::unchanged(key, current.revision)]).then([put])).await?;
         Ok(answer.succeeded.then(|| Stored { object: next, revision: answer.revision, lease: current.lease }))
     }
+}
+
+/// 409 with the fields and their managers, in the words that clients of Kubernetes know.
+fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> Failure {
+    let s = if conflicts.len() == 1 { "" } else { "s" };
+    let list: Vec<_> = conflicts.iter().map(|c| format!("- {:?} {}: {}", c.manager, c.using, c.field)).collect();
+    let message = match conflicts {
+        [one] => format!("conflict with {:?} {}: {}", one.manager, one.using, one.field),
+        _ => format!("conflicts with\n{}", list.join("\n")),
+    };
+    let status =
+        api::Status::failure(409, "Conflict", format!("Apply failed with {} conflict{s}: {message}", conflicts.len()));
+    let mut failure = Failure::from(status.about(&kind.resource(), name))
+        .remedy("leave these fields to their managers, apply the values they have, or apply with force");
+    failure.status.details.get_or_insert_default().causes = conflicts
+        .iter()
+        .map(|conflict| api::StatusCause {
+            reason: "FieldManagerConflict".into(),
+            message: format!("conflict with {:?} {}", conflict.manager, conflict.using),
+            field: conflict.field.clone(),
+        })
+        .collect();
+    failure
 }
 
 /// Whether a deletion has nothing to wait for any more.
@@ -146,6 +280,7 @@ fn plan(
         Part::Status => {
             let mut next = current.clone();
             object::set(&mut next, "status", document.get("status").cloned());
+            object::set_meta(&mut next, "managedFields", None);
             next
         }
         Part::Main => {
@@ -167,9 +302,7 @@ fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> 
     let name = object::name(current);
     let said = object::name(document);
     if !said.is_empty() && said != name {
-        return Err(Failure::bad_request(format!(
-            "the name of the object ({said}) does not match the name on the URL ({name})"
-        )));
+        return Err(other_name(said, name));
     }
     let uid = object::uid(document);
     if !uid.is_empty() && uid != object::uid(current) {
@@ -188,6 +321,10 @@ fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> 
         }
     }
     Ok(())
+}
+
+fn other_name(said: &str, name: &str) -> Failure {
+    Failure::bad_request(format!("the name of the object ({said}) does not match the name on the URL ({name})"))
 }
 
 /// Puts back what clients cannot change by writing the main object.

@@ -98,10 +98,14 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
     assert_eq!(patched.body["metadata"]["annotations"], json!({"a": "1"}));
     let strategic = ask("PATCH", path).typed("application/strategic-merge-patch+json", &json!({})).send(server).await;
     assert_eq!(strategic.code.as_u16(), if kind.group == "nanocloud.io" { 415 } else { 200 }, "{kind:?}");
-    let apply = ask("PATCH", path).typed("application/apply-patch+yaml", &json!({})).send(server).await.expect(415);
-    assert!(apply.body["message"].as_str().unwrap().contains("apply"));
+    let (apply_path, media_type) = (format!("{path}?fieldManager=tests"), "application/apply-patch+yaml");
+    let with = json!({"metadata": {"annotations": {"c": "4"}}});
+    let with = ask("PATCH", &apply_path).typed(media_type, &with).send(server).await.expect(200);
+    assert_eq!(with.body["metadata"]["annotations"], json!({"a": "1", "c": "4"}));
+    let without = ask("PATCH", &apply_path).typed(media_type, &json!({"metadata": {}})).send(server).await.expect(200);
+    assert_eq!(without.body["metadata"]["annotations"], json!({"a": "1"}), "{kind:?}: what was given up goes");
 
-    let version = patched.version().to_owned();
+    let version = without.version().to_owned();
     let dry = json!({"metadata": {"annotations": {"dry": "run"}}});
     let dry_path = format!("{path}?dryRun=All");
     ask("PATCH", &dry_path).typed("application/merge-patch+json", &dry).send(server).await.expect(200);
@@ -114,7 +118,7 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
 
     let wrong = json!({"preconditions": {"uid": "somebody-else"}});
     ask("DELETE", path).json(&wrong).send(server).await.expect(409);
-    let status = ask("PUT", &format!("{path}/status")).json(&patched.body).send(server).await;
+    let status = ask("PUT", &format!("{path}/status")).json(&without.body).send(server).await;
     assert_eq!(status.code.as_u16(), if kind.has_status { 200 } else { 404 }, "{kind:?}");
 }
 

@@ -152,12 +152,20 @@ async fn manifests_are_applied_changed_and_deleted() {
     cluster.file("odd.json", &odd);
     holds(&cluster.fails("apply -f odd.json").await, &["unknown field \"spec.colour\""]);
     holds(&cluster.run("apply --validate=warn -f odd.json").await, &["Warning: unknown field \"spec.colour\""]);
-    holds(&cluster.fails("apply --server-side -f pod.json").await, &["server-side apply"]);
+
+    // On to server-side apply: kubectl hands over what it owned so far.
+    holds(&cluster.run("apply --server-side -f pod.json").await, &["pod/web serverside-applied"]);
+    cluster.run("diff --server-side -f pod.json").await;
+    cluster.file("pod.json", &pod("redis:9"));
+    let others = "apply --server-side --field-manager=other -f pod.json";
+    holds(&cluster.fails(others).await, &["conflict with \"kubectl\"", ".spec.containers[name=\"main\"].image"]);
+    cluster.run(&format!("{others} --force-conflicts")).await;
+    holds(&cluster.run("get pod web -o jsonpath={.spec.containers[0].image}").await, &["redis:9"]);
 
     cluster.run("label pod web tier=front").await;
     cluster.run("annotate pod web note=hello").await;
     holds(&cluster.run("get pods -l tier=front -o wide --show-labels").await, &["READY", "NODE", "tier=front", "0/1"]);
-    holds(&cluster.run("describe pod web").await, &["Name:", "web", "redis:8", "note: hello"]);
+    holds(&cluster.run("describe pod web").await, &["Name:", "web", "redis:9", "note: hello"]);
     cluster.run(r#"patch pod web -p {"metadata":{"labels":{"tier":null}}}"#).await;
     holds(&cluster.run("get pods -l tier=front").await, &["No resources found"]);
     cluster.run(r#"patch pod web --subresource=status --type=merge -p {"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#).await;

@@ -1,5 +1,6 @@
 //! The whole router over the memory keyspace, and stock kubectl over TLS.
 
+mod apply;
 mod authorisation;
 mod conformance;
 mod kubectl;

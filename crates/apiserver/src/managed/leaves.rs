@@ -1,0 +1,88 @@
+//! An object as paths to its leaves.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{
+    fields::{Fields, Path, Step},
+    shape::{self, Shape},
+};
+
+/// Leaves and their values; items of lists have a path of their own, without a value.
+pub(super) type Leaves<'a> = BTreeMap<Path, Option<&'a Value>>;
+
+/// Fields that name the object or belong to the server: nobody owns them.
+const NOBODYS: [&str; 11] = [
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "selfLink",
+    "clusterName",
+    "managedFields",
+];
+
+/// The leaves of an object.
+pub(super) fn leaves(object: &Value) -> Leaves<'_> {
+    let mut found = Leaves::new();
+    let fields = object.as_object().into_iter().flatten();
+    for (field, value) in fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind")) {
+        if field == "metadata" {
+            let all = value.as_object().into_iter().flatten();
+            for (name, value) in all.filter(|(name, _)| !NOBODYS.contains(&name.as_str())) {
+                let mut at = vec![Step::Field(field.clone()), Step::Field(name.clone())];
+                walk("metadata", name, value, &mut at, &mut found);
+            }
+        } else {
+            walk("", field, value, &mut vec![Step::Field(field.clone())], &mut found);
+        }
+    }
+    found
+}
+
+/// The fields of an object that somebody may own.
+pub(crate) fn fields(object: &Value) -> Fields {
+    Fields(leaves(object).into_keys().collect())
+}
+
+fn walk<'a>(parent: &str, field: &str, value: &'a Value, at: &mut Path, found: &mut Leaves<'a>) {
+    match (shape::of(parent, field, value), value) {
+        (Shape::Fields, Value::Object(fields)) => below(field, fields, at, found),
+        (Shape::Keyed(keys), Value::Array(items)) => {
+            for item in items {
+                let Some(key) = shape::name(keys, item) else { continue };
+                at.push(Step::Key(key));
+                found.insert(at.clone(), None);
+                if let Value::Object(fields) = item {
+                    below(field, fields, at, found);
+                }
+                at.pop();
+            }
+        }
+        (Shape::Set, Value::Array(items)) => {
+            for item in items {
+                at.push(Step::Item(item.to_string()));
+                found.insert(at.clone(), None);
+                at.pop();
+            }
+        }
+        // What is said to be nothing is not said.
+        (_, Value::Null) => {}
+        _ => {
+            found.insert(at.clone(), Some(value));
+        }
+    }
+}
+
+fn below<'a>(parent: &str, fields: &'a serde_json::Map<String, Value>, at: &mut Path, found: &mut Leaves<'a>) {
+    for (field, value) in fields {
+        at.push(Step::Field(field.clone()));
+        walk(parent, field, value, at, found);
+        at.pop();
+    }
+}
