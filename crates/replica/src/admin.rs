@@ -48,7 +48,7 @@ impl Parts {
     }
 
     fn origin(&self) -> snapshot::Origin {
-        snapshot::Origin { cluster_id: self.cluster_id, member: self.config.node_id, ..origin_now() }
+        snapshot::Origin { cluster_id: self.links.me().cluster_id, member: self.config.node_id, ..origin_now() }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::types::Peer;
+
 /// How to open a replica.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -10,8 +12,14 @@ pub struct Config {
     pub dir: PathBuf,
     /// Identity of this member, not 0. A directory belongs to one identity for ever.
     pub node_id: u64,
-    /// Where other members reach this one; recorded in the membership when a cluster is formed, unused while alone.
-    pub address: String,
+    /// What the membership records of this member; kept up to date when it has a transport.
+    pub peer: Peer,
+    /// What to do with a new directory.
+    pub start: Start,
+    /// Election and heartbeat times; the same on all members.
+    pub timing: Timing,
+    /// Where new identities come from: of a cluster, and of a run of this process. Not 0.
+    pub random: fn() -> std::io::Result<u64>,
     /// Revisions of history kept; older ones are compacted away by the leader. 0 sets no bound.
     pub keep_revisions: u64,
     /// Age to which history is kept; what is older is compacted away by the leader. 0 sets no bound. With both bounds,
@@ -27,11 +35,74 @@ impl Config {
         Config {
             dir: dir.into(),
             node_id: 1,
-            address: String::new(),
+            peer: Peer::default(),
+            start: Start::Form,
+            timing: Timing::default(),
+            random: kernel_random,
             keep_revisions: DEFAULT_KEEP_REVISIONS,
             keep_age: Duration::ZERO,
             quota_bytes: DEFAULT_QUOTA_BYTES,
         }
+    }
+}
+
+/// A number from the kernel's generator, not 0.
+fn kernel_random() -> std::io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+    Ok(u64::from_le_bytes(bytes).max(1))
+}
+
+/// What to do with a new directory. One that was used before goes on with what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Form a cluster of one.
+    Form,
+    /// Wait until a member of this cluster takes this one in.
+    Join {
+        /// The cluster's identity.
+        cluster_id: u64,
+    },
+}
+
+/// How long members wait for each other.
+///
+/// When a leader dies, another one leads after [`Timing::election_window`] at the latest, unless votes are split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between heartbeats; also how long a member may take to store entries before they are sent again.
+    pub heartbeat: Duration,
+    /// Shortest time a member draws to wait before it wants to lead, once the leader's lease is over.
+    pub election_min: Duration,
+    /// Longest such time, and the leader's lease: for so long after a heartbeat nobody else is voted for.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    /// For a local network: another leader within 2.4 s of the death of one.
+    fn default() -> Self {
+        Timing {
+            heartbeat: Duration::from_millis(250),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_millis(1_000),
+        }
+    }
+}
+
+impl Timing {
+    /// Lease, longest election time, and the grain of Raft's clock (1.5 heartbeats).
+    pub fn election_window(&self) -> Duration {
+        self.election_max * 2 + self.heartbeat * 3 / 2
+    }
+
+    /// How long a request waits for a leader before it is refused.
+    pub(crate) fn patience(&self) -> Duration {
+        self.election_window() + self.heartbeat * 2
+    }
+
+    /// A member that is silent for so long, although it was asked something, counts as gone.
+    pub(crate) fn dead_after(&self) -> Duration {
+        self.election_max * 3
     }
 }
 
@@ -52,6 +123,9 @@ pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Log entries under way at once: one being made durable while the one before is applied.
 pub const MAX_IN_FLIGHT: usize = 2;
+
+/// Batches on their way to the leader at once, on another member.
+pub const MAX_FORWARDED: usize = 16;
 
 /// Free space below which writes that grow the state are refused, so that the log, deletes and compactions still
 /// have room.

@@ -34,6 +34,16 @@ pub enum Error {
         /// Member it was opened for.
         configured: u64,
     },
+    /// The directory belongs to another cluster.
+    #[error("keyspace directory {} belongs to cluster {found:x}, not {configured:x}: wipe it to join another cluster", dir.display())]
+    Cluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Cluster it belongs to.
+        found: u64,
+        /// Cluster to be joined.
+        configured: u64,
+    },
     /// A member id of 0.
     #[error("node_id is 0: give the member a positive id")]
     NoIdentity,

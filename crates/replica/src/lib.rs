@@ -21,9 +21,15 @@
 //!   the state is that of some position, never between two, and never ahead of the log.
 //! - Every record carries a checksum of its place and value; a damaged one is named and never served.
 //! - A directory has one process at a time and one member for ever.
+//! - A read sees every write acknowledged before it began, on every member, or is refused.
+//! - A write that fails says whether nothing was done or whether that is unknown; what may have been done is never sent
+//!   again.
+//! - Time that ends leases is told by the leader alone, and stands still while there is none.
+//! - Members prove who they are to each other; one that was removed, belongs to another cluster, or runs twice is
+//!   refused, and told why.
 //! - A failing disk stops writes with a typed error; nothing panics, nothing is half done.
 //!
-//! Limits: see [`config`]. There is one voter until a transport is given; storage does not care.
+//! Limits: see [`config`]. At most five voters, and an odd number by itself: a learner waits until it makes one.
 
 mod admin;
 mod ages;
@@ -32,20 +38,25 @@ mod damaged;
 pub mod disk;
 mod error;
 pub mod inspect;
+mod leadership;
 mod log_store;
 mod maintenance;
+mod members;
 mod metrics;
-mod network;
 mod observed;
+mod peer;
 mod proposer;
+mod reads;
 mod repair;
 mod replica;
 mod restore;
 mod rocks;
 mod room;
 mod snapshot;
+mod start;
 mod state_machine;
 mod store;
+mod tls;
 pub mod transport;
 mod types;
 
@@ -54,10 +65,12 @@ mod sync_tests;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, Start, Timing};
 pub use error::Error;
+pub use peer::hello::{Rejection, probe};
 pub use repair::{Repaired, repair};
 pub use replica::Replica;
 pub use restore::{Restore, save};
+pub use tls::TlsTransport;
 pub use transport::Transport;
 pub use types::Peer;

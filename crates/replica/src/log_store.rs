@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keyspace::{Direction, EngineError};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
-use openraft::{AnyError, OptionalSend, RaftLogReader, StorageIOError, Vote};
+use openraft::{AnyError, EntryPayload, OptionalSend, RaftLogReader, StorageIOError, Vote};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ struct Inner {
     /// Told when `grown` passes `grown_limit`.
     pressure: Arc<Notify>,
     grown_limit: AtomicU64,
+    /// The member that leads as the only voter; 0 when there may be others.
+    of_one: AtomicU64,
 }
 
 /// The ends of the log, and its newest entries.
@@ -69,6 +71,7 @@ impl LogStore {
             grown: AtomicU64::new(grown),
             pressure,
             grown_limit: AtomicU64::new(u64::MAX),
+            of_one: AtomicU64::new(0),
         };
         Ok(LogStore { inner: Arc::new(inner) })
     }
@@ -83,10 +86,31 @@ impl LogStore {
         self.inner.grown.load(Ordering::Relaxed)
     }
 
+    /// Says that `member` leads as the only voter. It ends as soon as a membership with other voters, or a vote for
+    /// another member, is written here: without either nobody else can lead.
+    pub(crate) fn begin_of_one(&self, member: u64) {
+        self.inner.of_one.store(member, Ordering::SeqCst);
+    }
+
+    /// Whether what [`LogStore::begin_of_one`] said is still so.
+    pub(crate) fn is_of_one(&self) -> bool {
+        self.inner.of_one.load(Ordering::SeqCst) != 0
+    }
+
+    fn end_of_one_unless(&self, still: impl Fn(u64) -> bool) {
+        let member = self.inner.of_one.load(Ordering::SeqCst);
+        if member != 0 && !still(member) {
+            self.inner.of_one.store(0, Ordering::SeqCst);
+        }
+    }
+
     fn append_all(&self, entries: &[Entry]) -> Result<(), EngineError> {
         let mut batch = Batch::default();
         let mut sized = Vec::with_capacity(entries.len());
         for entry in entries {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                self.end_of_one_unless(|member| membership.voter_ids().eq([member]));
+            }
             let key = entry.log_id.index.to_be_bytes();
             let bytes = encode(entry, "log entry")?;
             sized.push((entry.clone(), bytes.len()));
@@ -238,6 +262,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), StorageError> {
+        self.end_of_one_unless(|member| vote.leader_id.voted_for() == Some(member));
         let saved = async {
             let mut batch = Batch::default();
             batch.put(Family::Meta, VOTE, &encode(vote, "vote")?);

@@ -103,7 +103,7 @@ pub(crate) async fn tell_hash(parts: Arc<Parts>, proposals: Proposals) {
             continue;
         }
         match hash(&parts, 0).await {
-            Some(Ok(hash)) => match proposals.propose(Command::CheckHash { hash }).await {
+            Some(Ok(hash)) => match proposals.propose_here(Command::CheckHash { hash }).await {
                 Ok(_) | Err(Error::NotLeader { .. }) => {}
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "members were not compared"),
             },
@@ -146,25 +146,6 @@ pub(crate) async fn compare_hash(parts: Arc<Parts>, proposals: Proposals) {
 async fn hash(parts: &Arc<Parts>, revision: u64) -> Option<Result<KvHash, Error>> {
     let hashing = parts.clone();
     store::blocking(&parts.store, move || hashing.hash(revision)).await
-}
-
-/// On becoming leader, goes on counting time from where the state has it: no lease ends early.
-pub(crate) async fn follow_leader(parts: Arc<Parts>) {
-    let mut metrics = parts.raft.server_metrics();
-    let mut led = parts.leads();
-    while metrics.changed().await.is_ok() {
-        let leads = parts.leads();
-        if leads && !led {
-            match read::clock_ms(&parts.engine.view()) {
-                Ok(clock_ms) => parts.clock.reset(clock_ms),
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "cluster time could not be read");
-                }
-            }
-            parts.machine.leases_changed().notify_one();
-        }
-        led = leads;
-    }
 }
 
 #[cfg(test)]

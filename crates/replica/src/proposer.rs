@@ -1,4 +1,5 @@
-//! From many writers to few log entries: what waits becomes one entry, so that one sync of the disk serves all.
+//! From many writers to few log entries: what waits becomes one entry, so that one sync of the disk serves all. On a
+//! member that does not lead, what waits goes to the leader as one request.
 
 use std::sync::Arc;
 
@@ -11,17 +12,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_IN_FLIGHT, MAX_QUEUED};
+use crate::config::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_FORWARDED, MAX_IN_FLIGHT, MAX_QUEUED, Timing};
+use crate::leadership::{Leader, Leadership};
 use crate::metrics::Metrics;
+use crate::peer::hello::Lane;
+use crate::peer::link::CallError;
+use crate::peer::links::Links;
+use crate::peer::wire::{Answer, Failure, Request};
+use crate::replica::address_of;
 use crate::room::Room;
 use crate::store::Store;
-use crate::types::{Proposal, Raft};
+use crate::types::{Peer, Proposal, Raft};
 
 /// A command that waits, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Pending {
     command: Command,
     since: Instant,
+    /// It goes to no other member: it came from one, or makes sense on the leader only.
+    stays: bool,
     reply: oneshot::Sender<Result<Reply, Error>>,
 }
 
@@ -41,9 +50,18 @@ impl Proposals {
 
     /// Proposes a command and waits until it is durable and applied.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Error> {
+        self.enqueue(command, false).await
+    }
+
+    /// Proposes a command if this member leads; it goes to no other one.
+    pub(crate) async fn propose_here(&self, command: Command) -> Result<Reply, Error> {
+        self.enqueue(command, true).await
+    }
+
+    async fn enqueue(&self, command: Command, stays: bool) -> Result<Reply, Error> {
         keyspace::check::command(&command)?;
         let (reply, answer) = oneshot::channel();
-        let pending = Pending { command, since: Instant::now(), reply };
+        let pending = Pending { command, since: Instant::now(), stays, reply };
         self.queue.try_send(pending).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded { limit: MAX_QUEUED },
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
@@ -55,12 +73,21 @@ impl Proposals {
 
 /// Makes entries of what waits.
 pub(crate) struct Proposer {
+    pub(crate) way: Way,
+    pub(crate) metrics: Metrics,
+}
+
+/// The way into the log, here or through the leader.
+#[derive(Clone)]
+pub(crate) struct Way {
     pub(crate) raft: Raft,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) room: Arc<Room>,
     pub(crate) node_id: u64,
-    pub(crate) metrics: Metrics,
+    pub(crate) leadership: Leadership,
+    pub(crate) links: Links,
+    pub(crate) timing: Timing,
 }
 
 impl Proposer {
@@ -68,18 +95,14 @@ impl Proposer {
     pub(crate) async fn run(self, mut queue: mpsc::Receiver<Pending>, stop: CancellationToken) {
         let mut in_flight: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         loop {
+            let most = if self.way.leadership.is_here() { MAX_IN_FLIGHT } else { MAX_FORWARDED };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
-                first = queue.recv(), if in_flight.len() < MAX_IN_FLIGHT => match first {
+                first = queue.recv(), if in_flight.len() < most => match first {
                     None => break,
-                    Some(first) => {
-                        let batch = self.gather(first, &mut queue);
-                        if let Some(answered) = self.send(batch).await {
-                            in_flight.push(answered);
-                        }
-                    }
+                    Some(first) => in_flight.push(self.send(self.gather(first, &mut queue))),
                 },
             }
         }
@@ -109,87 +132,197 @@ impl Proposer {
         batch
     }
 
-    /// Hands a batch to Raft; the future answers those who wait.
-    async fn send(&self, batch: Vec<Pending>) -> Option<BoxFuture<'static, ()>> {
-        let batch = self.admit(batch);
-        if batch.is_empty() {
-            return None;
-        }
-        let (mut commands, mut replies) = (Vec::with_capacity(batch.len() + 1), Vec::with_capacity(batch.len()));
-        let ticked = batch.iter().any(|pending| pending.command.needs_time());
-        if ticked {
-            commands.push(Command::Tick { now_ms: self.clock.now_ms() });
-        }
-        for pending in batch {
-            commands.push(pending.command);
-            replies.push(pending.reply);
-        }
-        self.metrics.batched(replies.len());
-        self.metrics.active.inc_by(i64::try_from(replies.len()).unwrap_or(i64::MAX));
-        let began = Instant::now();
-        let proposed = self.raft.client_write_ff(Proposal { commands: Arc::new(commands) }).await;
-        let (store, metrics) = (self.store.clone(), self.metrics.clone());
-        Some(Box::pin(async move {
-            let written = match proposed {
-                Err(fatal) => Err(from_fatal(&store, &fatal)),
-                Ok(answer) => match answer.await {
-                    Ok(Ok(response)) => Ok(response.data.outcomes),
-                    Ok(Err(error)) => Err(from_write_error(error)),
-                    // Raft dropped the answer: it has stopped.
-                    Err(_) => Err(from_fatal(&store, &Fatal::Stopped)),
-                },
-            };
-            metrics.active.dec_by(i64::try_from(replies.len()).unwrap_or(i64::MAX));
+    /// Delivers a batch, and answers those who wait.
+    fn send(&self, batch: Vec<Pending>) -> BoxFuture<'static, ()> {
+        self.metrics.batched(batch.len());
+        let (way, metrics) = (self.way.clone(), self.metrics.clone());
+        Box::pin(async move {
+            let count = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+            let began = Instant::now();
+            metrics.active.inc_by(count);
+            way.deliver(batch.into()).await;
+            metrics.active.dec_by(count);
             metrics.ran(began.elapsed());
-            answer_all(replies, written, usize::from(ticked));
-        }))
+        })
+    }
+}
+
+/// What became of a batch.
+enum Delivered {
+    /// One answer for each command.
+    Answers(Vec<Result<Reply, Error>>),
+    /// The same for all.
+    Failed(Error),
+    /// It did not get to a leader: nothing was done.
+    NotLeader,
+}
+
+impl Way {
+    /// Brings a batch to the leader, wherever that is. What may have been done is never sent a second time.
+    async fn deliver(&self, mut batch: Batch) {
+        let until = Instant::now() + self.timing.patience();
+        while !batch.waiting.is_empty() {
+            let leader = match self.leadership.leader(until).await {
+                Ok(leader) => leader,
+                Err(error) => return batch.fail(&error),
+            };
+            let delivered = match leader {
+                Leader::Here => {
+                    self.admit(&mut batch);
+                    self.append(&batch.commands).await
+                }
+                Leader::There(id) => {
+                    batch.refuse(|_, waiting| waiting.stays, &Error::NotLeader { leader: Some(id) });
+                    self.forward(id, &batch.commands).await
+                }
+                Leader::Nowhere => Delivered::NotLeader,
+            };
+            match delivered {
+                Delivered::Answers(answers) => return batch.answer(answers),
+                Delivered::Failed(error) => return batch.fail(&error),
+                Delivered::NotLeader if Instant::now() >= until => {
+                    let detail = "the leader changes all the time".into();
+                    return batch.fail(&Error::NoLeader { detail });
+                }
+                Delivered::NotLeader => self.leadership.settle(leader).await,
+            }
+        }
     }
 
     /// Refuses what would grow the state when the disk is nearly full or the quota used up.
-    fn admit(&self, batch: Vec<Pending>) -> Vec<Pending> {
-        let disk = self.store.require_room();
-        if disk.is_err() {
+    fn admit(&self, batch: &mut Batch) {
+        if let Err(full) = self.store.require_room() {
             self.room.changed.notify_one();
+            batch.refuse(|command, _| command.grows(), &full.into());
         }
-        let refusal = |command: &Command| {
-            if !command.grows() {
-                return None;
-            }
-            if let Err(full) = &disk {
-                return Some(Error::from(full.clone()));
-            }
-            (!self.room.admits(command.size())).then(|| Refusal::NoSpace { member: self.node_id }.into())
+        let full = Refusal::NoSpace { member: self.node_id }.into();
+        batch.refuse(|command, _| command.grows() && !self.room.admits(command.size()), &full);
+    }
+
+    /// Makes a log entry of the commands, as the leader.
+    async fn append(&self, commands: &Arc<Vec<Command>>) -> Delivered {
+        if commands.is_empty() {
+            return Delivered::Answers(Vec::new());
+        }
+        let timed = commands.iter().any(Command::needs_time);
+        let commands = if timed {
+            let tick = Command::Tick { now_ms: self.clock.now_ms() };
+            Arc::new(std::iter::once(tick).chain(commands.iter().cloned()).collect())
+        } else {
+            commands.clone()
         };
-        let mut admitted = Vec::with_capacity(batch.len());
-        for pending in batch {
-            match refusal(&pending.command) {
-                None => admitted.push(pending),
-                Some(error) => drop(pending.reply.send(Err(error))),
+        let proposed = match self.raft.client_write_ff(Proposal { commands }).await {
+            Ok(proposed) => proposed,
+            Err(fatal) => return Delivered::Failed(from_fatal(&self.store, &fatal)),
+        };
+        let written = tokio::select! {
+            written = proposed => written,
+            () = self.leadership.lost(Leader::Here) => {
+                let detail = "this member lost its leadership while it wrote".into();
+                return Delivered::Failed(Error::Unavailable { detail });
             }
+        };
+        match written {
+            Ok(Ok(response)) => {
+                let outcomes = response.data.outcomes.into_iter().skip(usize::from(timed));
+                Delivered::Answers(outcomes.map(|outcome: Outcome| outcome.map_err(Error::from)).collect())
+            }
+            Ok(Err(error)) => from_write_error(error),
+            // Raft dropped the answer: it has stopped.
+            Err(_) => Delivered::Failed(from_fatal(&self.store, &Fatal::Stopped)),
         }
-        admitted
+    }
+
+    /// Sends the commands to the leader.
+    async fn forward(&self, leader: u64, commands: &Arc<Vec<Command>>) -> Delivered {
+        if commands.is_empty() {
+            return Delivered::Answers(Vec::new());
+        }
+        let address = address_of(&self.raft, leader);
+        let request = Request::Propose(commands.clone());
+        let answer = tokio::select! {
+            answer = self.links.ask(leader, &address, Lane::Forward, &request) => answer,
+            () = self.leadership.lost(Leader::There(leader)) => {
+                let detail = format!("member {leader:x} lost its leadership while it wrote");
+                return Delivered::Failed(Error::Unavailable { detail });
+            }
+        };
+        match answer {
+            Ok(Answer::Proposed(answers)) if answers.len() == commands.len() => {
+                Delivered::Answers(answers.into_iter().map(|answer| answer.map_err(Error::from)).collect())
+            }
+            Ok(Answer::Failed(Failure::NotLeader { .. })) | Err(CallError::NotSent(_)) => Delivered::NotLeader,
+            Ok(Answer::Failed(failure)) => Delivered::Failed(failure.into()),
+            Ok(_) => {
+                let detail = format!("member {leader:x} answers something else");
+                Delivered::Failed(Error::Unavailable { detail })
+            }
+            Err(CallError::Lost(detail)) => Delivered::Failed(Error::Unavailable { detail }),
+        }
     }
 }
 
-fn answer_all(replies: Vec<oneshot::Sender<Result<Reply, Error>>>, written: Result<Vec<Outcome>, Error>, skip: usize) {
-    match written {
-        Ok(outcomes) => {
-            for (reply, outcome) in replies.into_iter().zip(outcomes.into_iter().skip(skip)) {
-                drop(reply.send(outcome.map_err(Error::from)));
-            }
+/// Commands that go together, and who waits for each.
+struct Batch {
+    commands: Arc<Vec<Command>>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    stays: bool,
+    reply: oneshot::Sender<Result<Reply, Error>>,
+}
+
+impl From<Vec<Pending>> for Batch {
+    fn from(pending: Vec<Pending>) -> Self {
+        let (commands, waiting): (Vec<_>, Vec<_>) = pending
+            .into_iter()
+            .map(|Pending { command, stays, reply, .. }| (command, Waiting { stays, reply }))
+            .unzip();
+        Batch { commands: Arc::new(commands), waiting }
+    }
+}
+
+impl Batch {
+    fn answer(self, answers: Vec<Result<Reply, Error>>) {
+        for (waiting, answer) in self.waiting.into_iter().zip(answers) {
+            drop(waiting.reply.send(answer));
         }
-        Err(error) => {
-            for reply in replies {
-                drop(reply.send(Err(error.clone())));
+    }
+
+    fn fail(self, error: &Error) {
+        for waiting in self.waiting {
+            drop(waiting.reply.send(Err(error.clone())));
+        }
+    }
+
+    /// Takes some out, with this answer. Each is asked about once, in order.
+    fn refuse(&mut self, which: impl Fn(&Command, &Waiting) -> bool, error: &Error) {
+        let pairs = self.commands.iter().zip(&self.waiting);
+        let refused: Vec<bool> = pairs.map(|(command, waiting)| which(command, waiting)).collect();
+        if !refused.contains(&true) {
+            return;
+        }
+        let commands = self.commands.iter().zip(&refused).filter(|(_, refused)| !**refused);
+        let commands = commands.map(|(command, _)| command.clone()).collect();
+        self.commands = Arc::new(commands);
+        for (waiting, refused) in std::mem::take(&mut self.waiting).into_iter().zip(refused) {
+            if refused {
+                drop(waiting.reply.send(Err(error.clone())));
+            } else {
+                self.waiting.push(waiting);
             }
         }
     }
 }
 
-fn from_write_error(error: ClientWriteError<u64, crate::types::Peer>) -> Error {
+/// Raft says so before it appends, and of entries that another leader's log has displaced: either way nothing was done.
+fn from_write_error(error: ClientWriteError<u64, Peer>) -> Delivered {
     match error {
-        ClientWriteError::ForwardToLeader(forward) => Error::NotLeader { leader: forward.leader_id },
-        ClientWriteError::ChangeMembershipError(error) => Error::Unavailable { detail: error.to_string() },
+        ClientWriteError::ForwardToLeader(_) => Delivered::NotLeader,
+        ClientWriteError::ChangeMembershipError(error) => {
+            Delivered::Failed(Error::Unavailable { detail: error.to_string() })
+        }
     }
 }
 

@@ -21,8 +21,8 @@ use crate::damaged::Damaged;
 use crate::disk::Family;
 use crate::log_store;
 use crate::metrics::Metrics;
-use crate::replica::{CLUSTER, IDENTITY, open_disk, storage};
 use crate::restore::{beside, encode, first_stamp, remove, take_place, write_identity};
+use crate::start::{CLUSTER, IDENTITY, open_disk, storage};
 use crate::store::{StateEngine, Store};
 use crate::types::{Entry, Stamp};
 

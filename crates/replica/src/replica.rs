@@ -1,10 +1,6 @@
 //! The replica: a [`Keyspace`] whose every write is in a Raft log on disk before it is acknowledged.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,38 +10,33 @@ use keyspace::{
     LeaseGranted, LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, SnapshotStream, Status, Txn,
     TxnResponse, WatchRequest, WatchStream, check,
 };
-use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, KEEP_LOG_ENTRIES, SNAPSHOT_AFTER_LOG_BYTES};
-use crate::disk::{Disk, Family};
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::leadership::{self, Leadership};
 use crate::log_store::LogStore;
+use crate::members::{self, Members};
 use crate::metrics::{self, Metrics};
-use crate::network::Alone;
-use crate::proposer::{Proposals, Proposer, from_fatal};
-use crate::rocks::Rocks;
+use crate::peer::answer::Answerer;
+use crate::peer::hello::Rejection;
+use crate::peer::links::{Links, Me};
+use crate::peer::serve::serve;
+use crate::proposer::{Proposals, Proposer, Way};
+use crate::reads::{self, ReadAt, Reads};
 use crate::room::{self, Room};
+use crate::start::{Opened, READY_WITHIN, open_disk, open_storage, start_raft, storage};
 use crate::state_machine::StateMachine;
-use crate::store::{self, Batch, StateEngine, Store, corrupt};
-use crate::types::{Peer, Raft, TypeConfig};
-use crate::{Error, maintenance};
+use crate::store::{self, StateEngine, Store};
+use crate::types::Raft;
+use crate::{Error, Transport, maintenance};
 
-/// Longest to wait at start for a single voter to lead itself and to have applied its log.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Between heartbeats to other members, milliseconds.
-const HEARTBEAT_MS: u64 = 250;
-/// Shortest silence after which another member wants to lead, milliseconds.
-const ELECTION_MIN_MS: u64 = 1_000;
-/// Longest such silence, milliseconds.
-const ELECTION_MAX_MS: u64 = 2_000;
-/// Meta record with the member's id.
-pub(crate) const IDENTITY: &[u8] = b"node_id";
-/// Meta record with the cluster's id, and whether this member joins it.
-pub(crate) const CLUSTER: &[u8] = b"cluster";
+/// Keys of members that were removed, before their ids: outside of what anybody else writes.
+const REMOVED: &[u8] = b"\0nanocloud/members/removed/";
 /// Ranges up to this limit are read on the caller's thread: that takes less time than changing threads.
 const INLINE_LIMIT: u64 = 64;
 
@@ -54,6 +45,8 @@ const INLINE_LIMIT: u64 = 64;
 pub struct Replica {
     pub(crate) parts: Arc<Parts>,
     pub(crate) proposals: Proposals,
+    reads: Reads,
+    members: Arc<Members>,
     tasks: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
@@ -69,7 +62,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<ClusterClock>,
     pub(crate) log_pressure: Arc<Notify>,
     pub(crate) room: Arc<Room>,
-    pub(crate) cluster_id: u64,
+    pub(crate) leadership: Leadership,
+    pub(crate) links: Links,
 }
 
 impl std::fmt::Debug for Parts {
@@ -80,8 +74,18 @@ impl std::fmt::Debug for Parts {
 
 impl Replica {
     /// Opens the replica in its directory, forming a cluster of one in a new one, and registers its metrics. When it
-    /// returns, a single voter serves reads and writes.
+    /// returns, a single voter serves reads and writes. It reaches no other member.
     pub async fn open(config: Config, registry: &mut Registry) -> Result<Arc<Self>, Error> {
+        Self::open_with(config, None, registry).await
+    }
+
+    /// Like [`Replica::open`], with a way to other members. One of several members, or one that is yet to be taken in,
+    /// serves as soon as there is a leader.
+    pub async fn open_with(
+        config: Config,
+        transport: Option<Arc<dyn Transport>>,
+        registry: &mut Registry,
+    ) -> Result<Arc<Self>, Error> {
         if config.node_id == 0 {
             return Err(Error::NoIdentity);
         }
@@ -89,41 +93,56 @@ impl Replica {
         let (observed, opening) = (metrics.clone(), dir.clone());
         let disk = tokio::task::spawn_blocking(move || open_disk(&opening, observed)).await;
         let disk = disk.map_err(|source| Error::Raft { step: "open its storage", source: source.into() })??;
-        Self::start(Box::new(disk), config, metrics, registry).await
+        Self::start(Box::new(disk), config, transport, metrics, registry).await
     }
 
     /// Like [`Replica::open`], on a disk of the caller's, which errors call by the configured directory.
     pub async fn open_on(disk: Box<dyn Disk>, config: Config, registry: &mut Registry) -> Result<Arc<Self>, Error> {
+        Self::open_on_with(disk, config, None, registry).await
+    }
+
+    /// Like [`Replica::open_on`], with a way to other members.
+    pub async fn open_on_with(
+        disk: Box<dyn Disk>,
+        config: Config,
+        transport: Option<Arc<dyn Transport>>,
+        registry: &mut Registry,
+    ) -> Result<Arc<Self>, Error> {
         if config.node_id == 0 {
             return Err(Error::NoIdentity);
         }
-        Self::start(disk, config, Metrics::default(), registry).await
+        Self::start(disk, config, transport, Metrics::default(), registry).await
     }
 
     async fn start(
         disk: Box<dyn Disk>,
         config: Config,
+        transport: Option<Arc<dyn Transport>>,
         metrics: Metrics,
         registry: &mut Registry,
     ) -> Result<Arc<Self>, Error> {
         let store = Arc::new(Store::new(disk, &config.dir));
         let log_pressure = Arc::new(Notify::new());
-        let (log, machine) = {
+        let Opened { log, machine, cluster } = {
             let (config, metrics, log_pressure) = (config.clone(), metrics.clone(), log_pressure.clone());
             let opening = store.clone();
             let opened = move || open_storage(&opening, &config, metrics, log_pressure);
             let stopped = || Error::Raft { step: "open its storage", source: "the runtime is going down".into() };
             store::blocking(&store, opened).await.ok_or_else(stopped)??
         };
-        let raft = start_raft(&config, &log, &machine).await?;
+        let incarnation = (config.random)().map_err(|source| Error::Directory { dir: config.dir.clone(), source })?;
+        let me = Me { id: config.node_id, cluster_id: cluster.id, incarnation };
+        let links = Links::new(me, config.timing, transport);
+        let raft = start_raft(&config, &links, &log, &machine, cluster.joins).await?;
         metrics.register(registry, machine.hub().clone());
         let engine = Arc::new(StateEngine::new(store.clone()));
         let clock_ms = read::clock_ms(&engine.view()).map_err(|source| storage(&config.dir, source))?;
         let clock = Arc::new(ClusterClock::new(clock_ms));
         let room = Arc::new(Room::new(config.quota_bytes, engine.clone()));
-        let cluster_id = cluster_id(&store).map_err(|source| storage(&config.dir, source))?;
-        let parts =
-            Arc::new(Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, cluster_id });
+        let leadership = Leadership::new(config.timing);
+        let parts = Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, leadership, links };
+        let parts = Arc::new(parts);
+        parts.leadership.look(&parts);
         metrics::observe(&parts, registry);
         Ok(Arc::new(Self::run(parts, metrics)))
     }
@@ -132,27 +151,91 @@ impl Replica {
     fn run(parts: Arc<Parts>, metrics: Metrics) -> Self {
         let stop = CancellationToken::new();
         let (proposals, queue) = Proposals::new(metrics.clone());
-        let proposer = Proposer {
+        let (reads, asking) = Reads::new();
+        let members = Arc::new(Members::new(parts.clone(), proposals.clone()));
+        let way = Way {
             raft: parts.raft.clone(),
             store: parts.store.clone(),
             clock: parts.clock.clone(),
             room: parts.room.clone(),
             node_id: parts.config.node_id,
-            metrics,
+            leadership: parts.leadership.clone(),
+            links: parts.links.clone(),
+            timing: parts.config.timing,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(proposer.run(queue, stop.clone()));
+        tasks.spawn(Proposer { way, metrics }.run(queue, stop.clone()));
         let keeper = Arc::new(Keeper { parts: parts.clone(), proposals: proposals.clone() });
         let leases = keyspace::expire_leases(keeper, parts.machine.leases_changed().clone());
         spawn_until(&mut tasks, &stop, leases);
+        spawn_until(&mut tasks, &stop, reads::run(parts.clone(), asking));
         spawn_until(&mut tasks, &stop, maintenance::sweep(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::cut_log(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compact(parts.clone(), proposals.clone()));
-        spawn_until(&mut tasks, &stop, maintenance::follow_leader(parts.clone()));
+        spawn_until(&mut tasks, &stop, leadership::follow(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::tell_hash(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compare_hash(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, room::guard(parts.clone(), proposals.clone()));
-        Replica { parts, proposals, tasks: Mutex::new(tasks), stop }
+        if let Some(transport) = parts.links.transport().cloned() {
+            let answerer = Answerer {
+                parts: parts.clone(),
+                proposals: proposals.clone(),
+                members: members.clone(),
+                receiver: Default::default(),
+            };
+            spawn_until(&mut tasks, &stop, serve(transport, parts.links.clone(), Arc::new(answerer)));
+            spawn_until(&mut tasks, &stop, members::presence(members.clone()));
+            spawn_until(&mut tasks, &stop, members::promote(members.clone()));
+        }
+        Replica { parts, proposals, reads, members, tasks: Mutex::new(tasks), stop }
+    }
+
+    /// The port to the members of the cluster.
+    pub fn cluster(&self) -> Arc<dyn keyspace::Cluster> {
+        Arc::new(members::Port(self.members.clone()))
+    }
+
+    /// The cluster's identity.
+    pub fn cluster_id(&self) -> u64 {
+        self.parts.links.me().cluster_id
+    }
+
+    /// Whether this member leads, told whenever that changes.
+    pub fn leads(&self) -> impl futures::Stream<Item = bool> + Send + 'static {
+        let leading = self.parts.leadership.watch();
+        futures::stream::unfold((leading, None), |(mut leading, told)| async move {
+            loop {
+                let leads = leading.borrow_and_update().leader == leadership::Leader::Here;
+                if told != Some(leads) {
+                    return Some((leads, (leading, Some(leads))));
+                }
+                leading.changed().await.ok()?;
+            }
+        })
+    }
+
+    /// Makes a snapshot and removes the log before it, all of it: a member that lacks entries gets the snapshot.
+    ///
+    /// # Errors
+    /// When the consensus has stopped, or makes none within a minute.
+    pub async fn compact_log(&self) -> Result<(), Error> {
+        fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(source: E) -> Error {
+            Error::Raft { step: "compact its log", source: source.into() }
+        }
+        let raft = &self.parts.raft;
+        let applied = raft.metrics().borrow().last_applied;
+        let Some(applied) = applied else { return Ok(()) };
+        raft.trigger().snapshot().await.map_err(failed)?;
+        let wait = raft.wait(Some(READY_WITHIN));
+        wait.metrics(|metrics| metrics.snapshot >= Some(applied), "a snapshot is made").await.map_err(failed)?;
+        raft.trigger().purge_log(applied.index).await.map_err(failed)?;
+        wait.metrics(|metrics| metrics.purged >= Some(applied), "the log is cut").await.map_err(failed)?;
+        Ok(())
+    }
+
+    /// Why other members do not talk to this one; nothing while they do.
+    pub fn rejection(&self) -> watch::Receiver<Option<Rejection>> {
+        self.parts.links.verdict()
     }
 
     /// Stops serving: what was taken is finished, what waits is refused, watches end. Repeating it is harmless. The
@@ -164,6 +247,7 @@ impl Replica {
             ended.map_err(|source| Error::Raft { step: "end its tasks", source: source.into() })?;
         }
         self.parts.machine.hub().close();
+        self.parts.links.close();
         let stopped = self.parts.raft.shutdown().await;
         stopped.map_err(|source| Error::Raft { step: "stop", source: source.into() })?;
         self.parts.store.synced().await.map_err(|source| storage(&self.parts.config.dir, source))
@@ -175,25 +259,16 @@ impl Replica {
         async move { while closed.changed().await.is_ok() {} }
     }
 
-    /// Waits until a read here sees every write acknowledged before.
-    async fn barrier(&self) -> Result<(), KeyspaceError> {
+    /// Waits until a read here sees every write acknowledged before; answers the cluster's time.
+    async fn barrier(&self) -> Result<ReadAt, KeyspaceError> {
         if self.stop.is_cancelled() {
             return Err(KeyspaceError::Closed);
         }
         if self.parts.leads_alone() {
             // Nobody else could have acknowledged a write, and here it is applied before it is acknowledged.
-            return Ok(());
+            return Ok(ReadAt { index: 0, now_ms: self.parts.clock.now_ms() });
         }
-        match self.parts.raft.ensure_linearizable().await {
-            Ok(_) => Ok(()),
-            Err(RaftError::Fatal(fatal)) => Err(from_fatal(&self.parts.store, &fatal)),
-            Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(forward))) => {
-                Err(KeyspaceError::NotLeader { leader: forward.leader_id })
-            }
-            Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(error))) => {
-                Err(KeyspaceError::Unavailable { detail: error.to_string() })
-            }
-        }
+        self.reads.confirm().await
     }
 
     /// Reads, on another thread when it may take long.
@@ -218,6 +293,7 @@ impl Drop for Replica {
         }
         self.stop.cancel();
         self.parts.machine.hub().close();
+        self.parts.links.close();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let raft = self.parts.raft.clone();
             runtime.spawn(async move { raft.shutdown().await });
@@ -244,108 +320,55 @@ fn spawn_until(tasks: &mut JoinSet<()>, stop: &CancellationToken, run: impl Futu
 impl Parts {
     /// Whether this member leads.
     pub(crate) fn leads(&self) -> bool {
-        self.raft.server_metrics().borrow().current_leader == Some(self.config.node_id)
+        self.leadership.is_here()
     }
 
-    /// Whether this member leads and is the only voter.
+    /// Whether this member leads and is the only voter. The log knows without delay when that ends: before another
+    /// member can get a membership with other voters, or a vote, it has been written here.
     pub(crate) fn leads_alone(&self) -> bool {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow();
-        let voters = metrics.membership_config.membership().voter_ids();
-        metrics.current_leader == Some(self.config.node_id) && voters.eq([self.config.node_id])
-    }
-}
-
-pub(crate) fn storage(dir: &Path, source: EngineError) -> Error {
-    Error::Storage { dir: dir.to_owned(), source }
-}
-
-pub(crate) fn open_disk(dir: &Path, metrics: Metrics) -> Result<Rocks, Error> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| Error::Directory { dir: dir.to_owned(), source })?;
-    Rocks::open(dir, metrics)
-}
-
-fn open_storage(
-    store: &Arc<Store>,
-    config: &Config,
-    metrics: Metrics,
-    log_pressure: Arc<Notify>,
-) -> Result<(LogStore, StateMachine), Error> {
-    let failed = |source| storage(&config.dir, source);
-    let found = identity(store, config.node_id).map_err(failed)?;
-    if found != config.node_id {
-        return Err(Error::Identity { dir: config.dir.clone(), found, configured: config.node_id });
-    }
-    let machine = StateMachine::open(Arc::new(StateEngine::new(store.clone())), metrics).map_err(failed)?;
-    let log = LogStore::open(store.clone(), log_pressure).map_err(failed)?;
-    log.cut_after(SNAPSHOT_AFTER_LOG_BYTES);
-    Ok((log, machine))
-}
-
-/// The member this directory belongs to; a new directory is given to `node_id`.
-fn identity(store: &Store, node_id: u64) -> Result<u64, EngineError> {
-    if let Some(bytes) = store.get(Family::Meta, IDENTITY)? {
-        let bytes = bytes.as_ref().try_into().map_err(|_| corrupt("member id", "not 8 bytes"))?;
-        return Ok(u64::from_be_bytes(bytes));
-    }
-    let mut batch = Batch::default();
-    batch.put(Family::Meta, IDENTITY, &node_id.to_be_bytes());
-    store.write("record the member id", batch)?;
-    store.sync()?;
-    Ok(node_id)
-}
-
-/// The identity of the cluster; a directory from before there was one has 0.
-pub(crate) fn cluster_id(store: &Store) -> Result<u64, EngineError> {
-    let Some(bytes) = store.get(Family::Meta, CLUSTER)? else { return Ok(0) };
-    let (id, _joins): (u64, bool) = postcard::from_bytes(&bytes).map_err(|error| corrupt("cluster id", error))?;
-    Ok(id)
-}
-
-async fn start_raft(config: &Config, log: &LogStore, machine: &StateMachine) -> Result<Raft, Error> {
-    fn failed<E: Into<Box<dyn std::error::Error + Send + Sync>>>(step: &'static str) -> impl FnOnce(E) -> Error {
-        move |source| Error::Raft { step, source: source.into() }
-    }
-    let raft_config = openraft::Config {
-        cluster_name: "nanocloud".into(),
-        heartbeat_interval: HEARTBEAT_MS,
-        election_timeout_min: ELECTION_MIN_MS,
-        election_timeout_max: ELECTION_MAX_MS,
-        snapshot_policy: openraft::SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: KEEP_LOG_ENTRIES,
-        ..openraft::Config::default()
-    };
-    let raft_config = Arc::new(raft_config.validate().map_err(failed("accept its settings"))?);
-    let node_id = config.node_id;
-    let raft = openraft::Raft::<TypeConfig>::new(node_id, raft_config, Alone, log.clone(), machine.clone());
-    let raft = raft.await.map_err(failed("start"))?;
-    if !raft.is_initialized().await.map_err(failed("start"))? {
-        let node = Peer { address: config.address.clone(), ..Peer::default() };
-        raft.initialize(BTreeMap::from([(node_id, node)])).await.map_err(failed("form a cluster"))?;
-    }
-    // Until Raft's own task has run, its metrics say nothing.
-    let wait = raft.wait(Some(READY_WITHIN));
-    let known = wait.metrics(|metrics| voters(metrics).next().is_some(), "the members are known").await;
-    let known = known.map_err(failed("learn its members"))?;
-    if voters(&known).eq([node_id]) {
-        if known.current_leader != Some(node_id) {
-            raft.trigger().elect().await.map_err(failed("elect"))?;
+        self.log.is_of_one() && {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow();
+            let voters = metrics.membership_config.membership().voter_ids();
+            metrics.current_leader == Some(self.config.node_id) && voters.eq([self.config.node_id])
         }
-        let ready = wait.metrics(
-            |metrics| {
-                let applied = metrics.last_applied.map(|applied| applied.index);
-                metrics.current_leader == Some(node_id) && applied.is_some() && applied >= metrics.last_log_index
-            },
-            "the single voter leads and has applied its log",
-        );
-        ready.await.map_err(failed("get ready"))?;
     }
-    Ok(raft)
+
+    /// Where the member can be reached; empty when it is none.
+    pub(crate) fn address_of(&self, member: u64) -> String {
+        address_of(&self.raft, member)
+    }
+
+    /// Whether that was a member and was removed. A member that knows of no removal yet says no.
+    pub(crate) fn was_removed(&self, member: u64) -> bool {
+        let metrics = self.raft.server_metrics();
+        if metrics.borrow().membership_config.membership().get_node(&member).is_some() {
+            return false;
+        }
+        let request = RangeRequest::key(tombstone(member));
+        read::range(&self.engine.view(), &request).is_ok_and(|found| !found.kvs.is_empty())
+    }
+
+    /// Goes on counting time from where the state has it.
+    pub(crate) fn take_over_time(&self) {
+        match read::clock_ms(&self.engine.view()) {
+            Ok(clock_ms) => self.clock.reset(clock_ms),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cluster time could not be read"),
+        }
+        self.machine.leases_changed().notify_one();
+    }
 }
 
-fn voters(metrics: &openraft::RaftMetrics<u64, Peer>) -> impl Iterator<Item = u64> + '_ {
-    metrics.membership_config.membership().voter_ids()
+/// Where the member can be reached; empty when it is none.
+pub(crate) fn address_of(raft: &Raft, member: u64) -> String {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow();
+    metrics.membership_config.membership().get_node(&member).map_or_else(String::new, |peer| peer.address.clone())
+}
+
+/// The key that says that a member was removed.
+pub(crate) fn tombstone(member: u64) -> Vec<u8> {
+    [REMOVED, format!("{member:016x}").as_bytes()].concat()
 }
 
 /// Ticks for leases while this member leads.
@@ -364,7 +387,7 @@ impl LeaseKeeper for Keeper {
     }
 
     fn tick(&self, now_ms: u64) -> BoxFuture<'_, Result<(), KeyspaceError>> {
-        async move { self.proposals.propose(Command::Tick { now_ms }).await.map(drop) }.boxed()
+        async move { self.proposals.propose_here(Command::Tick { now_ms }).await.map(drop) }.boxed()
     }
 }
 
@@ -433,8 +456,7 @@ impl Keyspace for Replica {
 
     fn lease_time_to_live(&self, id: LeaseId) -> BoxFuture<'_, Result<LeaseInfo, KeyspaceError>> {
         async move {
-            self.barrier().await?;
-            let now_ms = self.parts.clock.now_ms();
+            let ReadAt { now_ms, .. } = self.barrier().await?;
             self.read(false, move |engine| read::lease(&engine.view(), id, now_ms)).await
         }
         .boxed()

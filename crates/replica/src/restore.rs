@@ -16,7 +16,7 @@ use crate::Error;
 use crate::disk::Family;
 use crate::log_store::{self, LogStore};
 use crate::metrics::Metrics;
-use crate::replica::{self, CLUSTER, IDENTITY, open_disk, storage};
+use crate::start::{self, CLUSTER, IDENTITY, open_disk, storage};
 use crate::state_machine::StateMachine;
 use crate::store::{Batch, StateEngine, Store, corrupt};
 use crate::types::{LogId, Membership, Peer, Stamp};
@@ -108,7 +108,7 @@ pub async fn save(dir: &Path, sink: &mut snapshot::Sink<'_>) -> Result<(), Error
         machine.apply(entries).await.map_err(|error| raft(error.into()))?;
     }
     let origin = Origin {
-        cluster_id: replica::cluster_id(&store).map_err(failed)?,
+        cluster_id: start::cluster_id(&store).map_err(failed)?,
         member: member(&store).map_err(failed)?,
         ..crate::admin::origin_now()
     };

@@ -67,6 +67,9 @@ pub(crate) type Entry = openraft::Entry<TypeConfig>;
 pub(crate) type LogId = openraft::LogId<u64>;
 pub(crate) type Membership = openraft::StoredMembership<u64, Peer>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
+/// What a snapshot is read from and written to.
+pub(crate) type SnapshotData = <TypeConfig as openraft::RaftTypeConfig>::SnapshotData;
+pub(crate) type RaftMetrics = openraft::RaftMetrics<u64, Peer>;
 pub(crate) type StorageError = openraft::StorageError<u64>;
 
 /// How far the state machine is: written atomically with the data.

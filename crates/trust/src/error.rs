@@ -155,6 +155,23 @@ pub enum Error {
         #[source]
         source: rustls::server::VerifierBuilderError,
     },
+    /// A certificate of this authority that is not one of a member.
+    #[error("the certificate of {common_name:?} is not one of a member of this cluster")]
+    NotAMember {
+        /// Whose it is.
+        common_name: String,
+    },
+    /// A directory that is to join a cluster holds keys of another one.
+    #[error("{asset} ({path}) is of another cluster; join with an empty state root, or wipe this one first")]
+    OtherCluster {
+        /// What is there.
+        asset: Asset,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// Not a word to join a cluster with.
+    #[error("the join token cannot be read; copy the whole word that `nanocloud member add` printed")]
+    JoinToken,
     /// A lifetime is not acceptable.
     #[error("a lifetime of {asked_seconds} s is not allowed; ask for 1 to {max_seconds} s")]
     Lifetime {

@@ -169,7 +169,7 @@ const SCHEDULER_ROLE: Role = Role {
 };
 
 const BOOTSTRAP_ROLE: Role =
-    Role { name: BOOTSTRAPPERS, rules: &[on(&["create"], OURS, &["certificates", "tokens/exchange"])] };
+    Role { name: BOOTSTRAPPERS, rules: &[on(&["create"], OURS, &["certificates", "tokens/exchange", "members/join"])] };
 
 const MONITORING_ROLE: Role =
     Role { name: MONITORING, rules: &[paths(LOOK, &["/metrics"]), on(READ, ANY, &["*", "*/status"])] };

@@ -18,6 +18,12 @@ pub const BOOTSTRAPPERS: &str = "system:bootstrappers";
 pub const MONITORING: &str = "system:monitoring";
 /// Prefix of a node's user name.
 pub const NODE_PREFIX: &str = "system:node:";
+/// Group of the members of a cluster, for connections among themselves. It is allowed nothing in the API.
+pub const MEMBERS: &str = "system:nanocloud:members";
+/// Prefix of a member's user name; its id in hexadecimal digits follows.
+pub const MEMBER_PREFIX: &str = "system:nanocloud:member:";
+/// User name of a server that joins; its token allows to ask for membership, once.
+pub const JOINING: &str = "system:nanocloud:joining";
 /// User name of the controllers in the server.
 pub const CONTROLLERS: &str = "system:nanocloud:controllers";
 /// User name of the scheduler in the server.

@@ -6,6 +6,7 @@
 mod files;
 mod key_files;
 mod plan;
+mod shared;
 
 use std::{
     collections::BTreeSet,
@@ -31,7 +32,7 @@ use crate::{
     tls::Identity,
 };
 
-pub use self::plan::Asset;
+pub use self::{plan::Asset, shared::SharedAssets};
 
 /// Common name of every authority; it stays the same so that a certificate can be made again for
 /// the same key.

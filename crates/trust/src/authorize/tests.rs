@@ -189,8 +189,19 @@ fn the_scheduler_places_pods_and_reads_no_secrets() {
 fn a_single_use_token_can_only_be_exchanged() {
     check(
         &Subject::bootstrapper("abcdefgh"),
-        &["create certificates.nanocloud.io", "create tokens/exchange.nanocloud.io"],
-        &["create tokens.nanocloud.io", "list pods", "get certificates.nanocloud.io", "get /metrics"],
+        &[
+            "create certificates.nanocloud.io",
+            "create tokens/exchange.nanocloud.io",
+            "create members/join.nanocloud.io",
+        ],
+        &[
+            "get members.nanocloud.io",
+            "create members/remove.nanocloud.io b",
+            "create tokens.nanocloud.io",
+            "list pods",
+            "get certificates.nanocloud.io",
+            "get /metrics",
+        ],
     );
 }
 
@@ -198,8 +209,21 @@ fn a_single_use_token_can_only_be_exchanged() {
 fn monitoring_reads_metrics_and_no_secrets() {
     check(
         &Subject::authenticated("prometheus", ["system:monitoring".to_owned()]),
-        &["get /metrics", "list pods", "get pods/status default/p"],
-        &["list secrets", "get tokens.nanocloud.io x", "get pods/log default/p", "delete pods default/p"],
+        &[
+            "get /metrics",
+            "list pods",
+            "get pods/status default/p",
+            "get members.nanocloud.io",
+            "get members/status.nanocloud.io",
+        ],
+        &[
+            "list secrets",
+            "get tokens.nanocloud.io x",
+            "get pods/log default/p",
+            "delete pods default/p",
+            "create members/lead.nanocloud.io b",
+            "create members/join.nanocloud.io",
+        ],
     );
 }
 

@@ -1,0 +1,117 @@
+//! Members come and go.
+
+use std::sync::atomic::Ordering;
+
+use keyspace::{ClusterError, Keyspace, KeyspaceExt, Member, MemberChange, MemberRole, RangeRequest};
+use replica::{Rejection, Start};
+
+use super::harness::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_member_waits_for_a_third_before_both_vote() {
+    let world = World::new();
+    let first = world.first().await;
+    first.replica.put("k", "x").await.expect("put");
+    let second = world.join(&first, 2).await;
+    assert!(second.replica.get("k").await.expect("a learner reads").is_some());
+    let state = first.replica.cluster().members().await;
+    let role = |id| state.members.iter().find(|state| state.member.id == id).map(|state| state.role);
+    assert_eq!((role(1), role(2)), (Some(MemberRole::Voter), Some(MemberRole::Learner)));
+    first.replica.cluster().change(MemberChange::Promote { id: 2 }).await.expect("unless it is asked for");
+    voters(&second, &[1, 2]).await;
+    let quorum = first.replica.cluster().change(MemberChange::Remove { id: 2, force: false }).await;
+    quorum.expect("one is enough to go on");
+    voters(&first, &[1]).await;
+    first.replica.put("k", "y").await.expect("alone again");
+    let last = first.replica.cluster().change(MemberChange::Remove { id: 1, force: true }).await;
+    assert_eq!(last, Err(ClusterError::Voters { voters: 0 }));
+    stop(second).await;
+    stop(first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_member_is_replaced_and_stays_out() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    nodes[0].replica.put("k", "x").await.expect("put");
+    let dead = nodes.remove(1);
+    let address = dead.address;
+    stop(dead).await;
+    let cluster = nodes[0].replica.cluster();
+    until("its death is noticed", || async {
+        let members = cluster.members().await.members;
+        members.iter().any(|state| state.member.id == 2 && !state.reachable).then_some(())
+    })
+    .await;
+    let refused = cluster.change(MemberChange::Remove { id: 3, force: false }).await;
+    assert_eq!(refused, Err(ClusterError::Quorum { id: 3, left: 2, reachable: 1 }));
+    cluster.change(MemberChange::Remove { id: 2, force: false }).await.expect("the dead one is removed");
+    voters(&nodes[0], &[1, 3]).await;
+    nodes.push(world.join(&nodes[0], 4).await);
+    voters(&nodes[0], &[1, 3, 4]).await;
+    nodes[2].replica.put("k", "y").await.expect("put by the new one");
+
+    let back = world.start(2, Start::Form, Some(address)).await;
+    let mut rejection = back.replica.rejection();
+    let said = tokio::time::timeout(SOON, rejection.wait_for(Option::is_some)).await.expect("in time");
+    assert_eq!(*said.expect("it lives"), Some(Rejection::Removed { id: 2 }));
+    back.replica.put("k", "z").await.expect_err("it is no member");
+    back.replica.get("k").await.expect_err("it is no member");
+    let again = Member { id: 2, name: "again".into(), peer_address: address.to_string(), api_url: String::new() };
+    assert_eq!(cluster.change(MemberChange::Add(again)).await, Err(ClusterError::Removed { id: 2 }));
+    drop(cluster);
+    stop(back).await;
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_moves_records_its_new_address() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    stop(nodes.remove(2)).await;
+    let moved = world.start(3, Start::Form, None).await;
+    let cluster = nodes[0].replica.cluster();
+    let address = moved.address.to_string();
+    until("the address is recorded", || async {
+        let members = cluster.members().await.members;
+        members.iter().any(|state| state.member.id == 3 && state.member.peer_address == address).then_some(())
+    })
+    .await;
+    moved.replica.put("k", "x").await.expect("put");
+    drop(cluster);
+    stop(moved).await;
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
+/// A new member gets a large state although its connections break again and again: what arrived is not sent anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_is_resumed() {
+    const KEYS: u64 = 1_200;
+    const BYTES: usize = 20_000;
+    let world = World::new();
+    let first = world.first().await;
+    let puts = (0..KEYS).map(|n| first.replica.put(format!("k{n:05}"), vec![7; BYTES]));
+    for batch in futures::future::join_all(puts).await {
+        batch.expect("put");
+    }
+    first.replica.compact_log().await.expect("a snapshot, and no log before it");
+    // The whole does not pass in one connection, but it does in some.
+    world.faults.break_after.store(5 << 20, Ordering::SeqCst);
+    let second = world.join(&first, 2).await;
+    let found = until("it has the state", || async {
+        let serializable = RangeRequest { serializable: true, ..RangeRequest::prefix("k") };
+        second.replica.range(serializable).await.ok().filter(|found| found.count == KEYS)
+    })
+    .await;
+    assert!(found.kvs.iter().all(|kv| kv.value == vec![7; BYTES]));
+    let broken = world.faults.broken.load(Ordering::SeqCst);
+    assert!(broken >= 3, "{broken} connections broke");
+    world.faults.break_after.store(0, Ordering::SeqCst);
+    second.replica.put("after", "x").await.expect("put");
+    stop(second).await;
+    stop(first).await;
+}

@@ -1,0 +1,6 @@
+//! Several members.
+
+mod harness;
+mod membership;
+mod refusals;
+mod service;
