@@ -18,7 +18,8 @@ help: ## Show this list
 .PHONY: build
 build: ## Build the release binary
 	@scripts/install-deps build
-	@$(ROCKSDB) && cargo build --release --package nanocloud
+	@# Features of the whole workspace, as the tests have them: else everything would be built twice.
+	@$(ROCKSDB) && cargo build --release --workspace --bin nanocloud
 
 .PHONY: release
 release: build ## The same as build: there is one profile
