@@ -117,6 +117,8 @@ impl Lab {
                 remove_disks(guest)?;
             }
         }
+        // Requests that still wait hold the laboratory: its folder would stay when the process ends.
+        let _ = fs::remove_dir_all(self.sockets.path());
         let path = self.artifacts.join("result.json");
         fs::write(&path, format!("{result:#}\n")).map_err(file("write", path))?;
         Ok(result)

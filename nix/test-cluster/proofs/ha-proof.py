@@ -75,38 +75,48 @@ class Writer:
 
 
 def members(node):
-    return json.loads(node.sh("nanocloud member list -o json", seconds=60))
+    """Lines of the list of members."""
+    return node.sh("nanocloud member list", seconds=60).splitlines()
 
 
 def leader(cluster, nodes):
     for node in nodes:
         try:
-            name = next(member["name"] for member in members(node) if member.get("leader"))
-            return cluster.nodes[name]
-        except (Failed, StopIteration):
+            lines = [line for line in members(node) if "leader" in line.lower()]
+        except Failed:
             continue
+        for name in NODES:
+            if any(name in line or ADDRESS[name] in line for line in lines):
+                return cluster.nodes[name]
     raise Failed("nobody knows a leader")
 
 
+def configure(node, *, joins):
+    """What the NixOS module renders for a member, as a drop-in of the unit that it rendered for a single server."""
+    address = ADDRESS[node.name]
+    nanocloud.install(node, listen="0.0.0.0:6443", api_url=f"https://{address}:6443",
+                      peer_listen="0.0.0.0:6444", peer_address=f"{address}:6444")
+    lines = ["[Service]", "ExecStartPre="]
+    if joins:
+        lines += ["LoadCredential=join:/etc/nanocloud/join", "ExecStart=",
+                  "ExecStart=/usr/bin/nanocloud server --join-file %d/join"]
+    else:
+        lines += [f"ExecStartPre=/usr/bin/nanocloud setup --no-token --name {address}"]
+    node.sh("install -D -m 644 /dev/stdin /etc/systemd/system/nanocloud.service.d/member.conf <<'END'\n"
+            + "\n".join(lines) + "\nEND\nsystemctl daemon-reload && systemctl enable nanocloud")
+
+
 def form(cluster):
-    """One node, then two more that join it by a token each."""
+    """One node, then two more that join it by a word each."""
     nodes = [cluster.add(name, memory_mib=512, address=f"{ADDRESS[name]}/24", forwards=[6443]) for name in NODES]
     first, *others = nodes
     cluster.together(*(node.boot for node in nodes))
-    cluster.together(*(lambda node=node: nanocloud.install(
-        node, listen="0.0.0.0:6443", member_address=f"{ADDRESS[node.name]}:6480") for node in nodes))
+    cluster.together(*(lambda node=node: configure(node, joins=node is not first) for node in nodes))
     nanocloud.start(first)
     for node in others:
-        token = first.sh("nanocloud token --member", seconds=60).split()[-1]
-        node.sh("install -m 600 /dev/stdin /etc/nanocloud/join-token <<'END'\n" + token + "\nEND")
-        node.sh(f"mkdir -p /etc/systemd/system/nanocloud.service.d && printf '[Service]\\nExecStartPre=\\nExecStart=\\n"
-                f"ExecStart=/usr/bin/nanocloud server --join https://{ADDRESS[first.name]}:6443 "
-                f"--token-file /etc/nanocloud/join-token\\n' >/etc/systemd/system/nanocloud.service.d/join.conf"
-                " && systemctl daemon-reload")
+        word = first.sh("nanocloud member add", seconds=60)
+        node.sh("install -m 600 /dev/stdin /etc/nanocloud/join <<'END'\n" + word + "\nEND")
         nanocloud.start(node)
-    first.until("test \"$(nanocloud member list | grep -c voter)\" = 3", seconds=60)
-    for node in nodes:
-        node.sh("systemctl enable nanocloud")
     return nodes
 
 
@@ -122,7 +132,7 @@ def credentials(node, folder):
 
 def prove(cluster):
     nodes = form(cluster)
-    cluster.fact("members", [member["name"] for member in members(nodes[0])])
+    cluster.fact("members", members(nodes[0]))
     with tempfile.TemporaryDirectory() as folder:
         credentials(nodes[0], Path(folder))
         writer = Writer(cluster, Path(folder))
