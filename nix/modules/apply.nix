@@ -5,7 +5,7 @@ let
   inherit (lib) mkOption types;
   program = lib.getExe' cfg.package "nanocloud";
   file = "nanocloud/declared.json";
-  merge = lib.optionalString cfg.apply.serverSide " --server-side --field-manager nix";
+  merge = lib.optionalString cfg.apply.serverSide " --server-side --field-manager nix --force-conflicts";
   hardening = import ./hardening-of-clients.nix;
 in
 {
@@ -22,11 +22,12 @@ in
 
     serverSide = mkOption {
       type = types.bool;
-      default = false;
+      default = true;
       description = ''
-        Whether the server merges, under the field manager `nix`, so that fields set by others stay
-        theirs and fields taken out of the configuration go. It must serve server-side apply. Without
-        it the declared fields are set by a merge patch: one that is taken out keeps its value.
+        Whether the server merges, under the field manager `nix`: a declared field gets its value,
+        whoever set it before; fields that only others set stay theirs; a field that is taken out of
+        the configuration goes, unless others set it too. Without it the declared fields are set by a
+        merge patch, and one that is taken out keeps its value.
       '';
     };
 

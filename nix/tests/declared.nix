@@ -78,16 +78,16 @@ in
     );
     expected = 2;
   };
-  "the server merges if it is told to" = {
+  "the server merges unless it is told otherwise" = {
     expr =
       map (apply: (enabled { inherit apply; }).systemd.services.nanocloud-apply.serviceConfig.ExecStart)
         [
           { }
-          { serverSide = true; }
+          { serverSide = false; }
         ];
     expected = [
+      "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --server-side --field-manager nix --force-conflicts --apply-set nix --filename /etc/nanocloud/declared.json"
       "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --apply-set nix --filename /etc/nanocloud/declared.json"
-      "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --server-side --field-manager nix --apply-set nix --filename /etc/nanocloud/declared.json"
     ];
   };
   "a bundle's name is checked" = {
