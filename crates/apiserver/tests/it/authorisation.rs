@@ -23,7 +23,7 @@ fn subjects() -> [(&'static str, Option<Subject>); 7] {
 }
 
 /// Method, path, and who gets past authorisation.
-const ROUTES: [(&str, &str, &[&str]); 19] = [
+const ROUTES: [(&str, &str, &[&str]); 23] = [
     ("GET", "/healthz", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/version", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/api", &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
@@ -40,6 +40,10 @@ const ROUTES: [(&str, &str, &[&str]); 19] = [
     ("GET", "/api/v1/secrets", &["admin"]),
     ("GET", "/api/v1/namespaces/default/secrets?watch=nonsense", &["admin"]),
     ("GET", "/apis/nanocloud.io/v1/tokens", &["admin"]),
+    ("GET", "/apis/nanocloud.io/v1/keyspace", &["admin"]),
+    ("GET", "/apis/nanocloud.io/v1/keyspace/snapshot", &["admin"]),
+    ("DELETE", "/apis/nanocloud.io/v1/keyspace/alarms", &["admin"]),
+    ("POST", "/apis/nanocloud.io/v1/keyspace/defragment", &["admin"]),
     ("POST", "/apis/nanocloud.io/v1/tokens/issue", &["admin"]),
     ("POST", "/apis/nanocloud.io/v1/certificates", &["admin"]),
     ("POST", "/apis/nanocloud.io/v1/namespaces/default/bundles/b/actions/stop", &["admin"]),

@@ -3,6 +3,7 @@
 mod apply;
 mod authorisation;
 mod conformance;
+mod keyspace;
 mod kubectl;
 mod pages;
 mod protocol;
