@@ -30,8 +30,7 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
         }
         Verb::Manual { directory } => {
             let io = |error| Error::io(format!("write {}", directory.display()), error);
-            std::fs::create_dir_all(directory).map_err(io)?;
-            clap_mangen::generate_to(Cli::command(), directory).map_err(io)?;
+            manual(directory).map_err(io)?;
             return Ok(Exit::Done);
         }
         Verb::Cluster(args) => return cluster::run(args),
@@ -57,5 +56,29 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
         Verb::Ca(args) => access::ca(&context, args).await,
         Verb::Keyspace(args) => keyspace::run(&context, &args.action).await,
         _ => Err(Error::usage("command", "it works on this machine and not on a server", "see nanocloud --help")),
+    }
+}
+
+/// Writes one manual page for each command into a folder.
+fn manual(directory: &std::path::Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    clap_mangen::generate_to(Cli::command(), directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_that_is_shown_has_a_manual_page() {
+        let folder = tempfile::tempdir().unwrap();
+        manual(&folder.path().join("pages")).unwrap();
+        let page = |name: &str| std::fs::read_to_string(folder.path().join("pages").join(name));
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+            let text = page(&format!("nanocloud-{}.1", command.get_name())).unwrap();
+            assert!(text.contains(".SH NAME"), "{}", command.get_name());
+        }
+        assert!(page("nanocloud.1").unwrap().contains("Exit codes"));
+        assert!(page("nanocloud-shim.1").is_err(), "hidden commands have none");
     }
 }
