@@ -78,7 +78,16 @@ async fn run(wanted: &Wanted) -> Result {
     let result = measure(&root, &name, wanted).await;
     nix::mount::umount2(&root, nix::mount::MntFlags::MNT_DETACH)?;
     fs::remove_dir(&root)?;
+    remove_cgroups(&name);
     result
+}
+
+/// A peer leaves the parent group of its containers behind, empty, in each hierarchy it used.
+fn remove_cgroups(name: &str) {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+        // Not there, or not empty: then it is not ours to remove.
+        let _ = fs::remove_dir(hierarchy.path().join(name));
+    }
 }
 
 async fn measure(root: &Path, name: &str, wanted: &Wanted) -> Result {
