@@ -196,6 +196,7 @@ async fn survive(network: Arc<Network>, operations: u64) {
 }
 
 #[test]
+#[ignore = "not proven yet: make proof-keyspace"]
 fn faults_do_not_show() {
     let network = Arc::new(Network::new("faults", MEMBERS));
     network.run(survive(network.clone(), setting("PROOF_OPERATIONS", OPERATIONS)));
@@ -224,6 +225,7 @@ async fn lie(network: Arc<Network>) {
 }
 
 #[test]
+#[ignore = "not proven yet: make proof-keyspace"]
 fn a_planted_stale_read_is_found() {
     let network = Arc::new(Network::new("lie", MEMBERS));
     network.run(lie(network.clone()));
