@@ -124,7 +124,7 @@ sim: ## Replay one simulated history of the keyspace: make sim SEED=7
 proof-keyspace: ## Prove the keyspace at length: 500 kills, ten minutes of new seeds (root)
 	@scripts/install-deps test
 	@$(ROCKSDB) && PROOF_KILLS=500 PROOF_OPERATIONS=50000 SIM_SECONDS=600 \
-		cargo test --release --package proof --test it -- --nocapture --test-threads 1
+		cargo test --release --package proof --test it -- --include-ignored --nocapture --test-threads 1
 
 .PHONY: bench
 bench: ## Measure against peers and print a table of ratios (root)

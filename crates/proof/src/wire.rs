@@ -51,6 +51,8 @@ pub enum Answer {
         /// The events.
         events: Vec<WatchEvent>,
     },
+    /// The membership was changed.
+    Changed,
     /// How the member is, and the cluster's identity.
     Status(Status, u64),
 }

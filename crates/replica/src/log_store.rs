@@ -76,6 +76,21 @@ impl LogStore {
         Ok(LogStore { inner: Arc::new(inner) })
     }
 
+    /// A leader that starts anew leads no more until it is elected again. Raft would have it lead on in the same term; but
+    /// it knows no longer what was committed, and its log may lack the newest entries: others made them durable and a
+    /// crash took them here. It would answer reads from the past, and write other entries in their place.
+    pub(crate) fn step_down(&self, member: u64) -> Result<(), EngineError> {
+        let Some(bytes) = self.inner.store.get(Family::Meta, VOTE)? else { return Ok(()) };
+        let mut vote: Vote<u64> = decode(&bytes, "vote")?;
+        if !vote.committed || vote.leader_id.node_id != member {
+            return Ok(());
+        }
+        vote.committed = false;
+        let mut batch = Batch::default();
+        batch.put(Family::Meta, VOTE, &encode(&vote, "vote")?);
+        self.inner.store.write("step down", batch)
+    }
+
     /// Asks for pressure to be told once this many bytes were appended since the log was last cut.
     pub(crate) fn cut_after(&self, bytes: u64) {
         self.inner.grown_limit.store(bytes, Ordering::Relaxed);

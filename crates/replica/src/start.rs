@@ -67,6 +67,7 @@ pub(crate) fn open_storage(
     }
     let machine = StateMachine::open(Arc::new(StateEngine::new(store.clone())), metrics).map_err(failed)?;
     let log = LogStore::open(store.clone(), log_pressure).map_err(failed)?;
+    log.step_down(config.node_id).map_err(failed)?;
     log.cut_after(SNAPSHOT_AFTER_LOG_BYTES);
     Ok(Opened { log, machine, cluster })
 }

@@ -115,6 +115,7 @@ async fn everything_survives_a_restart() {
     let replica = open(&config(&dir)).await;
     let after = replica.status().await.expect("status");
     assert_eq!((after.revision, after.compact_revision, after.leases), (before.revision, before.compact_revision, 1));
+    assert!(after.term > before.term, "it is elected anew");
     assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("range"), all);
     assert_eq!(replica.range(RangeRequest::prefix("").at(150)).await.expect("range"), old);
     assert_eq!(replica.leases().await.expect("leases"), [lease.id]);

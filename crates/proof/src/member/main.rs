@@ -1,10 +1,14 @@
 //! One member of the keyspace as a process of its own, for tests that kill, stop and cut off processes.
 //!
 //! ```text
-//!   member ID DIR CLIENTS
+//!   member ID DIR CLIENTS PEERS [CLUSTER]
 //! ```
 //!
-//! It prints the address on which clients are served, once it serves. It ends when its standard input does.
+//! Clients are served at `CLIENTS`, other members at `PEERS`; with `CLUSTER` it waits to be taken into that one. It prints
+//! the address for clients once it serves, and ends when its standard input does. Members say who they are and nobody
+//! proves it: what is tested here is not TLS.
+
+mod plain;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -15,9 +19,11 @@ use keyspace::{Keyspace, WatchRequest};
 use prometheus_client::registry::Registry;
 use proof::ask;
 use proof::wire::{Answer, Call, receive, send};
-use replica::{Config, Replica};
+use replica::{Config, Peer, Replica, Start};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::plain::Plain;
 
 /// How often a watcher without events is told how far it is.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -25,10 +31,18 @@ const PROGRESS: Duration = Duration::from_millis(100);
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [id, dir, clients] = &words[..] else { return Err("usage: member ID DIR CLIENTS".into()) };
+    let (id, dir, clients, peers, start) = match &words[..] {
+        [id, dir, clients, peers] => (id.parse()?, dir, clients, peers, Start::Form),
+        [id, dir, clients, peers, cluster] => {
+            (id.parse()?, dir, clients, peers, Start::Join { cluster_id: cluster.parse()? })
+        }
+        _ => return Err("usage: member ID DIR CLIENTS PEERS [CLUSTER]".into()),
+    };
+    let transport = Plain::new(id, TcpListener::bind(peers).await?);
+    let peer = Peer { address: transport.address()?, name: format!("member{id}"), ..Peer::default() };
     // All history is kept: it is what clients are judged by.
-    let config = Config { node_id: id.parse()?, keep_revisions: 0, ..Config::new(dir) };
-    let replica = Replica::open(config, &mut Registry::default()).await?;
+    let config = Config { node_id: id, peer, start, keep_revisions: 0, ..Config::new(dir) };
+    let replica = Replica::open_with(config, Some(Arc::new(transport)), &mut Registry::default()).await?;
     let listener = TcpListener::bind(clients).await?;
     println!("{}", listener.local_addr()?);
     let mut input = tokio::io::stdin();
@@ -55,10 +69,13 @@ async fn serve(keyspace: Arc<Replica>, mut stream: TcpStream) {
                 Err(error) => Answer::Unknown(error.to_string()),
             },
             Call::Status => match keyspace.status().await {
-                Ok(status) => Answer::Status(status, 0),
+                Ok(status) => Answer::Status(status, keyspace.cluster_id()),
                 Err(error) => Answer::Refused(error.to_string()),
             },
-            Call::Change(_) => Answer::Refused("it has no way to other members".into()),
+            Call::Change(change) => match keyspace.cluster().change(change).await {
+                Ok(()) => Answer::Changed,
+                Err(error) => Answer::Unknown(error.to_string()),
+            },
             Call::Watch { range, from } => {
                 let request = WatchRequest::new(range, from).with_prev().with_progress(PROGRESS);
                 return watch(keyspace, request, stream).await;

@@ -96,7 +96,7 @@ impl Faults {
     fn make(&mut self, sim: &mut Sim<'_>, members: &[Member], until: u64) {
         let victim = self.random.below(members.len() as u64) as usize;
         let alone = members.len() == 1;
-        match self.random.below(12) {
+        match self.random.below(14) {
             0 | 1 if !alone => self.isolate(sim, members, victim, until),
             2 if !alone => self.cut_one_way(sim, members, victim, until),
             3 if !alone => {
@@ -130,6 +130,15 @@ impl Faults {
                 self.mends.push((until, Mend::Disk(victim)));
             }
             _ if self.down(victim) => {}
+            9 if !alone => {
+                let leader = members[(victim + 1) % members.len()].id;
+                self.trace.say(format_args!("fault: member {} asks for member {leader} to lead", members[victim].id));
+                members[victim].order(Order::Lead(leader));
+            }
+            10 => {
+                self.trace.say(format_args!("fault: member {} cuts its log", members[victim].id));
+                members[victim].order(Order::CutLog);
+            }
             _ if self.random.one_in(3) => {
                 self.trace.say(format_args!("fault: member {} is restarted", members[victim].id));
                 members[victim].order(Order::RestartAfter(Duration::ZERO));

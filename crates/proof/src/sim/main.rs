@@ -6,7 +6,7 @@
 //!
 //! One thread runs all members (turmoil). Their disks are [`disk::Disk`], their network is turmoil's, their clocks are
 //! tokio's. What asks the C library for randomness or time is answered from the seed (mad-turmoil), so that hash maps,
-//! election timeouts and the fairness of `select!` repeat as well. A process makes one run only: some libraries count
+//! identities and the fairness of `select!` repeat as well. A process makes one run only: some libraries count
 //! things for the life of a process.
 
 mod clients;
@@ -14,6 +14,7 @@ mod disk;
 mod faults;
 mod file;
 mod member;
+mod net;
 mod notes;
 mod plant;
 mod reference;
@@ -32,7 +33,13 @@ const USAGE: &str = "usage: sim SEED [--members N] [--seconds N] [--plant BUG] [
 
 fn setup(mut words: impl Iterator<Item = String>) -> Option<Setup> {
     let seed = words.next()?.parse().ok()?;
-    let mut setup = Setup { seed, members: 1, faulty_ms: 20_000, plant: Plant::Nothing, loud: true };
+    let mut setup = Setup {
+        seed,
+        members: if seed % 4 == 0 { 1 } else { 3 },
+        faulty_ms: 20_000,
+        plant: Plant::Nothing,
+        loud: true,
+    };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--members" => setup.members = words.next()?.parse().ok()?,

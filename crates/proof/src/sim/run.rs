@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use keyspace::Status;
 use proof::{follow, linear, order};
 use turmoil::{Builder, Sim};
 
 use crate::faults::Faults;
-use crate::member::{Member, host};
+use crate::member::{Cluster, Member, host};
 use crate::notes::Notes;
 use crate::plant::Plant;
 use crate::reference::Reference;
@@ -80,7 +81,8 @@ pub fn run(setup: Setup) -> Report {
         .tcp_capacity(1 << 16)
         .enable_random_order()
         .build();
-    let member = |id| Member::new(id, setup.seed, notes.clone(), trace.clone(), setup.plant);
+    let cluster = Cluster::new(setup.members);
+    let member = |id| Member::new(id, cluster.clone(), setup.seed, notes.clone(), trace.clone(), setup.plant);
     let members: Vec<Member> = (1..=setup.members).map(member).collect();
     for member in &members {
         let member = member.clone();
@@ -167,7 +169,9 @@ impl Run<'_> {
         let statuses: Option<Vec<_>> = self.members.iter().map(Member::status).collect();
         let Some(statuses) = statuses else { return false };
         let leader = statuses[0].leader;
-        leader.is_some() && statuses.iter().all(|status| status.leader == leader && status.revision >= newest)
+        let all = self.members.iter().map(|member| member.id);
+        let has_all = |status: &Status| status.voters.iter().copied().eq(all.clone()) && status.revision >= newest;
+        leader.is_some() && statuses.iter().all(|status| status.leader == leader && has_all(status))
     }
 
     /// Whether all members are well, and watchers were given everything.

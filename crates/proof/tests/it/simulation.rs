@@ -95,6 +95,8 @@ macro_rules! planted {
 
 planted!(
     acknowledging_before_the_sync_is_found: "lying-disk",
+    reading_as_one_knows_is_found: "stale-reads",
+    a_leader_that_does_not_ask_is_found: "leader-reads",
     a_gap_in_a_watch_is_found: "watch-gap",
     a_lease_that_ends_early_is_found: "hasty-clock",
 );

@@ -134,11 +134,16 @@ impl Client {
     }
 }
 
+/// Asks a member one thing.
+pub async fn call(address: SocketAddr, call: &Call) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(address).await?;
+    send(&mut stream, call).await?;
+    receive(&mut stream).await
+}
+
 /// How a member is.
 pub async fn status(address: SocketAddr) -> io::Result<Status> {
-    let mut stream = TcpStream::connect(address).await?;
-    send(&mut stream, &Call::Status).await?;
-    match receive(&mut stream).await? {
+    match call(address, &Call::Status).await? {
         Answer::Status(status, _) => Ok(status),
         other => Err(io::Error::other(format!("{other:?}"))),
     }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::clients::{Client, Notes, Watcher, truth};
-use super::process::Process;
+use super::process::{Place, Process};
 use super::setting;
 
 /// Kills, unless `PROOF_KILLS` says otherwise.
@@ -27,7 +27,7 @@ async fn kill_loses_nothing() {
     let watchers = [Watcher::new(KeyRange::all()), Watcher::new(KeyRange::prefix("k/1"))];
     let kills = setting("PROOF_KILLS", KILLS);
     for round in 0..kills {
-        let process = Process::start(1, dir.path());
+        let process = Process::start(&Place::alone(), dir.path());
         let address = process.address;
         let mut tasks = JoinSet::new();
         for client in 0..CLIENTS {
@@ -50,7 +50,7 @@ async fn kill_loses_nothing() {
             ended.expect("a client does not fail");
         }
     }
-    let process = Process::start(1, dir.path());
+    let process = Process::start(&Place::alone(), dir.path());
     let (operations, truth) = (notes.operations(), truth(process.address).await);
     order::check(&operations, &truth).unwrap_or_else(|problem| panic!("{problem}"));
     linear::check(&operations).unwrap_or_else(|problem| panic!("{problem}"));

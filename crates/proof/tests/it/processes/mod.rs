@@ -1,7 +1,9 @@
 //! Members as processes of their own, which are killed, stopped and cut off while clients take notes.
 
 mod clients;
+mod faults;
 mod kill;
+mod namespaces;
 mod process;
 
 /// A number from the environment, so that one test runs in short and in full.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::StreamExt;
 use keyspace::testing::{contract, events_until};
 use keyspace::{Error, KeyRange, Keyspace, KeyspaceExt, RangeRequest, WatchRequest};
+use replica::Start;
 
 use super::harness::*;
 
@@ -80,6 +81,38 @@ async fn the_leaders_death_is_survived_and_nothing_acknowledged_is_lost() {
     let back = world.start(id, replica::Start::Form, Some(address)).await;
     assert_eq!(back.replica.range(RangeRequest::prefix("")).await.expect("range").count, 52, "it catches up");
     nodes.push(back);
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
+/// It may lack what the others made durable and a crash took from it: its old term is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_restarts_has_to_be_elected_again() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    nodes[0].replica.put("k", "x").await.expect("put");
+    let led = leader(&nodes[0]).await;
+    nodes.sort_by_key(|node| node.id == led);
+    let term = nodes[2].replica.status().await.expect("status").term;
+    let addresses: Vec<_> = nodes.iter().map(|node| (node.id, node.address)).collect();
+    for node in nodes {
+        stop(node).await;
+    }
+
+    let back = world.start(led, Start::Form, Some(addresses[2].1)).await;
+    let alone = back.replica.status().await.expect("status");
+    assert_ne!(alone.leader, Some(led), "nobody elected it");
+    let mut nodes = vec![back];
+    for (id, address) in &addresses[..2] {
+        nodes.push(world.start(*id, Start::Form, Some(*address)).await);
+    }
+    until("a majority elects", || async { nodes[0].replica.put("k", "y").await.ok() }).await;
+    for node in &nodes {
+        assert_eq!(node.replica.get("k").await.expect("get").expect("there").value, "y");
+        let now = node.replica.status().await.expect("status").term;
+        assert!(now > term, "term {now} after {term}");
+    }
     for node in nodes {
         stop(node).await;
     }
