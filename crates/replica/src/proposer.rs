@@ -161,7 +161,7 @@ impl Way {
     /// Brings a batch to the leader, wherever that is. What may have been done is never sent a second time.
     async fn deliver(&self, mut batch: Batch) {
         let until = Instant::now() + self.timing.patience();
-        while !batch.waiting.is_empty() {
+        loop {
             let leader = match self.leadership.leader(until).await {
                 Ok(leader) => leader,
                 Err(error) => return batch.fail(&error),
@@ -178,14 +178,18 @@ impl Way {
                 Leader::Nowhere => Delivered::NotLeader,
             };
             match delivered {
-                Delivered::Answers(answers) => return batch.answer(answers),
+                Delivered::Answers(answers) => batch.answer(answers),
                 Delivered::Failed(error) => return batch.fail(&error),
-                Delivered::NotLeader if Instant::now() >= until => {
-                    let detail = "the leader changes all the time".into();
-                    return batch.fail(&Error::NoLeader { detail });
-                }
-                Delivered::NotLeader => self.leadership.settle(leader).await,
+                Delivered::NotLeader => {}
             }
+            if batch.waiting.is_empty() {
+                return;
+            }
+            if Instant::now() >= until {
+                let detail = "the leader changes all the time".into();
+                return batch.fail(&Error::NoLeader { detail });
+            }
+            self.leadership.settle(leader).await;
         }
     }
 
@@ -284,10 +288,19 @@ impl From<Vec<Pending>> for Batch {
 }
 
 impl Batch {
-    fn answer(self, answers: Vec<Result<Reply, Error>>) {
-        for (waiting, answer) in self.waiting.into_iter().zip(answers) {
-            drop(waiting.reply.send(answer));
+    /// Answers; keeps what a member refused because it led no more when it took it up, for the next leader.
+    fn answer(&mut self, answers: Vec<Result<Reply, Error>>) {
+        let mut commands = Vec::new();
+        let waiting = std::mem::take(&mut self.waiting).into_iter().zip(self.commands.iter());
+        for ((waiting, command), answer) in waiting.zip(answers) {
+            if matches!(answer, Err(Error::NotLeader { .. })) && !waiting.stays {
+                commands.push(command.clone());
+                self.waiting.push(waiting);
+            } else {
+                drop(waiting.reply.send(answer));
+            }
         }
+        self.commands = Arc::new(commands);
     }
 
     fn fail(self, error: &Error) {
@@ -332,5 +345,24 @@ pub(crate) fn from_fatal(store: &Store, fatal: &Fatal<u64>) -> Error {
         (Some(fault), _) => fault.clone().into(),
         (None, Fatal::Stopped) => Error::Closed,
         (None, other) => Error::Unavailable { detail: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a leader refused because it led no more when it took it up stays for the next one; the rest is answered.
+    #[test]
+    fn what_was_refused_by_no_leader_is_kept() {
+        let command = |now_ms| Command::Tick { now_ms };
+        let (replies, mut answers): (Vec<_>, Vec<_>) = (0..4).map(|_| oneshot::channel()).unzip();
+        let waiting = replies.into_iter().enumerate().map(|(n, reply)| Waiting { stays: n == 2, reply }).collect();
+        let mut batch = Batch { commands: Arc::new((0..4).map(command).collect()), waiting };
+        let elsewhere = || Err(Error::NotLeader { leader: Some(2) });
+        batch.answer(vec![Ok(Reply::Compacted { revision: 7 }), elsewhere(), elsewhere(), Err(Error::Closed)]);
+        assert_eq!((&*batch.commands, batch.waiting.len()), (&vec![command(1)], 1));
+        let mut answered = answers.iter_mut().map(|answer| answer.try_recv().is_ok());
+        assert!(answered.by_ref().eq([true, false, true, true]));
     }
 }

@@ -128,7 +128,9 @@ pub(crate) async fn guard(parts: Arc<Parts>, proposals: Proposals) {
                         Err(Error::Closed) => return,
                         Err(error) => {
                             tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
-                            pause = LOOK_FULL_EVERY;
+                            // Without a look at `changed`: the proposal itself may have told it, and a store that has
+                            // stopped refuses at once.
+                            tokio::time::sleep(LOOK_FULL_EVERY).await;
                         }
                     }
                 }
