@@ -1,6 +1,9 @@
 //! What every request shares.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -9,6 +12,7 @@ use trust::{Authority, Tokens};
 
 use crate::{
     failure::{Failure, Outcome},
+    identity::members::Membership,
     limits,
     metrics::Metrics,
     openapi::OpenApi,
@@ -22,6 +26,8 @@ pub(crate) struct App {
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) streams: Arc<dyn PodStreams>,
+    /// There when the server's keyspace has members of its own.
+    pub(crate) membership: OnceLock<Membership>,
     pub(crate) metrics: Metrics,
     pub(crate) openapi: OpenApi,
     /// Ends watches and sessions at shutdown.

@@ -44,6 +44,7 @@ mod server;
 mod streams;
 
 pub use error::Error;
+pub use identity::members::Membership;
 pub use metrics::MetricsRegistry;
 pub use server::{ApiServer, Config, Security};
 pub use streams::{ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};

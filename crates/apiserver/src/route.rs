@@ -91,6 +91,29 @@ impl KeyspacePart {
     }
 }
 
+/// What can be done to a member of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberAction {
+    Promote,
+    Remove,
+    Lead,
+}
+
+impl MemberAction {
+    /// The name in URLs and in rules.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Promote => "promote",
+            Self::Remove => "remove",
+            Self::Lead => "lead",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Promote, Self::Remove, Self::Lead].into_iter().find(|action| action.name() == name)
+    }
+}
+
 /// Health endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
@@ -119,6 +142,9 @@ pub(crate) enum Route {
     IssueToken,
     ExchangeToken,
     SignCertificate,
+    Members { status: bool },
+    JoinMember,
+    ChangeMember { name: String, action: MemberAction },
 }
 
 impl Route {
@@ -162,6 +188,7 @@ impl Route {
             Self::Keyspace(KeyspacePart::Alarms) => &[Method::GET, Method::DELETE],
             Self::Keyspace(KeyspacePart::Compact | KeyspacePart::Defragment) => POST,
             Self::BundleAction { .. } | Self::IssueToken | Self::ExchangeToken | Self::SignCertificate => POST,
+            Self::JoinMember | Self::ChangeMember { .. } => POST,
             _ => READ,
         }
     }
@@ -194,8 +221,19 @@ fn in_group(method: &Method, group: &str, version: &str, rest: &[&str]) -> Optio
     {
         return Some(Route::Keyspace(part));
     }
+    if group == crate::failure::OWN_GROUP && method == Method::GET {
+        match rest {
+            ["members"] => return Some(Route::Members { status: false }),
+            ["members", "status"] => return Some(Route::Members { status: true }),
+            _ => {}
+        }
+    }
     if group == crate::failure::OWN_GROUP && method == Method::POST {
         match rest {
+            ["members", "join"] => return Some(Route::JoinMember),
+            ["members", name, action] => {
+                return Some(Route::ChangeMember { name: (*name).to_owned(), action: MemberAction::parse(action)? });
+            }
             ["tokens", "issue"] => return Some(Route::IssueToken),
             ["tokens", "exchange"] => return Some(Route::ExchangeToken),
             ["certificates"] => return Some(Route::SignCertificate),
@@ -288,5 +326,12 @@ mod tests {
         let action = "/apis/nanocloud.io/v1/namespaces/d/bundles/b/actions/stop";
         assert_eq!(shape(&Method::POST, action), "Stop d/b");
         assert_eq!(shape(&Method::GET, action), "none");
+        let members = "/apis/nanocloud.io/v1/members";
+        assert_eq!(shape(&Method::GET, members), "Members { status: false }");
+        assert_eq!(shape(&Method::GET, &format!("{members}/status")), "Members { status: true }");
+        assert_eq!(shape(&Method::POST, &format!("{members}/join")), "JoinMember");
+        let lead = shape(&Method::POST, &format!("{members}/b/lead"));
+        assert_eq!(lead, r#"ChangeMember { name: "b", action: Lead }"#);
+        assert_eq!(shape(&Method::POST, &format!("{members}/b/vote")), "none");
     }
 }

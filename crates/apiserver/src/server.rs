@@ -1,6 +1,6 @@
 //! The server: its parts, its router, its listener.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use ipnet::Ipv4Net;
@@ -14,6 +14,7 @@ use crate::{
     app::App,
     error::Error,
     http::entry,
+    identity::members::Membership,
     limits, listen,
     metrics::{Metrics, MetricsRegistry},
     openapi::OpenApi,
@@ -70,6 +71,7 @@ impl ApiServer {
             authority: security.authority,
             tokens: security.tokens,
             streams,
+            membership: OnceLock::new(),
             metrics: Metrics::new(metrics),
             openapi: OpenApi::build(),
             stop: CancellationToken::new(),
@@ -78,6 +80,12 @@ impl ApiServer {
             sessions: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
         };
         Self { app: Arc::new(app) }
+    }
+
+    /// Serves the members of the cluster from now on. Only the first call has an effect.
+    pub fn serve_members(&self, membership: Membership) {
+        // A second membership would be of another keyspace; the first one stays.
+        let _ = self.app.membership.set(membership);
     }
 
     /// Makes the namespaces that always exist. Call it once the keyspace answers; `/readyz` does it too.

@@ -1,12 +1,16 @@
 //! The command line, as clap reads it.
 
 mod keyspace;
+mod members;
+mod server;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use keyspace::{Keyspace, KeyspaceAction, Member, Restore, SnapshotAction};
+pub use members::{MemberAction, Members};
+pub use server::Server;
 
 /// One program: server, controllers, kubelet, runtime and these commands.
 #[derive(Debug, Parser)]
@@ -115,6 +119,8 @@ pub enum Verb {
     Delete(Delete),
     /// Issue a single-use token
     Token(Token),
+    /// Show, add, promote, remove members of the cluster, or hand leadership over
+    Member(Members),
     /// Print a script that installs a kubeconfig, or check the server's configuration
     Config(Config),
     /// Print the authority's certificate, or issue a certificate
@@ -162,41 +168,6 @@ pub struct Setup {
     /// Issue no token; for service managers, whose log would show it
     #[arg(long)]
     pub no_token: bool,
-}
-
-/// Run the server. Each flag wins over its variable, the variable over the file.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Server {
-    /// Address to listen on [env: NANOCLOUD_LISTEN] [default: 127.0.0.1:6443]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<String>,
-    /// Directory for sockets, on a tmpfs [env: NANOCLOUD_RUN_ROOT] [default: /run/nanocloud]
-    #[arg(long, value_name = "DIR")]
-    pub run_root: Option<PathBuf>,
-    /// Bridge of the pods [env: NANOCLOUD_BRIDGE] [default: nanocloud0]
-    #[arg(long, value_name = "NAME")]
-    pub bridge: Option<String>,
-    /// Addresses of pods [env: NANOCLOUD_POD_CIDR] [default: 10.88.0.0/16]
-    #[arg(long, value_name = "CIDR")]
-    pub pod_cidr: Option<String>,
-    /// Addresses of services [env: NANOCLOUD_SERVICE_CIDR] [default: 10.96.0.0/16]
-    #[arg(long, value_name = "CIDR")]
-    pub service_cidr: Option<String>,
-    /// Name of this node [env: NANOCLOUD_NODE] [default: the host name]
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// Where the state is: local, or etcd=https://HOST:2379,... [env: NANOCLOUD_KEYSPACE] [default: local]
-    #[arg(long, value_name = "ENGINE")]
-    pub keyspace: Option<String>,
-    /// Serve etcd's clients there, with administrators' certificates [env: NANOCLOUD_ETCD_LISTEN] [default: off]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub etcd_listen: Option<String>,
-    /// text or json [env: NANOCLOUD_LOG_FORMAT] [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// What to log, such as info or kubelet=debug [env: NANOCLOUD_LOG] [default: info]
-    #[arg(long, value_name = "FILTER")]
-    pub log: Option<String>,
 }
 
 /// Remove an instance from this machine.

@@ -8,7 +8,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
-    verbs::{access, apply, cluster, events, exec, get, install, keyspace, lifecycle, logs, status, version},
+    verbs::{access, apply, cluster, events, exec, get, install, keyspace, lifecycle, logs, member, status, version},
 };
 
 /// Runs a verb that speaks to a server, prints its answer or its error, and returns how to end.
@@ -53,6 +53,7 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
         Verb::Apply(args) => apply::apply(&context, args).await,
         Verb::Delete(args) => apply::delete(&context, args).await,
         Verb::Token(args) => access::token(&context, args).await,
+        Verb::Member(args) => member::run(&context, &args.action).await,
         Verb::Ca(args) => access::ca(&context, args).await,
         Verb::Keyspace(args) => keyspace::run(&context, &args.action).await,
         _ => Err(Error::usage("command", "it works on this machine and not on a server", "see nanocloud --help")),

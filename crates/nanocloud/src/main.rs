@@ -4,6 +4,7 @@
 //! line, resolve settings (nothing is bound before they are right), run.
 
 mod adapters;
+mod cluster;
 mod host;
 mod images;
 mod keyspace;
@@ -103,7 +104,12 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
     let global = cli.global.clone();
     match &cli.verb {
         Verb::Setup(args) => setup::run(&settings(&global, &Server::default())?, args)?,
-        Verb::Server(args) => serve(settings(&global, args)?, started)?,
+        Verb::Server(args) => {
+            let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+            let word = settings::join_word(args, &variable)?;
+            let token = word.map(|word| trust::JoinToken::parse(&word)).transpose()?;
+            serve(settings(&global, args)?, token, started)?
+        }
         Verb::Teardown(args) => {
             let settings = settings(&global, &args.server)?;
             telemetry::start(settings.log_format, "warn")?;
@@ -127,13 +133,13 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn serve(settings: Settings, started: Instant) -> anyhow::Result<()> {
+fn serve(settings: Settings, join: Option<trust::JoinToken>, started: Instant) -> anyhow::Result<()> {
     telemetry::start(settings.log_format, &settings.log)?;
     telemetry::abort_on_panic();
     // No thread exists yet.
     runtime::memory::limit_arenas();
     let notify = env::var_os("NOTIFY_SOCKET");
-    block_on(SERVER_THREADS, server::run(settings, notify, started))
+    block_on(SERVER_THREADS, server::run(settings, join, notify, started))
 }
 
 fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> T {

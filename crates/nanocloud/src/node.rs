@@ -55,32 +55,28 @@ pub fn runtime_config(settings: &Settings) -> anyhow::Result<RuntimeConfig> {
     })
 }
 
+/// The images of this node.
+pub async fn images(settings: &Settings) -> anyhow::Result<Arc<ImageStore>> {
+    let images = ImageConfig {
+        root: settings.images(),
+        catalog: Some(settings.catalog()),
+        catalog_registries: vec![settings.registry.clone()],
+        registries: RegistryConfig::default(),
+        parallel_unpacks: 0,
+    };
+    let opened = tokio::task::spawn_blocking(move || ImageStore::open(images)).await?;
+    Ok(Arc::new(opened.context("the image store")?))
+}
+
 impl Node {
     /// Opens all mechanisms; what exists is kept.
-    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+    pub async fn open(settings: &Settings, images: Arc<ImageStore>) -> anyhow::Result<Self> {
         let network = Network::open(network_config(settings)).await.context("the pod network")?;
-        let images = ImageConfig {
-            root: settings.images(),
-            catalog: Some(settings.catalog()),
-            catalog_registries: vec![settings.registry.clone()],
-            registries: RegistryConfig::default(),
-            parallel_unpacks: 0,
-        };
         let (csi, keys) = (settings.csi_root.clone(), settings.secure_assets().join("volumes"));
-        let (images, volumes) = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-            Ok((
-                ImageStore::open(images).context("the image store")?,
-                Volumes::open(csi).context("the volume root")?.with_keys(keys),
-            ))
-        })
-        .await??;
+        let volumes = tokio::task::spawn_blocking(move || Volumes::open(csi)).await?.context("the volume root")?;
+        let volumes = volumes.with_keys(keys);
         let runtime = Runtime::open(runtime_config(settings)?).context("the container runtime")?;
-        Ok(Self {
-            network: Arc::new(network),
-            images: Arc::new(images),
-            runtime: Arc::new(runtime),
-            volumes: Arc::new(volumes),
-        })
+        Ok(Self { network: Arc::new(network), images, runtime: Arc::new(runtime), volumes: Arc::new(volumes) })
     }
 
     /// The process that answers the pods' questions for names.

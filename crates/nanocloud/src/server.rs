@@ -1,8 +1,9 @@
 //! `nanocloud server`: the whole node in one process.
 //!
 //! ```text
-//!   host checks ─► port ─► keyspace ─► API ─► ready ─► network, images, runtime, volumes ─► kubelet
-//!                                       └──► controllers
+//!   host checks ─► join ─► port ─► keyspace ─► API ─► ready ─► network, images, runtime, volumes ─► kubelet
+//!                                      ║         └──► controllers, while this member leads
+//!                                 other members
 //! ```
 //!
 //! The order of stopping is the reverse. Containers are not stopped: the next start adopts them.
@@ -18,14 +19,15 @@ use apiserver::{ApiServer, Security};
 use client::{Api, Client};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use runtime::image::ImageStore;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
-use trust::{AssetsConfig, ClientAuth, SecureAssets, Subject, tls::ServerCertificate};
+use trust::{AssetsConfig, ClientAuth, JoinToken, SecureAssets, Subject, tls::ServerCertificate};
 
 use crate::{
     adapters::{catalog::Images, facts, issuer::Issuer, local, reconciles::Reconciles, streams::Streams},
-    host,
+    cluster, host,
     node::{self, Node},
     settings::Settings,
     setup::FirstStart,
@@ -39,9 +41,19 @@ const PLATFORM_CONFIG: (&str, &str) = ("kube-system", "nanocloud.io");
 const TIDY_PERIOD: Duration = Duration::from_secs(4);
 
 /// Runs the node until SIGTERM or SIGINT, or until one of its parts ends.
-pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started: Instant) -> anyhow::Result<()> {
-    host::require_root("server")?;
-    host::check_kernel()?;
+pub async fn run(
+    settings: Settings,
+    join: Option<JoinToken>,
+    notify: Option<std::ffi::OsString>,
+    started: Instant,
+) -> anyhow::Result<()> {
+    if settings.agent {
+        host::require_root("server")?;
+        host::check_kernel()?;
+    }
+    if let Some(token) = join {
+        cluster::join(&settings, &token).await?;
+    }
     let assets = open_assets(&settings)?;
     host::check_writable(&settings.state_root)?;
     let listener = host::listen(settings.listen).await?;
@@ -49,22 +61,21 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
         Some(address) => Some(host::listen(address).await?),
         None => None,
     };
-    host::prepare_run_root(&settings.run_root)?;
+    if settings.agent {
+        host::prepare_run_root(&settings.run_root)?;
+    }
 
     let mut registry = Registry::default();
     let reconciles = Arc::new(Reconciles::new(&mut registry));
-    let store = Store::open(&settings, keyspace_config(&settings), &mut registry).await?;
-    let keyspace = store.keyspace();
+    let identity = cluster::Identity::load(&settings)?;
+    let transport = cluster::transport(&settings, &assets, identity).await?;
+    let store = Store::open(&settings, identity, transport.as_ref(), &mut registry).await?;
     let metrics = Arc::new(Mutex::new(registry));
     let streams = Arc::new(Streams::default());
-    let security = Security {
-        authority: assets.authority().clone(),
-        tokens: Arc::new(assets.tokens()?),
-        envelope: Arc::new(assets.envelope()),
-    };
-    let config = apiserver::Config::new(settings.service_cidr);
-    let api = ApiServer::new(config, keyspace.clone(), security, streams.clone(), metrics.clone());
-    api.prepare().await?;
+    let api = api_server(&settings, &assets, &store, &streams, &metrics)?;
+    if transport.is_none() {
+        api.prepare().await?;
+    }
 
     let auth = if settings.require_client_certificate { ClientAuth::Required } else { ClientAuth::Optional };
     let tls = trust::tls::server_config(assets.authority(), ServerCertificate::new(assets.server()), auth)?;
@@ -72,15 +83,20 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     let stop = serving.token();
     let server = api.clone();
     serving.spawn("API server", async move { server.serve(listener, Arc::new(tls), stop).await.map_err(Into::into) });
-    store::serve_etcd(etcd_listener, &settings, keyspace, &assets, &mut serving).await?;
+    store::serve_etcd(etcd_listener, &settings, &store, &assets, &mut serving).await?;
+    if let (Some(transport), Store::Replica(replica)) = (transport, &store) {
+        serving.spawn("peer certificate", cluster::renew(transport, assets.clone(), identity, serving.token()));
+        serving.spawn("membership", cluster::refusals(replica.rejection(), serving.token()));
+    }
 
-    let router = api.router();
-    take_first_start(&settings, &local::client(&router, Subject::admin("nanocloud:setup"))).await?;
     let mut actors = Supervisor::default();
     let result = async {
-        let node = Node::open(&settings).await?;
-        start_actors(&settings, &node, &router, &assets, reconciles, &streams, &metrics, &mut actors)?;
-        actors.spawn("memory", tidy(actors.token()));
+        let parts = Parts { settings: &settings, assets: &assets, store: &store, api: &api };
+        let mut none = Supervisor::default();
+        tokio::select! {
+            started = start(&parts, reconciles, &streams, &metrics, &mut actors) => started?,
+            stopped = until_stopped(&mut serving, &mut none) => return stopped,
+        }
         tracing::info!(listen = %settings.listen, milliseconds = started.elapsed().as_millis(), "ready");
         if let Some(socket) = notify {
             crate::notify::notify(&socket, "READY=1").context("NOTIFY_SOCKET")?;
@@ -95,13 +111,66 @@ pub async fn run(settings: Settings, notify: Option<std::ffi::OsString>, started
     result
 }
 
-fn keyspace_config(settings: &Settings) -> replica::Config {
-    replica::Config {
-        keep_revisions: settings.keyspace_keep_revisions,
-        keep_age: settings.keyspace_keep_age.unwrap_or_default(),
-        quota_bytes: settings.keyspace_quota,
-        ..replica::Config::new(settings.keyspace())
+/// What starting the rest needs.
+struct Parts<'s> {
+    settings: &'s Settings,
+    assets: &'s SecureAssets,
+    store: &'s Store,
+    api: &'s ApiServer,
+}
+
+fn api_server(
+    settings: &Settings,
+    assets: &SecureAssets,
+    store: &Store,
+    streams: &Arc<Streams>,
+    metrics: &apiserver::MetricsRegistry,
+) -> anyhow::Result<ApiServer> {
+    let security = Security {
+        authority: assets.authority().clone(),
+        tokens: Arc::new(assets.tokens()?),
+        envelope: Arc::new(assets.envelope()),
+    };
+    let config = apiserver::Config::new(settings.service_cidr);
+    let api = ApiServer::new(config, store.keyspace(), security, streams.clone(), metrics.clone());
+    if let Store::Replica(replica) = store {
+        let folder = settings.secure_assets();
+        let shared = move || trust::SharedAssets::read(&folder);
+        api.serve_members(apiserver::Membership { cluster: replica.cluster(), assets: Arc::new(shared) });
     }
+    Ok(api)
+}
+
+/// Starts everything beside the API, once the keyspace answers.
+async fn start(
+    parts: &Parts<'_>,
+    reconciles: Arc<Reconciles>,
+    streams: &Arc<Streams>,
+    metrics: &apiserver::MetricsRegistry,
+    actors: &mut Supervisor,
+) -> anyhow::Result<()> {
+    let settings = parts.settings;
+    cluster::patiently("answer", || parts.api.prepare()).await;
+    let router = parts.api.router();
+    take_first_start(settings, &local::client(&router, Subject::admin("nanocloud:setup"))).await?;
+    let images = node::images(settings).await?;
+    start_controllers(parts, &images, &router, reconciles, actors);
+    if settings.agent {
+        let node = Node::open(settings, images).await?;
+        let client = local::client(&router, Subject::node(&settings.node_name));
+        let kubelet = node.kubelet(settings, client)?;
+        kubelet.metrics().register(&mut metrics.lock());
+        streams.connect(kubelet.clone());
+        let (dns, stop) = (node.dns(), actors.token());
+        actors.spawn("DNS", async move {
+            dns.keep(stop).await;
+            Ok(())
+        });
+        let stop = actors.token();
+        actors.spawn("kubelet", async move { kubelet.run(stop).await.map_err(Into::into) });
+    }
+    actors.spawn("memory", tidy(actors.token()));
+    Ok(())
 }
 
 /// Gives back what bursts of work left.
@@ -149,46 +218,37 @@ async fn take_first_start(settings: &Settings, client: &Client) -> anyhow::Resul
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-#[allow(clippy::too_many_arguments, reason = "the one place where every part meets")]
-fn start_actors(
-    settings: &Settings,
-    node: &Node,
+/// Controllers run where the leader is, and nowhere else.
+fn start_controllers(
+    parts: &Parts<'_>,
+    images: &Arc<ImageStore>,
     router: &axum::Router,
-    assets: &SecureAssets,
     reconciles: Arc<Reconciles>,
-    streams: &Arc<Streams>,
-    metrics: &apiserver::MetricsRegistry,
     actors: &mut Supervisor,
-) -> anyhow::Result<()> {
+) {
+    let settings = parts.settings;
     let context = controllers::Context {
-        catalog: Arc::new(Images(node.images.clone())),
+        catalog: Arc::new(Images(images.clone())),
         host: Arc::new(facts::Host {
-            dns: node.network.config().gateway(),
+            dns: node::network_config(settings).gateway(),
             bridge: settings.bridge.clone(),
             resolv_conf: node::RESOLV_CONF.into(),
         }),
-        issuer: Arc::new(Issuer(assets.authority().clone())),
+        issuer: Arc::new(Issuer(parts.assets.authority().clone())),
         random: Arc::new(controllers::KernelRandom),
         config: controllers::Config { registry: settings.registry.clone() },
     };
     let client = local::client(router, Subject::controllers());
-    let (all, host, stop) = (controllers::all(&context), settings.node_name.clone(), actors.token());
+    let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());
     actors.spawn("controllers", async move {
-        controllers::run(client, all, &host, Some(reconciles), stop).await;
+        cluster::while_leading(leads, stop, |stop| {
+            let (client, all, host) = (client.clone(), controllers::all(&context), host.clone());
+            let reconciles = reconciles.clone();
+            async move { controllers::run(client, all, &host, Some(reconciles), stop).await }
+        })
+        .await;
         Ok(())
     });
-    let client = local::client(router, Subject::node(&settings.node_name));
-    let kubelet = node.kubelet(settings, client)?;
-    kubelet.metrics().register(&mut metrics.lock());
-    streams.connect(kubelet.clone());
-    let (dns, stop) = (node.dns(), actors.token());
-    actors.spawn("DNS", async move {
-        dns.keep(stop).await;
-        Ok(())
-    });
-    let stop = actors.token();
-    actors.spawn("kubelet", async move { kubelet.run(stop).await.map_err(Into::into) });
-    Ok(())
 }
 
 /// Waits for a signal, or for a part that ends although nobody asked it to.

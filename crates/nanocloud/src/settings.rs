@@ -18,12 +18,19 @@ const DEFAULT_FILE: &str = "/etc/nanocloud/config.toml";
 /// Longest name of a bridge, so that the kernel takes it.
 const BRIDGE_MAX: usize = 15;
 
+/// Shortest and longest election time: below, ordinary delays look like deaths; above, nobody waits so long.
+const MIN_ELECTION_MS: u64 = 200;
+const MAX_ELECTION_MS: u64 = 60_000;
+
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 27] = [
+    "agent",
+    "api_url",
     "binding_timeout",
     "bridge",
     "cgroup",
     "csi_root",
+    "election_ms",
     "etcd_listen",
     "keyspace",
     "keyspace_ca",
@@ -36,6 +43,8 @@ const NAMES: [&str; 22] = [
     "log",
     "log_format",
     "node",
+    "peer_address",
+    "peer_listen",
     "pod_cidr",
     "registry",
     "require_client_certificate",
@@ -75,6 +84,10 @@ impl<'a> Sources<'a> {
             ("node", server.node.clone()),
             ("keyspace", server.keyspace.clone()),
             ("etcd_listen", server.etcd_listen.clone()),
+            ("agent", server.agent.clone()),
+            ("api_url", server.api_url.clone()),
+            ("peer_address", server.peer_address.clone()),
+            ("peer_listen", server.peer_listen.clone()),
             ("log_format", server.log_format.clone()),
             ("log", server.log.clone()),
         ];
@@ -100,6 +113,31 @@ impl<'a> Sources<'a> {
     }
 }
 
+impl Sources<'_> {
+    fn optional<T: FromStr>(&self, name: &'static str, form: &str) -> Result<Option<T>, SettingsError> {
+        let parse = |value: String| {
+            let message = format!("write it as {form}");
+            value.parse().map_err(|_| SettingsError::Value { name, value, message })
+        };
+        self.text(name).map(parse).transpose()
+    }
+}
+
+/// Word to join a cluster with, by flag, file or environment; it is no setting, so that nothing prints it.
+pub fn join_word(
+    server: &cli::args::Server,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Option<String>, SettingsError> {
+    let file = server.join_file.clone().or_else(|| variable("NANOCLOUD_JOIN_FILE").map(PathBuf::from));
+    match (&server.join, file) {
+        (Some(word), _) => Ok(Some(word.clone())),
+        (None, Some(path)) => {
+            std::fs::read_to_string(&path).map(Some).map_err(|source| SettingsError::Read { path, source })
+        }
+        (None, None) => Ok(variable("NANOCLOUD_JOIN")),
+    }
+}
+
 /// What a node runs with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
@@ -109,6 +147,16 @@ pub struct Settings {
     pub run_root: PathBuf,
     /// Address of the API.
     pub listen: SocketAddr,
+    /// URL at which others reach the API; empty: where it listens.
+    pub api_url: String,
+    /// Where other members of the cluster reach this one; nothing: it is alone.
+    pub peer_listen: Option<SocketAddr>,
+    /// What other members are told of that address; empty: the same.
+    pub peer_address: String,
+    /// Longest time to wait before an election, and the leader's lease, in milliseconds; the same on all members.
+    pub election_ms: u64,
+    /// Whether this node runs pods.
+    pub agent: bool,
     /// Name of this node.
     pub node_name: String,
     /// Bridge of the pods.
@@ -223,6 +271,11 @@ impl Settings {
         let settings = Self {
             run_root: sources.parse("run_root", "a path", "/run/nanocloud".into())?,
             listen: sources.parse("listen", "ADDRESS:PORT", SocketAddr::from(([127, 0, 0, 1], 6443)))?,
+            api_url: sources.text("api_url").unwrap_or_default(),
+            peer_listen: sources.optional("peer_listen", "ADDRESS:PORT")?,
+            peer_address: sources.text("peer_address").unwrap_or_default(),
+            election_ms: sources.parse("election_ms", "a number of milliseconds", 1_000)?,
+            agent: sources.parse("agent", "true or false", true)?,
             node_name: sources.parse("node", "a host name", host_name())?,
             bridge: sources.parse("bridge", "an interface name", "nanocloud0".into())?,
             pod_cidr: sources.parse("pod_cidr", "ADDRESS/BITS", Ipv4Net::new_assert([10, 88, 0, 0].into(), 16))?,
@@ -283,11 +336,39 @@ impl Settings {
         if self.cgroup.is_empty() || !self.cgroup.chars().all(plain) {
             return refuse("cgroup", &self.cgroup, "lower-case letters, digits, '-' or '_'");
         }
+        if !(MIN_ELECTION_MS..=MAX_ELECTION_MS).contains(&self.election_ms) {
+            let message = format!("{MIN_ELECTION_MS} to {MAX_ELECTION_MS} are possible");
+            return refuse("election_ms", &self.election_ms, &message);
+        }
+        if self.peer_listen.is_some_and(|address| address.ip().is_unspecified()) && self.peer_address.is_empty() {
+            return refuse("peer_address", &"", "say at which HOST:PORT other members reach this one");
+        }
+        if let (Some(address), Some(_)) = (self.peer_listen, &self.etcd_cluster) {
+            return refuse(
+                "peer_listen",
+                &address,
+                "members share the local keyspace, and `keyspace` names an etcd cluster",
+            );
+        }
         let overlap = self.pod_cidr.contains(&self.service_cidr) || self.service_cidr.contains(&self.pod_cidr);
         if overlap {
             return refuse("service_cidr", &self.service_cidr, "it overlaps pod_cidr: choose another range");
         }
         Ok(())
+    }
+
+    /// `HOST:PORT` at which other members reach this one; empty when it is alone.
+    pub fn peer_address(&self) -> String {
+        match self.peer_listen {
+            Some(address) if self.peer_address.is_empty() => address.to_string(),
+            Some(_) => self.peer_address.clone(),
+            None => String::new(),
+        }
+    }
+
+    /// URL at which others reach the API.
+    pub fn api_url(&self) -> String {
+        if self.api_url.is_empty() { format!("https://{}", self.listen) } else { self.api_url.clone() }
     }
 
     /// Keys and certificates.
@@ -322,6 +403,12 @@ impl Settings {
             if !listen.is_unspecified() && !listen.is_loopback() {
                 names.push(listen.to_string());
             }
+        }
+        let named = self.api_url.split_once("://").map_or("", |(_, rest)| rest);
+        let host = named.split('/').next().unwrap_or_default();
+        let host = host.rsplit_once(':').map_or(host, |(host, _)| host).trim_matches(['[', ']']);
+        if !host.is_empty() {
+            names.push(host.to_owned());
         }
         names.sort();
         names.dedup();
@@ -397,6 +484,23 @@ mod tests {
     }
 
     #[test]
+    fn a_member_tells_others_where_it_is() {
+        let settings = resolve(None, &[], "peer_listen = '10.0.0.1:6444'\nlisten = '10.0.0.1:6443'").unwrap();
+        assert_eq!(
+            (settings.peer_address().as_str(), settings.api_url().as_str()),
+            ("10.0.0.1:6444", "https://10.0.0.1:6443")
+        );
+        let named = "peer_listen = '0.0.0.0:1'\npeer_address = 'a.example:6444'\napi_url = 'https://a.example:443'";
+        let settings = resolve(None, &[], named).unwrap();
+        assert_eq!(
+            (settings.peer_address().as_str(), settings.api_url().as_str()),
+            ("a.example:6444", "https://a.example:443")
+        );
+        assert!(settings.server_names().contains(&"a.example".to_owned()));
+        assert_eq!(resolve(None, &[], "").unwrap().peer_address(), "");
+    }
+
+    #[test]
     fn bad_values_and_unknown_names_are_named() {
         for (text, name) in [
             ("bridge = 'far-too-long-name'", "bridge"),
@@ -410,6 +514,10 @@ mod tests {
             ("keyspace = 'etcd=https://a:1'", "keyspace"),
             ("keyspace = 'etcd=https://a:1'\nkeyspace_ca = '/ca'", "keyspace"),
             ("etcd_listen = '2379'", "etcd_listen"),
+            ("peer_listen = 'here'", "peer_listen"),
+            ("peer_listen = '0.0.0.0:6444'", "peer_address"),
+            ("election_ms = 10", "election_ms"),
+            ("keyspace = 'etcd=http://a:1'\npeer_listen = '10.0.0.1:1'", "peer_listen"),
         ] {
             let error = resolve(None, &[], text).unwrap_err();
             assert!(error.to_string().starts_with(name), "{error}");

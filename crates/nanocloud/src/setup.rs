@@ -29,9 +29,7 @@ pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
         // First: while a server has the keyspace nothing here is touched.
         crate::keyspace::repair(&settings.keyspace())?;
     }
-    for (folder, mode) in [("", 0o711), ("keyspace", 0o700), ("catalog", 0o755), ("images", 0o700), ("logs", 0o700)] {
-        private_folder(&settings.state_root.join(folder), mode)?;
-    }
+    folders(settings)?;
     storage::Volumes::open(&settings.csi_root).context("the volume root cannot be prepared")?;
     let config = AssetsConfig {
         dir: settings.secure_assets(),
@@ -57,6 +55,14 @@ pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
         true if settings.first_start().exists() => Ok(()),
         true => FirstStart { token: None, retention: args.retention }.write(settings),
     }
+}
+
+/// Makes the folders of the state root.
+pub fn folders(settings: &Settings) -> anyhow::Result<()> {
+    for (folder, mode) in [("", 0o711), ("keyspace", 0o700), ("catalog", 0o755), ("images", 0o700), ("logs", 0o700)] {
+        private_folder(&settings.state_root.join(folder), mode)?;
+    }
+    Ok(())
 }
 
 /// What the server takes in at its next start.

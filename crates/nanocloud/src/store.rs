@@ -5,13 +5,15 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use etcd::{Access, Alone, Endpoints, External, Face};
+use futures::{StreamExt, stream, stream::BoxStream};
 use keyspace::{Cluster, Keyspace};
 use prometheus_client::registry::Registry;
-use replica::Replica;
+use replica::{Replica, TlsTransport};
 use tokio::net::TcpListener;
 use trust::{ClientAuth, Identity, SecretString, SecureAssets, tls::ServerCertificate};
 
 use crate::{
+    cluster,
     settings::{EtcdCluster, Settings},
     supervisor::Supervisor,
 };
@@ -25,10 +27,18 @@ pub enum Store {
 }
 
 impl Store {
-    /// Opens the keyspace that the settings name.
-    pub async fn open(settings: &Settings, replica: replica::Config, registry: &mut Registry) -> anyhow::Result<Self> {
+    /// Opens the keyspace that the settings name; its replica, if it is one, as this member with this way to others.
+    pub async fn open(
+        settings: &Settings,
+        identity: cluster::Identity,
+        transport: Option<&Arc<TlsTransport>>,
+        registry: &mut Registry,
+    ) -> anyhow::Result<Self> {
         match &settings.etcd_cluster {
-            None => Ok(Self::Replica(Replica::open(replica, registry).await?)),
+            None => {
+                let config = cluster::replica_config(settings, identity);
+                Ok(Self::Replica(Replica::open_with(config, cluster::port(transport), registry).await?))
+            }
             Some(cluster) => {
                 let endpoints = endpoints(cluster)?;
                 let external = External::connect(endpoints).await;
@@ -42,6 +52,26 @@ impl Store {
         match self {
             Self::Replica(replica) => replica.clone(),
             Self::External(external) => external.clone(),
+        }
+    }
+
+    /// Whether this node is the one that acts for the cluster, and every change of that. Without members of its own it
+    /// always is.
+    pub fn leads(&self) -> BoxStream<'static, bool> {
+        match self {
+            Self::Replica(replica) => replica.leads().boxed(),
+            Self::External(_) => stream::once(async { true }).chain(stream::pending()).boxed(),
+        }
+    }
+
+    /// Its members, for etcd's clients.
+    fn cluster(&self, settings: &Settings, assets: &SecureAssets) -> Arc<dyn Cluster> {
+        match self {
+            Self::Replica(replica) => replica.cluster(),
+            Self::External(external) => {
+                let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
+                Arc::new(Alone::new(external.clone(), cluster_id, &settings.node_name))
+            }
         }
     }
 
@@ -76,18 +106,15 @@ fn endpoints(cluster: &EtcdCluster) -> anyhow::Result<Endpoints> {
 pub async fn serve_etcd(
     listener: Option<TcpListener>,
     settings: &Settings,
-    keyspace: Arc<dyn Keyspace>,
+    store: &Store,
     assets: &SecureAssets,
     serving: &mut Supervisor,
 ) -> anyhow::Result<()> {
     let Some(listener) = listener else { return Ok(()) };
     let tls =
         trust::tls::server_config(assets.authority(), ServerCertificate::new(assets.server()), ClientAuth::Required)?;
-    // All members of the cluster have certificates of one authority.
-    let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
-    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), cluster_id, &settings.node_name));
     let url = format!("https://{}", listener.local_addr()?);
-    let face = Face::open(keyspace, cluster, &url, &settings.state_root).await?;
+    let face = Face::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
     let (access, stop) = (Access::Certificates(Arc::new(tls)), serving.token());
     serving.spawn("etcd face", async move { etcd::serve(face, listener, access, stop).await.map_err(Into::into) });
     Ok(())

@@ -41,7 +41,7 @@ pub(super) fn authenticate(call: &Call, route: Option<&Route>) -> Outcome<Subjec
     match identity::of_bearer(&call.app, token)? {
         Bearer::Signed(subject) => Ok(subject),
         Bearer::SingleUse(id) => match route {
-            Some(Route::ExchangeToken) => Ok(Subject::bootstrapper(&id)),
+            Some(Route::ExchangeToken | Route::JoinMember) => Ok(Subject::bootstrapper(&id)),
             _ => Err(Failure::unauthorized("a single-use token is good for its exchange only")
                 .remedy("exchange it first: POST /apis/nanocloud.io/v1/tokens/exchange")),
         },
@@ -104,6 +104,9 @@ pub(super) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str
         Route::IssueToken => ours("tokens", "issue"),
         Route::ExchangeToken => ours("tokens", "exchange"),
         Route::SignCertificate => ours("certificates", ""),
+        Route::Members { status } => ours("members", if *status { "status" } else { "" }),
+        Route::JoinMember => ours("members", "join"),
+        Route::ChangeMember { name, action } => Attributes { name, ..ours("members", action.name()) },
         _ => Attributes { verb, non_resource_path: Some(path), ..Attributes::default() },
     }
 }

@@ -54,6 +54,6 @@ pub(super) fn yaml(body: &[u8]) -> Outcome<Value> {
 }
 
 /// Reads a document that may be missing.
-pub(super) fn optional(headers: &HeaderMap, body: &[u8]) -> Outcome<Option<Value>> {
+pub(crate) fn optional(headers: &HeaderMap, body: &[u8]) -> Outcome<Option<Value>> {
     if body.is_empty() { Ok(None) } else { document(headers, body).map(Some) }
 }

@@ -206,6 +206,9 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
         Route::IssueToken => identity::issue(call).await,
         Route::ExchangeToken => identity::exchange(call).await,
         Route::SignCertificate => identity::sign(call).await,
+        Route::Members { status } => identity::members::list(call, status).await,
+        Route::JoinMember => identity::members::join(call).await,
+        Route::ChangeMember { name, action } => identity::members::change(call, &name, action).await,
         Route::BundleAction { kind, namespace, name, action } => {
             actions::run(call, kind, &namespace, &name, action).await
         }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use trust::{
     ExposeSecret, Scopes, SecretString, SignedCertificate, SingleUseToken, TokenGrant, TokenOutcome, TokenRecord,
-    jwt::API_AUDIENCE, single_use,
+    jwt::API_AUDIENCE, single_use, subject::JOINING,
 };
 
 use super::certificates;
@@ -105,21 +105,43 @@ pub(crate) async fn exchange(mut call: Call) -> Outcome<Response> {
     let (TokenOutcome::Accepted, Some(stored), Some(grant)) = (verdict, stored, grant) else {
         return Err(refuse(&token, verdict));
     };
+    if grant.spec.user == JOINING {
+        return Err(Failure::forbidden("a join token is good for joining only").remedy("nanocloud server --join TOKEN"));
+    }
     // The credential is made first and handed out only if this call is the one that consumes the token, so that a
     // request that cannot be served does not burn it.
     let credential = credential(&call.app, &grant, &wanted, now)?;
-    let mut consumed = stored.published();
-    object::set(&mut consumed, "status", Some(json!({"consumedAt": now.to_string()})));
-    let edit = Edit::Replace(consumed);
-    match registry.update(kind, None, token.id(), &edit, Part::Status, &WriteOptions::default()).await {
-        Ok(_) => {}
-        Err(failure) if matches!(failure.status.code, 404 | 409) => {
-            return Err(refuse(&token, TokenOutcome::Replayed));
-        }
-        Err(failure) => return Err(failure),
-    }
+    used_up(&call.app, &token, stored.published()).await?;
     tracing::info!(id = token.id(), user = grant.spec.user, "single-use token exchanged");
     Ok(confidential(answer::json(StatusCode::CREATED, &shown(&call.app, &grant, &credential))))
+}
+
+/// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`.
+pub(super) async fn consume(app: &App, token: &SingleUseToken, user: &str) -> Outcome<()> {
+    let (kind, registry) = (tokens()?, &app.registry);
+    let stored = registry.find(kind, None, token.id()).await?;
+    let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
+    let now = registry.now();
+    let verdict = single_use::verify(token, grant.as_ref().map(record).as_ref(), single_use::MAX_TTL, now);
+    let (TokenOutcome::Accepted, Some(stored), Some(grant)) = (verdict, stored, grant) else {
+        return Err(refuse(token, verdict));
+    };
+    if grant.spec.user != user {
+        return Err(Failure::forbidden("this token is not for joining").remedy("ask for one: nanocloud member add"));
+    }
+    used_up(app, token, stored.published()).await
+}
+
+/// Marks the token as used; only one call succeeds.
+async fn used_up(app: &App, token: &SingleUseToken, mut object: serde_json::Value) -> Outcome<()> {
+    let registry = &app.registry;
+    object::set(&mut object, "status", Some(json!({"consumedAt": registry.now().to_string()})));
+    let edit = Edit::Replace(object);
+    match registry.update(tokens()?, None, token.id(), &edit, Part::Status, &WriteOptions::default()).await {
+        Ok(_) => Ok(()),
+        Err(failure) if matches!(failure.status.code, 404 | 409) => Err(refuse(token, TokenOutcome::Replayed)),
+        Err(failure) => Err(failure),
+    }
 }
 
 fn shown(app: &App, grant: &Token, credential: &Credential) -> serde_json::Value {
@@ -138,7 +160,7 @@ fn shown(app: &App, grant: &Token, credential: &Credential) -> serde_json::Value
 }
 
 /// The single-use token of the request's `Authorization`.
-fn presented(call: &Call) -> Outcome<SingleUseToken> {
+pub(super) fn presented(call: &Call) -> Outcome<SingleUseToken> {
     let value = call.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         value.and_then(|value| value.split_once(' ')).and_then(|(_, token)| SingleUseToken::parse(token.trim()));
@@ -196,7 +218,7 @@ fn credential(app: &App, grant: &Token, wanted: &ExchangeRequest, now: Timestamp
 }
 
 /// Nobody on the way may keep the answer.
-fn confidential(mut response: Response) -> Response {
+pub(super) fn confidential(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod grants;
+pub(crate) mod members;
 
 use trust::{CertificateInfo, SingleUseToken, Subject, jwt::API_AUDIENCE};
 

@@ -5,6 +5,7 @@ mod authorisation;
 mod conformance;
 mod keyspace;
 mod kubectl;
+mod members;
 mod pages;
 mod protocol;
 mod sample;

@@ -11,5 +11,6 @@ pub mod install;
 pub mod keyspace;
 pub mod lifecycle;
 pub mod logs;
+pub mod member;
 pub mod status;
 pub mod version;

@@ -12,7 +12,7 @@ use cli::args::{Global, Output, Restore, SnapshotAction};
 use keyspace::snapshot::{self, Options, Summary};
 use serde_json::{Value, json};
 
-use crate::settings::Settings;
+use crate::{cluster, settings::Settings};
 
 /// Runs one of the commands.
 pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) -> anyhow::Result<()> {
@@ -47,7 +47,11 @@ fn restore(settings: &Settings, args: &Restore) -> anyhow::Result<Summary> {
         members: args.members.iter().map(|member| (member.id, member.address.clone())).collect(),
         options: Options { bump_revisions: args.bump_revision, mark_compacted: args.mark_compacted },
     };
-    Ok(plan.run(&dir)?)
+    let summary = plan.run(&dir)?;
+    if args.to.is_none() {
+        cluster::restored(settings, args.id)?;
+    }
+    Ok(summary)
 }
 
 fn print(summary: &Summary, output: Output) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 //! containers. Needs root, apt and a kernel with namespaces; see CONTRIBUTING.md.
 
 mod bindings;
+mod cluster;
 mod faults;
 mod lifecycle;
 mod node;

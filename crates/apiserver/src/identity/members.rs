@@ -1,0 +1,184 @@
+//! Members of the cluster: who they are, taking one in against its token, and changing them.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use http::StatusCode;
+use keyspace::{Cluster, ClusterError, ClusterState, Member, MemberChange, MemberRole, MemberState};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use trust::{SharedAssets, subject::JOINING};
+
+use super::grants;
+use crate::{
+    failure::{Failure, Outcome},
+    http::{answer, body, entry::Call},
+    route::MemberAction,
+};
+
+/// What the server needs to serve the cluster's membership.
+#[derive(Clone)]
+pub struct Membership {
+    /// The members.
+    pub cluster: Arc<dyn Cluster>,
+    /// Reads the keys that a new member gets.
+    pub assets: Arc<dyn Fn() -> Result<SharedAssets, trust::Error> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Membership").finish_non_exhaustive()
+    }
+}
+
+/// What a server that joins says of itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct JoinRequest {
+    name: String,
+    peer_address: String,
+    api_url: String,
+    /// Version of the program, which has to be this one's.
+    version: String,
+}
+
+/// What a removal takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct ChangeRequest {
+    force: bool,
+}
+
+fn membership(call: &Call) -> Outcome<Membership> {
+    call.app
+        .membership
+        .get()
+        .cloned()
+        .ok_or_else(|| Failure::new(404, "NotFound", "this server keeps its state where it has no members of its own"))
+}
+
+/// `GET members` and `GET members/status`.
+pub(crate) async fn list(call: Call, status: bool) -> Outcome<Response> {
+    let state = membership(&call)?.cluster.members().await;
+    if !status {
+        return Ok(answer::json(StatusCode::OK, &shown(&state)));
+    }
+    let keyspace = call.app.registry.keyspace().status().await?;
+    let mut document = shown(&state);
+    document["kind"] = "MemberStatus".into();
+    document["status"] = json!({
+        "member": id(state.asked),
+        "term": state.term,
+        "lastIndex": state.last_index,
+        "appliedIndex": state.applied_index,
+        "revision": keyspace.revision,
+        "compactRevision": keyspace.compact_revision,
+        "leases": keyspace.leases,
+        "sizeBytes": keyspace.size_bytes,
+    });
+    Ok(answer::json(StatusCode::OK, &document))
+}
+
+/// Identities are shown as hexadecimal digits: they do not fit the numbers of JSON.
+fn id(id: u64) -> String {
+    format!("{id:x}")
+}
+
+fn shown(state: &ClusterState) -> Value {
+    let member = |MemberState { member, role, leads, reachable, matched }: &MemberState| {
+        json!({
+            "id": id(member.id),
+            "name": member.name,
+            "peerAddress": member.peer_address,
+            "apiUrl": member.api_url,
+            "role": match role { MemberRole::Voter => "Voter", MemberRole::Learner => "Learner" },
+            "leads": leads,
+            "reachable": reachable,
+            "matchedIndex": matched,
+        })
+    };
+    json!({
+        "apiVersion": "nanocloud.io/v1",
+        "kind": "MemberList",
+        "clusterId": id(state.cluster_id),
+        "leader": state.leader.map(id),
+        "items": state.members.iter().map(member).collect::<Vec<_>>(),
+    })
+}
+
+/// `POST members/NAME/ACTION`.
+pub(crate) async fn change(mut call: Call, named: &str, action: MemberAction) -> Outcome<Response> {
+    let cluster = membership(&call)?.cluster;
+    let bytes = body::read(call.take_body()).await?;
+    let wanted: ChangeRequest = match body::optional(&call.parts.headers, &bytes)? {
+        None => ChangeRequest::default(),
+        Some(document) => serde_json::from_value(document)
+            .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?,
+    };
+    let state = cluster.members().await;
+    let Some(member) = state.find(named).map(|state| state.member.clone()) else {
+        return Err(Failure::new(404, "NotFound", format!("there is no member {named:?}"))
+            .remedy("see `nanocloud member list`"));
+    };
+    let change = match action {
+        MemberAction::Promote => MemberChange::Promote { id: member.id },
+        MemberAction::Remove => MemberChange::Remove { id: member.id, force: wanted.force },
+        MemberAction::Lead => MemberChange::Lead { id: member.id },
+    };
+    cluster.change(change).await.map_err(refused)?;
+    tracing::info!(member = id(member.id), name = member.name, ?action, by = %call.subject, "membership changed");
+    Ok(answer::json(StatusCode::OK, &shown(&cluster.members().await)))
+}
+
+/// `POST members/join`: takes in the bearer of a join token as a learner and hands it what members share.
+pub(crate) async fn join(mut call: Call) -> Outcome<Response> {
+    let Membership { cluster, assets } = membership(&call)?;
+    let bytes = body::read(call.take_body()).await?;
+    let document = body::document(&call.parts.headers, &bytes)?;
+    let wanted: JoinRequest = serde_json::from_value(document)
+        .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;
+    let ours = env!("CARGO_PKG_VERSION");
+    if wanted.version != ours {
+        let message = format!("this cluster runs version {ours}, and {} is version {}", wanted.name, wanted.version);
+        return Err(Failure::bad_request(message).remedy("install the same release of nanocloud on all members"));
+    }
+    if !api::meta::is_dns_subdomain(&wanted.name) || wanted.peer_address.parse::<http::uri::Authority>().is_err() {
+        return Err(Failure::bad_request("name must be a host name and peerAddress HOST:PORT"));
+    }
+    let state = cluster.members().await;
+    if let Some(other) = state.members.iter().find(|state| state.member.name == wanted.name) {
+        return Err(refused(ClusterError::Exists { id: other.member.id, name: wanted.name }));
+    }
+    // Everything that may be refused is refused before; from here on the token is used up.
+    let shared = assets().map_err(|error| Failure::internal("the cluster's keys cannot be read", error))?;
+    let token = grants::presented(&call)?;
+    grants::consume(&call.app, &token, JOINING).await?;
+    let drawn = uuid::Uuid::new_v4().as_u64_pair().0 >> 16;
+    let member =
+        Member { id: drawn.max(1), name: wanted.name, peer_address: wanted.peer_address, api_url: wanted.api_url };
+    cluster.change(MemberChange::Add(member.clone())).await.map_err(refused)?;
+    tracing::info!(member = id(member.id), name = member.name, address = member.peer_address, "a member joins");
+    let answer = json!({
+        "apiVersion": "nanocloud.io/v1",
+        "kind": "Joined",
+        "memberId": id(member.id),
+        "clusterId": id(state.cluster_id),
+        "assets": shared,
+    });
+    Ok(grants::confidential(answer::json(StatusCode::CREATED, &answer)))
+}
+
+fn refused(error: ClusterError) -> Failure {
+    let (code, reason) = match &error {
+        ClusterError::NotFound { .. } => (404, "NotFound"),
+        ClusterError::Unavailable { .. } => (503, "ServiceUnavailable"),
+        ClusterError::Alone => (400, "BadRequest"),
+        ClusterError::Exists { .. }
+        | ClusterError::Removed { .. }
+        | ClusterError::Quorum { .. }
+        | ClusterError::Voters { .. }
+        | ClusterError::Behind { .. }
+        | ClusterError::NotVoter { .. } => (409, "Conflict"),
+    };
+    Failure::new(code, reason, error.to_string())
+}

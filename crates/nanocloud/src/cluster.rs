@@ -1,0 +1,288 @@
+//! This node as a member of a cluster: its identity, joining, the way to other members, and what only the leader runs.
+
+use std::{fs, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use replica::{Rejection, Start, Timing, TlsTransport, Transport};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use trust::{JoinToken, SecureAssets, SharedAssets, member};
+
+use crate::{host, settings::Settings, setup};
+
+/// Identity of the member that forms a cluster.
+const FIRST_MEMBER: u64 = 1;
+/// How often the member's certificate is made anew; it is valid for much longer.
+const RENEW_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long other members must refuse this one before it gives up: a restart is refused for a moment, too.
+const REFUSED_FOR: Duration = Duration::from_secs(15);
+/// Between attempts to reach a cluster that has no leader yet.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Which member this node is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The member.
+    pub id: u64,
+    /// What it does with a new keyspace.
+    pub start: Start,
+}
+
+/// The file that remembers which member this is. Identities are hexadecimal digits.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Remembered {
+    member_id: String,
+    /// The cluster that was joined; missing when the keyspace was restored, which names its cluster itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_id: Option<String>,
+}
+
+/// What a member answers to a server that joins.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    member_id: String,
+    cluster_id: String,
+    assets: SharedAssets,
+}
+
+fn file(settings: &Settings) -> PathBuf {
+    settings.state_root.join("member.json")
+}
+
+impl Identity {
+    /// The identity of this node: what it joined or was restored as, or the first member of a cluster of its own.
+    pub fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let path = file(settings);
+        if !path.exists() {
+            return Ok(Self { id: FIRST_MEMBER, start: Start::Form });
+        }
+        let broken = || format!("{} cannot be read; join again with an empty state root", path.display());
+        let text = fs::read_to_string(&path).with_context(broken)?;
+        let remembered: Remembered = serde_json::from_str(&text).with_context(broken)?;
+        let number = |text: &str| u64::from_str_radix(text, 16).with_context(broken);
+        let start = match &remembered.cluster_id {
+            Some(cluster_id) => Start::Join { cluster_id: number(cluster_id)? },
+            None => Start::Form,
+        };
+        Ok(Self { id: number(&remembered.member_id)?, start })
+    }
+}
+
+/// Joins a cluster, unless this node did before. Afterwards its keys are the cluster's.
+pub async fn join(settings: &Settings, token: &JoinToken) -> anyhow::Result<()> {
+    if file(settings).exists() {
+        tracing::info!("this node has joined already; the join token is not needed");
+        return Ok(());
+    }
+    if settings.peer_listen.is_none() {
+        bail!("a server that joins needs an address for other members: give --peer-listen ADDRESS:PORT");
+    }
+    if fs::read_dir(settings.keyspace()).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{} holds a keyspace already: join with an empty state root", settings.state_root.display());
+    }
+    setup::folders(settings)?;
+    host::check_writable(&settings.state_root)?;
+    let mut last = None;
+    for server in &token.servers {
+        match ask(settings, token, server).await {
+            Ok(answer) => return adopt(settings, &answer),
+            // Another member can only help when this one could not be reached.
+            Err(error @ client::Error::Transport { .. }) => last = Some((server, error)),
+            Err(error) => return Err(error).with_context(|| format!("{server} does not take this server in")),
+        }
+    }
+    match last {
+        Some((server, error)) => Err(error).with_context(|| format!("{server} cannot be reached to join")),
+        None => bail!("the join token names no server"),
+    }
+}
+
+async fn ask(settings: &Settings, token: &JoinToken, server: &str) -> client::Result<Answer> {
+    let url = server.parse().map_err(|_| client::Error::Request(format!("{server:?} is no URL")))?;
+    let config = client::Config::new(url, token.ca_pem(), client::Identity::Bearer(token.token()));
+    let body = json!({
+        "name": settings.node_name,
+        "peerAddress": settings.peer_address(),
+        "apiUrl": settings.api_url(),
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    let request = axum::http::Request::post("/apis/nanocloud.io/v1/members/join")
+        .header("content-type", "application/json")
+        .body(bytes::Bytes::from(body.to_string()))
+        .map_err(|error| client::Error::Request(error.to_string()))?;
+    client::Client::connect(config)?.json(request).await
+}
+
+fn adopt(settings: &Settings, answer: &Answer) -> anyhow::Result<()> {
+    answer.assets.install(&settings.secure_assets())?;
+    remember(
+        settings,
+        &Remembered { member_id: answer.member_id.clone(), cluster_id: Some(answer.cluster_id.clone()) },
+    )?;
+    tracing::info!(member = answer.member_id, cluster = answer.cluster_id, "joined the cluster");
+    Ok(())
+}
+
+/// Remembers that the keyspace of this node was restored as that of member `id`.
+pub fn restored(settings: &Settings, id: u64) -> anyhow::Result<()> {
+    remember(settings, &Remembered { member_id: format!("{id:x}"), cluster_id: None })
+}
+
+fn remember(settings: &Settings, remembered: &Remembered) -> anyhow::Result<()> {
+    let path = file(settings);
+    let unfinished = path.with_extension("tmp");
+    fs::write(&unfinished, serde_json::to_vec_pretty(remembered)?)
+        .and_then(|()| fs::File::open(&unfinished)?.sync_all())
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .and_then(|()| fs::File::open(&settings.state_root)?.sync_all())
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Election and heartbeat times of these settings.
+pub fn timing(settings: &Settings) -> Timing {
+    let longest = Duration::from_millis(settings.election_ms);
+    Timing { heartbeat: longest / 4, election_min: longest / 2, election_max: longest }
+}
+
+/// How this node's replica is opened.
+pub fn replica_config(settings: &Settings, identity: Identity) -> replica::Config {
+    let peer = replica::Peer {
+        address: settings.peer_address(),
+        name: settings.node_name.clone(),
+        api_url: settings.api_url(),
+    };
+    replica::Config {
+        node_id: identity.id,
+        start: identity.start,
+        peer,
+        timing: timing(settings),
+        keep_revisions: settings.keyspace_keep_revisions,
+        keep_age: settings.keyspace_keep_age.unwrap_or_default(),
+        quota_bytes: settings.keyspace_quota,
+        ..replica::Config::new(settings.keyspace())
+    }
+}
+
+/// The way to other members, when this node has an address for them.
+pub async fn transport(
+    settings: &Settings,
+    assets: &SecureAssets,
+    identity: Identity,
+) -> anyhow::Result<Option<Arc<TlsTransport>>> {
+    let Some(address) = settings.peer_listen else { return Ok(None) };
+    let certificate = member::issue(assets.authority(), identity.id, member::LIFETIME, Timestamp::now())?;
+    let listener = host::listen(address).await?;
+    Ok(Some(Arc::new(TlsTransport::new(listener, assets.authority(), &certificate)?)))
+}
+
+/// The transport as the replica takes it.
+pub fn port(transport: Option<&Arc<TlsTransport>>) -> Option<Arc<dyn Transport>> {
+    transport.map(|transport| transport.clone() as Arc<dyn Transport>)
+}
+
+/// Makes the member's certificate anew, long before its end, until stopped.
+pub async fn renew(
+    transport: Arc<TlsTransport>,
+    assets: SecureAssets,
+    identity: Identity,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
+        let certificate = member::issue(assets.authority(), identity.id, member::LIFETIME, Timestamp::now())?;
+        transport.renew(assets.authority(), &certificate)?;
+    }
+    Ok(())
+}
+
+/// Fails when other members go on refusing this one: it was removed, or runs twice.
+pub async fn refusals(
+    mut rejection: watch::Receiver<Option<Rejection>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let watching = async {
+        loop {
+            let refused = rejection.wait_for(Option::is_some).await;
+            let Ok(Some(refused)) = refused.map(|refused| refused.clone()) else { return None };
+            tracing::error!(reason = %refused, "another member refuses this one");
+            match tokio::time::timeout(REFUSED_FOR, rejection.wait_for(|now| now.as_ref() != Some(&refused))).await {
+                Err(_) => return Some(refused),
+                Ok(_) => continue,
+            }
+        }
+    };
+    match stop.run_until_cancelled(watching).await {
+        Some(Some(refused)) => Err(refused.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Tries until it works: a cluster may have no leader for a while, and a new member nothing yet.
+pub async fn patiently<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+    what: &'static str,
+    mut attempt: impl FnMut() -> F,
+) -> T {
+    let mut told = false;
+    loop {
+        match attempt().await {
+            Ok(done) => return done,
+            Err(error) if !told => tracing::info!(%error, "waiting for the cluster to {what}"),
+            Err(_) => {}
+        }
+        told = true;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Runs something whenever this member leads, as `leads` tells, and stops it when it does not. It must end soon after its
+/// token is cancelled.
+pub async fn while_leading<F: Future<Output = ()>>(
+    leads: impl Stream<Item = bool>,
+    stop: CancellationToken,
+    mut run: impl FnMut(CancellationToken) -> F,
+) {
+    let mut leads = pin!(leads);
+    while let Some(Some(leading)) = stop.run_until_cancelled(leads.next()).await {
+        if !leading {
+            continue;
+        }
+        let term = stop.child_token();
+        let mut running = pin!(run(term.clone()));
+        tokio::select! {
+            () = &mut running => {}
+            _ = leads.next() => {
+                term.cancel();
+                running.await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Sources;
+
+    #[test]
+    fn a_member_knows_which_one_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().display().to_string();
+        let variable = |name: &str| (name == "NANOCLOUD_STATE_ROOT").then(|| root.clone());
+        let global = cli::args::Global { config: Some("/dev/null".into()), ..Default::default() };
+        let server = cli::args::Server::default();
+        let settings = Settings::resolve(&Sources::open(&global, &server, &variable).unwrap()).unwrap();
+        let identity = || Identity::load(&settings).unwrap();
+        assert!(matches!(identity(), Identity { id: FIRST_MEMBER, start: Start::Form }));
+        remember(&settings, &Remembered { member_id: "1f".into(), cluster_id: Some("a0".into()) }).unwrap();
+        assert!(matches!(identity(), Identity { id: 0x1f, start: Start::Join { cluster_id: 0xa0 } }));
+        restored(&settings, 2).unwrap();
+        assert!(matches!(identity(), Identity { id: 2, start: Start::Form }));
+        fs::write(file(&settings), "{}").unwrap();
+        assert!(Identity::load(&settings).unwrap_err().to_string().contains("member.json"));
+    }
+}
