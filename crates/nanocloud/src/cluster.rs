@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trust::{JoinToken, SecureAssets, SharedAssets, member};
+use trust::{AssetsConfig, JoinToken, SecureAssets, SharedAssets, member};
 
 use crate::{host, settings::Settings, setup};
 
@@ -120,7 +120,11 @@ async fn ask(settings: &Settings, token: &JoinToken, server: &str) -> client::Re
 }
 
 fn adopt(settings: &Settings, answer: &Answer) -> anyhow::Result<()> {
-    answer.assets.install(&settings.secure_assets())?;
+    let dir = settings.secure_assets();
+    answer.assets.install(&dir)?;
+    // What every member has of its own: the server's certificate and the administrator's.
+    let config = AssetsConfig { dir, server_names: settings.server_names(), data_exists: true };
+    SecureAssets::init(&config, jiff::Timestamp::now())?;
     remember(
         settings,
         &Remembered { member_id: answer.member_id.clone(), cluster_id: Some(answer.cluster_id.clone()) },
