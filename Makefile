@@ -66,6 +66,7 @@ test: ## Run all checks and tests (root)
 	@$(MAKE) --no-print-directory verify
 	@$(MAKE) --no-print-directory nix-check
 	@$(ROCKSDB) && scripts/run-tests
+	@$(MAKE) --no-print-directory package-check
 	@$(MAKE) --no-print-directory guides
 
 .PHONY: guides
