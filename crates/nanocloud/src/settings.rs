@@ -400,7 +400,7 @@ impl Settings {
     pub fn server_names(&self) -> Vec<String> {
         let mut names = vec!["localhost".to_owned(), self.node_name.clone(), "127.0.0.1".into(), "::1".into()];
         for listen in [Some(self.listen), self.etcd_listen].into_iter().flatten().map(|address| address.ip()) {
-            if !listen.is_unspecified() && !listen.is_loopback() {
+            if !listen.is_unspecified() {
                 names.push(listen.to_string());
             }
         }
@@ -498,6 +498,14 @@ mod tests {
         );
         assert!(settings.server_names().contains(&"a.example".to_owned()));
         assert_eq!(resolve(None, &[], "").unwrap().peer_address(), "");
+    }
+
+    #[test]
+    fn the_certificate_is_for_every_address_that_is_listened_on() {
+        let settings = resolve(None, &[], "listen = '127.0.0.2:6443'\netcd_listen = '127.0.0.3:2379'").unwrap();
+        for address in ["127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"] {
+            assert!(settings.server_names().contains(&address.to_owned()), "{address}");
+        }
     }
 
     #[test]
