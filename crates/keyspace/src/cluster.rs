@@ -147,6 +147,12 @@ pub enum ClusterError {
         /// How many entries it lacks.
         behind: u64,
     },
+    /// It does not answer, so nothing may depend on it.
+    #[error("member {id:x} does not answer: start it, and see that the others reach it")]
+    Silent {
+        /// The member.
+        id: u64,
+    },
     /// It has no vote.
     #[error("member {id:x} has no vote: promote it first")]
     NotVoter {

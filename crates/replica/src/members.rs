@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -11,9 +12,10 @@ use keyspace::{
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::Mutex;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use crate::leadership::Leader;
+use crate::leadership::{Held, Leader};
 use crate::peer::hello::Lane;
 use crate::peer::wire::{Answer, Request};
 use crate::proposer::Proposals;
@@ -22,9 +24,6 @@ use crate::types::{Peer, RaftMetrics};
 
 /// A learner that lacks no more than so many log entries has caught up: what is left passes while it is promoted.
 const CAUGHT_UP_ENTRIES: u64 = 500;
-/// Longest for a change of the membership to be committed.
-const CHANGED_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
-
 /// The membership, as the leader changes it and every member tells it.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -38,6 +37,10 @@ fn unavailable(detail: impl Into<String>) -> ClusterError {
     ClusterError::Unavailable { detail: detail.into() }
 }
 
+fn late(_: Elapsed) -> ClusterError {
+    unavailable("too few voters answered in time; it is made as soon as they do")
+}
+
 impl From<(u64, &Peer)> for MemberKey {
     fn from((id, peer): (u64, &Peer)) -> Self {
         let Peer { address, name, api_url } = peer.clone();
@@ -49,6 +52,28 @@ struct MemberKey(Member);
 
 fn peer_of(member: &Member) -> Peer {
     Peer { address: member.peer_address.clone(), name: member.name.clone(), api_url: member.api_url.clone() }
+}
+
+/// While it lives, this member begins nothing as a leader and sends no heartbeats.
+struct Quiet<'p> {
+    parts: &'p Parts,
+    held: Option<Held<'p>>,
+}
+
+impl<'p> Quiet<'p> {
+    fn new(parts: &'p Parts) -> Self {
+        let held = Some(parts.leadership.hold());
+        parts.raft.runtime_config().heartbeat(false);
+        Quiet { parts, held }
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.parts.raft.runtime_config().heartbeat(true);
+        drop(self.held.take());
+        self.parts.leadership.look(self.parts);
+    }
 }
 
 impl Members {
@@ -107,11 +132,16 @@ impl Members {
             if membership.get_node(&id).is_none() {
                 return Err(ClusterError::NotFound { id });
             }
+            if !voters.insert(id) {
+                continue;
+            }
             let behind = behind(&metrics, id);
-            if !voters.contains(&id) && behind > CAUGHT_UP_ENTRIES {
+            if behind > CAUGHT_UP_ENTRIES {
                 return Err(ClusterError::Behind { id, behind });
             }
-            voters.insert(id);
+            if !self.answers(id).await {
+                return Err(ClusterError::Silent { id });
+            }
         }
         if voters.len() > MAX_VOTERS {
             return Err(ClusterError::Voters { voters: voters.len() });
@@ -135,7 +165,7 @@ impl Members {
             if left.is_empty() {
                 return Err(ClusterError::Voters { voters: 0 });
             }
-            let reachable = left.iter().filter(|voter| self.is_live(**voter)).count();
+            let reachable = self.answering(&left).await;
             if !force && !is_majority(reachable, left.len()) {
                 return Err(ClusterError::Quorum { id, left: left.len(), reachable });
             }
@@ -147,9 +177,9 @@ impl Members {
             }
         }
         // The tombstone is first, and counts only once the member is none any more.
-        let bury = Txn::run([Op::put(tombstone(id), peer.name.clone())]);
-        let buried = self.proposals.propose_here(Command::Txn(bury)).await;
-        buried.map_err(|error| unavailable(error.to_string()))?;
+        let bury = Command::Txn(Txn::run([Op::put(tombstone(id), peer.name.clone())]));
+        let buried = timeout(self.committed_within(), self.proposals.propose_here(bury)).await;
+        buried.map_err(late)?.map_err(|error| unavailable(error.to_string()))?;
         if is_voter {
             self.alter(ChangeMembers::RemoveVoters(BTreeSet::from([id]))).await
         } else {
@@ -158,14 +188,33 @@ impl Members {
     }
 
     async fn alter(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ClusterError> {
-        let altered = timeout(CHANGED_WITHIN, self.parts.raft.change_membership(change, false)).await;
-        match altered {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+        let altered = timeout(self.committed_within(), self.parts.raft.change_membership(change, false)).await;
+        match altered.map_err(late)? {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
                 Err(unavailable("the leader has changed"))
             }
-            Ok(Err(error)) => Err(unavailable(error.to_string())),
-            Err(_) => Err(unavailable("too few voters answered in time")),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
+    }
+
+    /// Longest for a step of a change to be committed.
+    fn committed_within(&self) -> Duration {
+        self.parts.config.timing.patience() * 3
+    }
+
+    /// Ends a change that was begun and not ended, since its leader was lost or too few voters answered in time: of the
+    /// old voters and the new ones only the new ones are left.
+    async fn finish(&self) {
+        let metrics = self.metrics();
+        let begun = &metrics.membership_config;
+        let is_committed = begun.log_id().map(|at| at.index) <= metrics.last_applied.map(|at| at.index);
+        if begun.membership().get_joint_config().len() < 2 || !is_committed {
+            return;
+        }
+        match self.alter(ChangeMembers::AddVoterIds(BTreeSet::new())).await {
+            Ok(()) => tracing::info!("a change of the membership that was begun before is ended"),
+            Err(error) => tracing::warn!(%error, "a change of the membership that was begun before goes on"),
         }
     }
 
@@ -185,16 +234,15 @@ impl Members {
             return Err(ClusterError::NotVoter { id });
         }
         let behind = behind(&metrics, id);
-        if behind > CAUGHT_UP_ENTRIES || !self.is_live(id) {
+        if behind > CAUGHT_UP_ENTRIES {
             return Err(ClusterError::Behind { id, behind });
         }
-        let held = parts.leadership.hold();
-        parts.raft.runtime_config().heartbeat(false);
-        let handed = self.elected(id).await;
-        parts.raft.runtime_config().heartbeat(true);
-        drop(held);
-        parts.leadership.look(parts);
-        handed
+        if !self.answers(id).await {
+            return Err(ClusterError::Silent { id });
+        }
+        // Ends however this does: who asked may go away in the middle.
+        let _quiet = Quiet::new(parts);
+        self.elected(id).await
     }
 
     /// Waits until the member has the whole log, and has it stand for election until it leads.
@@ -228,6 +276,23 @@ impl Members {
 
     fn is_live(&self, id: u64) -> bool {
         id == self.parts.config.node_id || self.parts.links.is_live(id)
+    }
+
+    /// Whether the member answers now. That it did a moment ago is not enough where its vote is going to be needed.
+    async fn answers(&self, id: u64) -> bool {
+        let parts = &self.parts;
+        if id == parts.config.node_id {
+            return true;
+        }
+        let address = parts.address_of(id);
+        let asked = parts.links.ask(id, &address, Lane::Control, &Request::Presence);
+        matches!(timeout(parts.config.timing.election_max, asked).await, Ok(Ok(_)))
+    }
+
+    /// How many of these members answer now.
+    async fn answering(&self, ids: &[u64]) -> usize {
+        let answers = futures::future::join_all(ids.iter().map(|id| self.answers(*id))).await;
+        answers.into_iter().filter(|answers| *answers).count()
     }
 
     /// Learners to be given a vote now: as many as make the number of voters odd, of those that have caught up.
@@ -313,23 +378,22 @@ fn promotions(voters: usize, learners: usize) -> usize {
     odd.saturating_sub(voters)
 }
 
-/// Gives learners a vote as they catch up, while this member leads. Runs until dropped.
-pub(crate) async fn promote(members: Arc<Members>) {
+/// While this member leads, ends changes that were left unfinished and gives learners a vote as they catch up. Runs until
+/// dropped.
+pub(crate) async fn tend(members: Arc<Members>) {
     let pause = members.parts.config.timing.heartbeat * 2;
     loop {
         sleep(pause).await;
         if !members.parts.leadership.is_here() {
             continue;
         }
+        let _one = members.changing.lock().await;
+        members.finish().await;
         let due = members.due();
         if due.is_empty() {
             continue;
         }
-        let promoted = {
-            let _one = members.changing.lock().await;
-            members.promote(&due).await
-        };
-        match promoted {
+        match members.promote(&due).await {
             Ok(()) => tracing::info!(members = ?due, "learners have caught up and vote from now on"),
             Err(error) => tracing::warn!(%error, "learners could not be given a vote"),
         }

@@ -185,7 +185,7 @@ impl Replica {
             };
             spawn_until(&mut tasks, &stop, serve(transport, parts.links.clone(), Arc::new(answerer)));
             spawn_until(&mut tasks, &stop, members::presence(members.clone()));
-            spawn_until(&mut tasks, &stop, members::promote(members.clone()));
+            spawn_until(&mut tasks, &stop, members::tend(members.clone()));
         }
         Replica { parts, proposals, reads, members, tasks: Mutex::new(tasks), stop }
     }

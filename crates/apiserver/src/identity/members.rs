@@ -178,6 +178,7 @@ fn refused(error: ClusterError) -> Failure {
         | ClusterError::Quorum { .. }
         | ClusterError::Voters { .. }
         | ClusterError::Behind { .. }
+        | ClusterError::Silent { .. }
         | ClusterError::NotVoter { .. } => (409, "Conflict"),
     };
     Failure::new(code, reason, error.to_string())

@@ -76,7 +76,7 @@ fn refused(error: &ClusterError) -> Status {
         ClusterError::NotFound { .. } | ClusterError::Removed { .. } => refuse::MEMBER_NOT_FOUND,
         ClusterError::Exists { .. } => refuse::PEER_URL_EXISTS,
         ClusterError::Quorum { .. } => refuse::TOO_FEW_STARTED,
-        ClusterError::Behind { .. } => refuse::LEARNER_NOT_READY,
+        ClusterError::Behind { .. } | ClusterError::Silent { .. } => refuse::LEARNER_NOT_READY,
         ClusterError::NotVoter { .. } => refuse::BAD_TRANSFEREE,
         ClusterError::Unavailable { .. } => refuse::TIMEOUT,
         ClusterError::Voters { .. } | ClusterError::Alone => {

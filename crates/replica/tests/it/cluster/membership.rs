@@ -66,6 +66,51 @@ async fn a_dead_member_is_replaced_and_stays_out() {
     }
 }
 
+/// A vote that would be needed is asked for before the change, or a voter that has just died stops the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_depends_on_a_member_that_has_just_died() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    nodes.push(world.join(&nodes[0], 4).await);
+    let cluster = nodes[0].replica.cluster();
+    cluster.change(MemberChange::Lead { id: 1 }).await.expect("leads");
+    for gone in [nodes.remove(3), nodes.remove(1)] {
+        stop(gone).await;
+    }
+    let lead = cluster.change(MemberChange::Lead { id: 2 }).await;
+    assert_eq!(lead, Err(ClusterError::Silent { id: 2 }));
+    let promoted = cluster.change(MemberChange::Promote { id: 4 }).await;
+    assert_eq!(promoted, Err(ClusterError::Silent { id: 4 }));
+    let removed = cluster.change(MemberChange::Remove { id: 3, force: false }).await;
+    assert_eq!(removed, Err(ClusterError::Quorum { id: 3, left: 2, reachable: 1 }));
+    nodes[0].replica.put("k", "x").await.expect("two of three voters are there");
+    drop(cluster);
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_was_interrupted_is_ended() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    let cluster = nodes[0].replica.cluster();
+    cluster.change(MemberChange::Lead { id: 1 }).await.expect("leads");
+    let dead = nodes.remove(1);
+    let address = dead.address;
+    stop(dead).await;
+    let forced = cluster.change(MemberChange::Remove { id: 3, force: true }).await;
+    assert!(matches!(forced, Err(ClusterError::Unavailable { .. })), "{forced:?}");
+    let back = world.start(2, Start::Form, Some(address)).await;
+    voters(&nodes[0], &[1, 2]).await;
+    until("it can be written", || async { back.replica.put("k", "x").await.ok() }).await;
+    drop(cluster);
+    stop(back).await;
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_moves_records_its_new_address() {
     let world = World::new();
