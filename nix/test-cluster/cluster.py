@@ -168,7 +168,7 @@ class Cluster:
         self.record.write(f"[{time.monotonic() - self.begin:7.1f}] {text}\n")
 
     def say(self, text):
-        print(f"  [{time.monotonic() - self.begin:6.1f}] {text}", flush=True)
+        print(f"{self.artifacts.name} [{time.monotonic() - self.begin:6.1f}] {text}", flush=True)
         self.log(text)
 
     def fact(self, name, value):

@@ -23,7 +23,7 @@ spec:
   containers:
   - name: main
     image: registry.nanocloud.io/diagnostics/loopback:latest
-    command: [sh, -c, "test -e /data/marker || echo {marker} >/data/marker; sync; cat /data/marker; sleep infinity & wait"]
+    command: [sh, -c, "test -e /data/marker || echo {marker} >/data/marker; sync; cat /data/marker; trap exit TERM; sleep infinity & wait"]
     volumeMounts: [{{name: data, mountPath: /data}}]
   volumes:
   - name: data

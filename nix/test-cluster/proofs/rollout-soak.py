@@ -24,7 +24,8 @@ def prove(cluster):
         nanocloud.wait_for_bundle(node, "visits")
         if number == 1:
             node.sh("systemctl kill --kill-whom=main --signal=KILL nanocloud")
-            node.until("nanocloud get nodes", seconds=60)
+            # The API is back first, the kubelet behind it later.
+            node.until("nanocloud exec visits -- /usr/lib/nanocloud/count get", seconds=60)
         now = int(nanocloud.visits(node, "add"))
         check(now >= visits + 2, f"round {number}: {now} visits after {visits}")
         visits = now
