@@ -121,9 +121,9 @@ sim: ## Replay one simulated history of the keyspace: make sim SEED=7
 	@$(ROCKSDB) && cargo run --quiet --release --package proof --bin sim -- $(or $(SEED),1) $(ARGS)
 
 .PHONY: proof-keyspace
-proof-keyspace: ## Prove the keyspace at length: 500 kills, ten minutes of new seeds (root)
+proof-keyspace: ## Prove the keyspace at length: 500 kills, 100 faults of three, ten minutes of new seeds (root)
 	@scripts/install-deps test
-	@$(ROCKSDB) && PROOF_KILLS=500 PROOF_OPERATIONS=50000 SIM_SECONDS=600 \
+	@$(ROCKSDB) && PROOF_KILLS=500 PROOF_OPERATIONS=50000 PROOF_FAULTS=100 SIM_SECONDS=600 \
 		cargo test --release --package proof --test it -- --include-ignored --nocapture --test-threads 1
 
 .PHONY: bench
