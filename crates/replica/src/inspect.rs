@@ -6,7 +6,7 @@ use std::sync::Arc;
 use keyspace::{Command, Direction, EngineError};
 use openraft::EntryPayload;
 
-use crate::disk::{Disk, Family, Records};
+use crate::disk::{Family, Records};
 use crate::types::{Entry, Stamp};
 use crate::{log_store, snapshot, store};
 
@@ -24,14 +24,13 @@ pub struct LogEntry {
 }
 
 /// Log entries from `first` on.
-pub fn log(disk: &dyn Disk, first: u64) -> Result<Vec<LogEntry>, EngineError> {
+pub fn log(records: &dyn Records, first: u64) -> Result<Vec<LogEntry>, EngineError> {
     let mut entries = Vec::new();
-    let records = disk.view();
     let visit = &mut |key: &[u8], value: &[u8]| {
         entries.push(entry(log_store::entry_of(key, value)?));
         Ok(ControlFlow::Continue(()))
     };
-    store::scan(records.as_ref(), Family::Log, &first.to_be_bytes(), None, Direction::Forward, visit)?;
+    store::scan(records, Family::Log, &first.to_be_bytes(), None, Direction::Forward, visit)?;
     Ok(entries)
 }
 

@@ -57,12 +57,14 @@ struct Undo {
 }
 
 /// A state the disk was in: at this log position, with this content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Landmark {
     /// Log position.
     pub index: u64,
     /// See [`weight`].
     pub hash: u64,
+    /// The log as it was then: what is applied may be cut off before anybody looks.
+    pub log: View,
 }
 
 #[derive(Debug)]
@@ -198,7 +200,9 @@ impl State {
             return Ok(());
         }
         if let Some(stamp) = view.get(Family::State, STAMP)? {
-            self.landmarks.push(Landmark { index: inspect::position(unframed(&stamp))?, hash: self.hash });
+            let mut log = View(Maps::default());
+            log.0[Family::Log as usize] = self.maps[Family::Log as usize].clone();
+            self.landmarks.push(Landmark { index: inspect::position(unframed(&stamp))?, hash: self.hash, log });
         }
         Ok(())
     }
@@ -222,7 +226,9 @@ fn failed(operation: &'static str, error: io::Error) -> EngineError {
     EngineError::Io { operation, source: Arc::new(error) }
 }
 
-struct View(Maps);
+/// The records of a disk at one moment.
+#[derive(Debug)]
+pub struct View(Maps);
 
 impl Records for View {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use keyspace::{Applied, Batch, Engine, EngineError, Machine, MemoryEngine, MemoryView, Revision};
 use parking_lot::Mutex;
 use proof::history::Truth;
+use replica::disk::Disk as _;
 use replica::inspect::{self, LogEntry};
 
 use crate::disk::{Disk, Landmark, weight};
@@ -73,19 +74,20 @@ impl Reference {
     /// Takes note of the states a disk was in. Each must be what its log makes, and its log what the others' are.
     pub fn follow(&mut self, disk: &Disk, now_ms: u64) -> Result<(), String> {
         for landmark in disk.landmarks() {
-            self.extend(disk, landmark.index, now_ms)?;
-            self.compare(landmark)?;
+            self.extend(&landmark, now_ms)?;
+            self.compare(&landmark)?;
         }
         Ok(())
     }
 
     /// Applies what a disk has committed beyond what is known.
-    fn extend(&mut self, disk: &Disk, applied: u64, now_ms: u64) -> Result<(), String> {
+    fn extend(&mut self, landmark: &Landmark, now_ms: u64) -> Result<(), String> {
+        let applied = landmark.index;
         let next = self.newest().map_or(0, |newest| newest + 1);
         if applied < next {
             return Ok(());
         }
-        let found = inspect::log(disk, next).map_err(|error| format!("a log cannot be read: {error:?}"))?;
+        let found = inspect::log(&landmark.log, next).map_err(|error| format!("a log cannot be read: {error:?}"))?;
         for entry in found.into_iter().take_while(|entry| entry.index <= applied) {
             let wanted = self.newest().map_or(0, |newest| newest + 1);
             if entry.index != wanted {
@@ -110,11 +112,11 @@ impl Reference {
         Ok(())
     }
 
-    fn compare(&self, landmark: Landmark) -> Result<(), String> {
+    fn compare(&self, landmark: &Landmark) -> Result<(), String> {
         match self.hashes.get(&landmark.index) {
             Some(hash) if *hash == landmark.hash => Ok(()),
             Some(hash) => {
-                let Landmark { index, hash: found } = landmark;
+                let Landmark { index, hash: found, .. } = landmark;
                 Err(format!("the state at log entry {index} is {found:016x} and should be {hash:016x}"))
             }
             None if landmark.index == 0 => Ok(()),
@@ -124,7 +126,7 @@ impl Reference {
 
     /// Compares what a disk has of the committed log with what was committed.
     pub fn match_log(&self, disk: &Disk, applied: u64) -> Result<(), String> {
-        let found = inspect::log(disk, 0).map_err(|error| format!("a log cannot be read: {error:?}"))?;
+        let found = inspect::log(disk.view().as_ref(), 0).map_err(|error| format!("a log cannot be read: {error:?}"))?;
         for entry in found.iter().filter(|entry| entry.index <= applied) {
             if self.log.get(&entry.index) != Some(entry) {
                 return Err(format!("log entry {} differs from the one committed: {entry:?}", entry.index));
