@@ -67,7 +67,8 @@ impl Proposals {
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })?;
         self.metrics.queue_depth.inc();
-        answer.await.unwrap_or(Err(Error::Closed))
+        let stopped = || Error::Unavailable { detail: "this member was shut down while it wrote".into() };
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 }
 
@@ -232,8 +233,11 @@ impl Way {
                 Delivered::Answers(outcomes.map(|outcome: Outcome| outcome.map_err(Error::from)).collect())
             }
             Ok(Err(error)) => from_write_error(error),
-            // Raft dropped the answer: it has stopped.
-            Err(_) => Delivered::Failed(from_fatal(&self.store, &Fatal::Stopped)),
+            // Raft has stopped, after it took the commands: other members may still commit them.
+            Err(_) => Delivered::Failed(match self.store.fault() {
+                Some(fault) => fault.clone().into(),
+                None => Error::Unavailable { detail: "this member was shut down while it wrote".into() },
+            }),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The replica: a [`Keyspace`] whose every write is in a Raft log on disk before it is acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,6 +11,7 @@ use keyspace::{
     LeaseGranted, LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, SnapshotStream, Status, Txn,
     TxnResponse, WatchRequest, WatchStream, check,
 };
+use openraft::error::Fatal;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, watch};
@@ -39,6 +41,8 @@ use crate::{Error, Transport, maintenance};
 const REMOVED: &[u8] = b"\0nanocloud/members/removed/";
 /// Ranges up to this limit are read on the caller's thread: that takes less time than changing threads.
 const INLINE_LIMIT: u64 = 64;
+/// Longest that a shutdown waits for the writes under way.
+const DRAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// A member of the replicated keyspace.
 #[derive(Debug)]
@@ -238,19 +242,38 @@ impl Replica {
         self.parts.links.verdict()
     }
 
-    /// Stops serving: what was taken is finished, what waits is refused, watches end. Repeating it is harmless. The
-    /// directory is free once this and every watch are dropped (see [`Replica::closed`]).
+    /// Stops serving: what was taken is finished if that is possible soon, what waits is refused, watches end. Repeating
+    /// it is harmless. The directory is free once this and every watch are dropped (see [`Replica::closed`]).
     pub async fn shutdown(&self) -> Result<(), Error> {
         self.stop.cancel();
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
-        while let Some(ended) = tasks.join_next().await {
-            ended.map_err(|source| Error::Raft { step: "end its tasks", source: source.into() })?;
-        }
+        // Without a majority what is under way never ends by itself; it does when Raft has stopped.
+        let drained = tokio::time::timeout(DRAIN_WITHIN, all_end(&mut tasks)).await;
         self.parts.machine.hub().close();
         self.parts.links.close();
         let stopped = self.parts.raft.shutdown().await;
         stopped.map_err(|source| Error::Raft { step: "stop", source: source.into() })?;
+        match drained {
+            Ok(ended) => ended?,
+            Err(_elapsed) => all_end(&mut tasks).await?,
+        }
         self.parts.store.synced().await.map_err(|source| storage(&self.parts.config.dir, source))
+    }
+
+    /// Completes when Raft has stopped although nobody shut it down, with the reason, such as a disk that failed a sync.
+    /// Nothing is written here any more, and what is on the disk can be known only by opening it again.
+    pub fn failed(&self) -> impl Future<Output = Error> + Send + 'static {
+        let (mut metrics, dir) = (self.parts.raft.metrics(), self.parts.config.dir.clone());
+        // Waiting does not keep the directory.
+        let store = Arc::downgrade(&self.parts.store);
+        async move {
+            let stopped = metrics.wait_for(|metrics| metrics.running_state.is_err()).await;
+            let fatal = stopped.ok().and_then(|metrics| metrics.running_state.clone().err());
+            match store.upgrade().and_then(|store| store.fault().cloned()) {
+                Some(fault) => storage(&dir, fault),
+                None => Error::Raft { step: "go on", source: fatal.unwrap_or(Fatal::Stopped).into() },
+            }
+        }
     }
 
     /// Completes when the database is closed and its directory free for another process.
@@ -308,6 +331,13 @@ async fn blocking<T: Send + 'static>(
     let store = engine.store().clone();
     // Without an answer the runtime is going down, and the task with it.
     store::blocking(&store, move || run(&engine)).await.unwrap_or(Err(KeyspaceError::Closed))
+}
+
+async fn all_end(tasks: &mut JoinSet<()>) -> Result<(), Error> {
+    while let Some(ended) = tasks.join_next().await {
+        ended.map_err(|source| Error::Raft { step: "end its tasks", source: source.into() })?;
+    }
+    Ok(())
 }
 
 fn spawn_until(tasks: &mut JoinSet<()>, stop: &CancellationToken, run: impl Future<Output = ()> + Send + 'static) {

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::disk::{Change, Disk, DiskFile, Durable, Family, Records};
 use crate::metrics::Metrics;
 use crate::rocks::Rocks;
-use crate::{Config, Replica};
+use crate::{Config, Error, Replica};
 
 /// What the test does with syncs.
 #[derive(Debug, Default)]
@@ -171,6 +171,8 @@ async fn a_failed_sync_ends_writing() {
     let dir = TempDir::new().expect("a directory");
     let (gated, replica) = Gated::open(&dir).await;
     replica.put("before", "x").await.expect("is durable");
+    let mut failed = Box::pin(replica.failed());
+    assert!(failed.as_mut().now_or_never().is_none(), "nothing has failed");
     gated.gate.lock().failing = true;
     for n in 0..3 {
         let refused = replica.put(format!("after{n}"), "x").await.expect_err("is not durable");
@@ -179,5 +181,7 @@ async fn a_failed_sync_ends_writing() {
         gated.gate.lock().failing = false;
     }
     assert!(replica.get("before").await.expect("reads go on").is_some());
+    let reason = tokio::time::timeout(PATIENCE, failed).await.expect("whoever runs it is told");
+    assert!(matches!(reason, Error::Storage { source: EngineError::Io { .. }, .. }), "{reason:?}");
     drop(replica.shutdown().await);
 }

@@ -140,6 +140,7 @@ pub struct World {
     pub authority: Authority,
     pub faults: Arc<Faults>,
     pub root: TempDir,
+    pub timing: Timing,
 }
 
 /// A member that runs.
@@ -151,7 +152,14 @@ pub struct Node {
 
 impl World {
     pub fn new() -> Self {
-        World { authority: authority(), faults: Arc::default(), root: TempDir::new().expect("a directory") }
+        let root = TempDir::new().expect("a directory");
+        World { authority: authority(), faults: Arc::default(), root, timing: timing() }
+    }
+
+    /// One that takes its time: a busy machine makes no request fail either, if none may.
+    pub fn patient() -> Self {
+        let [heartbeat, election_min, election_max] = [300, 1_500, 2_500].map(Duration::from_millis);
+        World { timing: Timing { heartbeat, election_min, election_max }, ..World::new() }
     }
 
     pub fn config(&self, id: u64, address: SocketAddr, start: Start) -> Config {
@@ -159,7 +167,7 @@ impl World {
             node_id: id,
             peer: Peer { address: address.to_string(), name: format!("node-{id}"), api_url: String::new() },
             start,
-            timing: timing(),
+            timing: self.timing,
             ..Config::new(self.root.path().join(id.to_string()))
         }
     }

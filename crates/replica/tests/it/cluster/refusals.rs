@@ -82,7 +82,7 @@ async fn a_second_process_of_one_identity_is_refused() {
     let world = World::new();
     let nodes = world.three().await;
     let copy = tempfile::TempDir::new().expect("a directory");
-    let twin = World { authority: authority(), faults: world.faults.clone(), root: copy };
+    let twin = World { authority: authority(), faults: world.faults.clone(), root: copy, timing: timing() };
     let identity = member::issue(&world.authority, 2, member::LIFETIME, Timestamp::now()).expect("a certificate");
     let transport = transport(&world.authority, &identity).await;
     let cluster_id = nodes[0].replica.cluster_id();

@@ -146,11 +146,34 @@ async fn a_minority_refuses_and_heals() {
     }
 }
 
+/// A write that no majority takes never ends, and holds nobody up. Its fate is unknown: the others may have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_majority_can_be_shut_down() {
+    let world = World::new();
+    let mut nodes = world.three().await;
+    let leads = leader(&nodes[0]).await;
+    let (leads, others) = (nodes.remove(leads as usize - 1), nodes);
+    let before = leads.replica.status().await.expect("status").log_index;
+    world.faults.part(&[leads.id], &others.iter().map(|node| node.id).collect::<Vec<_>>());
+    let replica = leads.replica.clone();
+    let write = tokio::spawn(async move { replica.put("k", "alone").await });
+    until("it is in the log", || async {
+        leads.replica.status().await.is_ok_and(|status| status.log_index > before).then_some(())
+    })
+    .await;
+    tokio::time::timeout(SOON, leads.replica.shutdown()).await.expect("in time").expect("a clean end");
+    let fate = write.await.expect("no panic").expect_err("no majority");
+    assert!(matches!(fate, Error::Unavailable { .. }), "{fate:?}");
+    for node in others {
+        stop(node).await;
+    }
+}
+
 /// From one member to three and back to another leader, while clients write and read through all of them: no request
 /// fails, and no acknowledged one is missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn growing_and_handing_over_fails_no_request() {
-    let world = World::new();
+    let world = World::patient();
     let first = world.first().await;
     let stopping = Arc::new(AtomicBool::new(false));
     let client = |name: &'static str, replica: Arc<replica::Replica>| {
