@@ -83,6 +83,8 @@ pub async fn run(
     let stop = serving.token();
     let server = api.clone();
     serving.spawn("API server", async move { server.serve(listener, Arc::new(tls), stop).await.map_err(Into::into) });
+    let (failed, stop) = (store.failed(), serving.token());
+    serving.spawn("keyspace", async move { stop.run_until_cancelled(failed).await.map_or(Ok(()), Err) });
     store::serve_etcd(etcd_listener, &settings, &store, &assets, &mut serving).await?;
     if let (Some(transport), Store::Replica(replica)) = (transport, &store) {
         serving.spawn("peer certificate", cluster::renew(transport, assets.clone(), identity, serving.token()));

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
 use etcd::{Access, Alone, Endpoints, External, Face};
-use futures::{StreamExt, stream, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream, stream::BoxStream};
 use keyspace::{Cluster, Keyspace};
 use prometheus_client::registry::Registry;
 use replica::{Replica, TlsTransport};
@@ -72,6 +72,14 @@ impl Store {
                 let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
                 Arc::new(Alone::new(external.clone(), cluster_id, &settings.node_name))
             }
+        }
+    }
+
+    /// Completes when the keyspace can only be opened anew, with the reason. An etcd cluster is waited for instead.
+    pub fn failed(&self) -> BoxFuture<'static, anyhow::Error> {
+        match self {
+            Self::Replica(replica) => replica.failed().map(anyhow::Error::from).boxed(),
+            Self::External(_) => future::pending().boxed(),
         }
     }
 
