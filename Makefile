@@ -136,6 +136,6 @@ bench: ## Measure against peers and print a table of ratios (root)
 bench-keyspace: ## Measure the keyspace beside Debian's etcd and print a table of ratios
 	@scripts/install-deps build
 	@scripts/install-deps test
-	@$(ROCKSDB) && cargo build --release --package etcd --examples
+	@$(ROCKSDB) && cargo build --release --workspace --example bench_keyspace --example serve
 	@$(CARGO_TARGET_DIR)/release/examples/bench_keyspace \
 		--face $(CARGO_TARGET_DIR)/release/examples/serve --dir $(CACHE)/bench-keyspace

@@ -117,14 +117,12 @@ impl Faults {
                 members[victim].disk.set(|mood| (mood.sync_from_ms, mood.sync_to_ms) = (most / 4, most));
                 self.mends.push((until, Mend::Disk(victim)));
             }
-            7 if !self.down(victim) => {
+            7 => {
                 self.trace.say(format_args!("fault: disk {} will fail a sync", members[victim].id));
                 members[victim].disk.set(|mood| mood.fail_sync = true);
-                // Raft stops at that, and the member has to be started anew.
                 self.mends.push((until, Mend::Disk(victim)));
-                members[victim].order(Order::RestartAfter(Duration::from_millis(self.random.below(LASTS_MS))));
             }
-            7 | 8 => {
+            8 => {
                 self.trace.say(format_args!("fault: disk {} is full", members[victim].id));
                 members[victim].disk.set(|mood| mood.full = true);
                 self.mends.push((until, Mend::Disk(victim)));
@@ -141,7 +139,7 @@ impl Faults {
             }
             _ if self.random.one_in(3) => {
                 self.trace.say(format_args!("fault: member {} is restarted", members[victim].id));
-                members[victim].order(Order::RestartAfter(Duration::ZERO));
+                members[victim].order(Order::Restart);
             }
             _ => self.jump(&members[victim]),
         }

@@ -24,7 +24,7 @@ const CLIENTS: u64 = 3;
 const LISTEN: Duration = Duration::from_millis(5);
 /// Pause between attempts to form the cluster.
 const FORM: Duration = Duration::from_millis(200);
-/// Pause before a member that could not be opened is opened again.
+/// Pause before a member that failed, or could not be opened, is opened again.
 const REOPEN: Duration = Duration::from_millis(300);
 
 /// The host a member runs on.
@@ -50,8 +50,8 @@ pub enum Order {
     Lead(u64),
     /// It makes a snapshot and cuts its log.
     CutLog,
-    /// It shuts down in good order, this much later, and starts again.
-    RestartAfter(Duration),
+    /// It shuts down in good order, and starts again.
+    Restart,
 }
 
 /// A member, through all its lives.
@@ -187,7 +187,14 @@ impl Member {
             tasks.spawn(self.clone().form(replica.clone()));
         }
         tasks.spawn(client.follow(watcher + 1, KeyRange::prefix("k/0")));
+        let mut failed = Box::pin(replica.failed());
         loop {
+            if let Some(reason) = failed.as_mut().now_or_never() {
+                // As the server does: it ends, and is started anew.
+                self.trace.say(format_args!("member {}: has failed: {reason}", self.id));
+                tokio::time::sleep(REOPEN).await;
+                break;
+            }
             let order = self.life.lock().orders.pop_front();
             match order {
                 None => tokio::time::sleep(LISTEN).await,
@@ -206,10 +213,7 @@ impl Member {
                         trace.say(format_args!("member {id} was to cut its log: {cut:?}"));
                     });
                 }
-                Some(Order::RestartAfter(pause)) => {
-                    tokio::time::sleep(pause).await;
-                    break;
-                }
+                Some(Order::Restart) => break,
             }
         }
         let closed = replica.closed();

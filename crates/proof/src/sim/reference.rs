@@ -126,7 +126,8 @@ impl Reference {
 
     /// Compares what a disk has of the committed log with what was committed.
     pub fn match_log(&self, disk: &Disk, applied: u64) -> Result<(), String> {
-        let found = inspect::log(disk.view().as_ref(), 0).map_err(|error| format!("a log cannot be read: {error:?}"))?;
+        let found =
+            inspect::log(disk.view().as_ref(), 0).map_err(|error| format!("a log cannot be read: {error:?}"))?;
         for entry in found.iter().filter(|entry| entry.index <= applied) {
             if self.log.get(&entry.index) != Some(entry) {
                 return Err(format!("log entry {} differs from the one committed: {entry:?}", entry.index));

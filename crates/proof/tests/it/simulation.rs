@@ -49,22 +49,12 @@ fn fixed_seeds_find_nothing() {
 
 #[test]
 fn new_seeds_find_nothing() {
-    new_seeds(&["--members", "1"]);
-}
-
-#[test]
-#[ignore = "seed 1795253416479 finds three members that do not all answer within 40 s of the last fault"]
-fn new_seeds_of_three_members_find_nothing() {
-    new_seeds(&["--members", "3"]);
-}
-
-fn new_seeds(more: &[&str]) {
     let seconds =
         std::env::var("SIM_SECONDS").map_or(NEW_SECONDS, |text| text.parse().expect("SIM_SECONDS is a number"));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
     let next = AtomicU64::new(since.as_millis() as u64);
     let until = Instant::now() + Duration::from_secs(seconds);
-    let tried = try_all(more, || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|_| Instant::now() < until));
+    let tried = try_all(&[], || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|_| Instant::now() < until));
     println!("{tried} new seeds found nothing");
 }
 
