@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Member, Place};
+use super::{Member, Place, free_port};
 use crate::node::succeed;
 
 /// What kubectl prints, asked at this member as the administrator.
@@ -69,7 +69,7 @@ fn three_servers_are_one_cluster() {
 
 #[test]
 fn a_join_word_has_to_be_one() {
-    let mut member = Member::new("late", "127.0.0.5");
+    let mut member = Member::new("late", "127.0.0.5", free_port(&["127.0.0.5"]));
     member.start(Some("ncj1.nonsense"));
     assert!(member.ended().contains("join token cannot be read"));
 }

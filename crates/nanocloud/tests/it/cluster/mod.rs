@@ -11,7 +11,7 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
-    sync::LazyLock,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -40,15 +40,15 @@ struct Member {
     server: Option<Child>,
 }
 
-fn free_address(host: &str) -> String {
-    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().to_string()
-}
-
-/// Members expect each other's faces at one port.
-fn etcd_port() -> u16 {
-    static PORT: LazyLock<u16> =
-        LazyLock::new(|| TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
-    *PORT
+/// A port that is free on these loopback addresses. It is none that the kernel gives to connections, since a server that
+/// starts again needs it again, and tests at the same time begin to look at different ones.
+fn free_port(hosts: &[&str]) -> u16 {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let is_free = |port: &u16| hosts.iter().all(|host| TcpListener::bind((*host, *port)).is_ok());
+    let ports = std::iter::repeat_with(|| first.wrapping_add(TAKEN.fetch_add(1, Ordering::SeqCst)));
+    let mut ports = ports.take(1_000).map(|number| u16::try_from(10_000 + number % 20_000).unwrap());
+    ports.find(is_free).expect("one of a thousand ports is free")
 }
 
 impl Place {
@@ -149,14 +149,10 @@ impl std::ops::Deref for Member {
 }
 
 impl Member {
-    fn new(name: &'static str, host: &str) -> Self {
-        Self::at(Place {
-            name,
-            folder: PathBuf::new(),
-            listen: free_address(host),
-            peer: free_address(host),
-            etcd: format!("{host}:{}", etcd_port()),
-        })
+    /// A server whose face for etcd's clients is at this port.
+    fn new(name: &'static str, host: &str, etcd: u16) -> Self {
+        let [listen, peer] = [(), ()].map(|()| format!("{host}:{}", free_port(&[host])));
+        Self::at(Place { name, folder: PathBuf::new(), listen, peer, etcd: format!("{host}:{etcd}") })
     }
 
     /// A server at these addresses, with a folder of its own.
@@ -167,7 +163,8 @@ impl Member {
 
     /// The first member of a cluster, which serves.
     fn first(name: &'static str, host: &str) -> Self {
-        let mut member = Self::new(name, host);
+        // Members expect each other's faces at one port.
+        let mut member = Self::new(name, host, free_port(&["127.0.0.1", "127.0.0.2", "127.0.0.3"]));
         member.ok(&["setup"]);
         member.start(None);
         member.serves();
@@ -176,7 +173,8 @@ impl Member {
 
     /// A server that joins through another one, and serves.
     fn join(through: &Place, name: &'static str, host: &str) -> Self {
-        let mut member = Self::new(name, host);
+        let etcd = through.etcd.rsplit(':').next().unwrap().parse().unwrap();
+        let mut member = Self::new(name, host, etcd);
         member.start(Some(&through.ok(&["member", "add"])));
         member.serves();
         member

@@ -1,8 +1,9 @@
 //! The leader dies, comes back, and is replaced, while a client writes.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use super::{Member, Place, load::Writer, three};
+use super::{Member, Place, free_port, load::Writer, three};
+use crate::node::succeed;
 
 #[test]
 fn a_dead_leader_comes_back_and_is_replaced_while_a_client_writes() {
@@ -14,10 +15,16 @@ fn a_dead_leader_comes_back_and_is_replaced_while_a_client_writes() {
     a.kill();
     writer.goes_on(20);
     assert_ne!(b.leader().as_deref(), Some("a"));
+    // A copy of its disk, such as of a virtual machine, is started beside it.
+    let mut copy = Member::new("a", "127.0.0.6", free_port(&["127.0.0.6"]));
+    succeed(Command::new("cp").arg("-a").args([a.state(), copy.state()]).output().unwrap());
     a.start(None);
     a.serves();
     a.voters_are(&["a", "b", "c"]);
+    copy.start(None);
     writer.goes_on(10);
+    let log = copy.ended();
+    assert!(log.contains("never start a member from a copy of its state"), "{log}");
 
     a.kill();
     let refused = b.run(&["member", "remove", "c"]);
@@ -28,7 +35,7 @@ fn a_dead_leader_comes_back_and_is_replaced_while_a_client_writes() {
     writer.goes_on(10);
 
     // Somebody starts the old state elsewhere, while the new member takes its name and addresses.
-    let mut removed = Member::new("a", "127.0.0.6");
+    let mut removed = Member::new("a", "127.0.0.6", free_port(&["127.0.0.6"]));
     fs::rename(a.state(), removed.state()).unwrap();
     removed.start(None);
     let place = Place { folder: Default::default(), ..a.place.clone() };
