@@ -126,6 +126,14 @@ proof-keyspace: ## Prove the keyspace at length: 500 kills, 100 faults of three,
 	@$(ROCKSDB) && PROOF_KILLS=500 PROOF_OPERATIONS=50000 PROOF_FAULTS=100 SIM_SECONDS=600 \
 		cargo test --release --package proof --test it -- --include-ignored --nocapture --test-threads 1
 
+.PHONY: etcd-client
+etcd-client: ## Run the etcd-client crate on a real etcd and on the face, and compare the answers
+	@scripts/install-deps test
+	@scripts/install-deps clients
+	@$(ROCKSDB) && cargo build --release --workspace --example serve
+	@cargo build --release --manifest-path crates/etcd/tests/etcd-client/Cargo.toml
+	@scripts/etcd-client $(CARGO_TARGET_DIR)/release/etcd-client-check $(CARGO_TARGET_DIR)/release/examples/serve
+
 .PHONY: bench
 bench: ## Measure against peers and print a table of ratios (root)
 	@scripts/install-deps test
