@@ -37,6 +37,9 @@ pkgs.testers.runNixOSTest {
         refused = machine.fail("nanocloud exec visits -- /usr/lib/nanocloud/count other 2>&1")
         assert "NOPERM" in refused or "permissions" in refused, refused
 
+    with subtest("the binding ran under AppArmor"):
+        machine.succeed("nanocloud events -o json | grep -q '\"nanocloud.io/apparmor\": \"nanocloud-bindings\"'")
+
     with subtest("what is taken out of the configuration goes"):
         machine.succeed("""echo '{"apiVersion":"v1","kind":"List","items":[]}' >/tmp/none.json""")
         machine.succeed("nanocloud apply --apply-set nix --filename /tmp/none.json")

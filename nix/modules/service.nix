@@ -66,6 +66,14 @@ in
 
     environment.systemPackages = [ cfg.package ];
 
+    # Loaded where the machine uses AppArmor; commands of bindings enter it.
+    security.apparmor.policies = lib.mkIf cfg.runPods {
+      nanocloud-bindings = {
+        state = "enforce";
+        profile = builtins.readFile ../../packaging/apparmor/nanocloud-bindings;
+      };
+    };
+
     systemd.services.nanocloud = {
       description = "nanocloud ${cfg.role}";
       documentation = [

@@ -32,6 +32,13 @@ in
           )
         );
         options = {
+          binding_apparmor = optional (types.enum [
+            "auto"
+            "require"
+            "disable"
+          ]) "Whether binding commands run only under AppArmor, when it is there, or without.";
+          binding_gid = optional types.ints.unsigned "Group of binding commands.";
+          binding_uid = optional types.ints.unsigned "User of binding commands.";
           binding_timeout = optional (types.strMatching "[1-9][0-9]*[smh]") "Longest run of a binding command, such as `90s`.";
           log = optional types.str "What is logged, such as `info` or `kubelet=debug`.";
           log_format = optional (types.enum [

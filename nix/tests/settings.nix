@@ -15,8 +15,20 @@ in
   "the configuration file is the golden one" = {
     expr = text (enabled {
       listenAddress = "0.0.0.0";
+      peer = {
+        port = 6444;
+        address = "node01.example.org";
+      };
+      runPods = false;
       settings = {
+        binding_apparmor = "require";
+        binding_gid = 1001;
         binding_timeout = "5m";
+        binding_uid = 1000;
+        election_ms = 2000;
+        keyspace_keep_age = "1h";
+        keyspace_keep_revisions = 1000;
+        keyspace_quota = 1073741824;
         log = "info,kubelet=debug";
         log_format = "json";
         require_client_certificate = true;
@@ -67,11 +79,12 @@ in
       { podCidr = "10.88.256.0/16"; }
       { bridge = "a-name-that-is-too-long"; }
       { nodeName = "Upper"; }
+      { settings.binding_apparmor = "off"; }
       { settings.binding_timeout = "5"; }
       { settings.log_format = "xml"; }
       { stateRoot = "relative"; }
     ];
-    expected = lib.genList (_: true) 8;
+    expected = lib.genList (_: true) 9;
   };
   "state in the run directory or the store is refused" = {
     expr =

@@ -18,6 +18,32 @@ pub enum LayerStore {
     Memory,
 }
 
+/// Whether binding commands enter the AppArmor profile `nanocloud-bindings` (`NANOCLOUD_BINDING_APPARMOR`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AppArmor {
+    /// When the kernel has loaded it.
+    #[default]
+    Auto,
+    /// Always: without it no command runs.
+    Require,
+    /// Never.
+    Disable,
+}
+
+impl std::str::FromStr for AppArmor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "require" => Ok(Self::Require),
+            "disable" => Ok(Self::Disable),
+            _ => Err(()),
+        }
+    }
+}
+
 /// Who runs binding commands, and for how long.
 #[derive(Debug, Clone)]
 pub struct BindingConfig {
@@ -27,11 +53,13 @@ pub struct BindingConfig {
     pub gid: u32,
     /// Longest run, whatever a binding asks for (`NANOCLOUD_BINDING_TIMEOUT`); `None`: as the binding says.
     pub timeout: Option<Duration>,
+    /// Whether they are confined by AppArmor.
+    pub apparmor: AppArmor,
 }
 
 impl Default for BindingConfig {
     fn default() -> Self {
-        Self { uid: 65534, gid: 65534, timeout: None }
+        Self { uid: 65534, gid: 65534, timeout: None, apparmor: AppArmor::Auto }
     }
 }
 

@@ -36,7 +36,7 @@ pub mod services;
 pub mod streams;
 mod worker;
 
-pub use config::{BindingConfig, Config, LayerStore};
+pub use config::{AppArmor, BindingConfig, Config, LayerStore};
 pub use error::{Error, Result};
 pub use kubelet::Kubelet;
 pub use metrics::Metrics;

@@ -89,7 +89,12 @@ impl Node {
         let host_ip = facts::local_ip(&settings.bridge).unwrap_or(self.network.config().gateway());
         let state: PathBuf = settings.state_root.clone();
         let mut config = kubelet::Config::new(&settings.node_name, host_ip, &settings.run_root, state);
-        config.binding.timeout = settings.binding_timeout;
+        config.binding = kubelet::BindingConfig {
+            uid: settings.binding_uid,
+            gid: settings.binding_gid,
+            timeout: settings.binding_timeout,
+            apparmor: settings.binding_apparmor,
+        };
         let (runtime, images) = (self.runtime.clone(), self.images.clone());
         let (network, volumes) = (self.network.clone(), self.volumes.clone());
         Ok(Arc::new(Kubelet::new(config, client, runtime, images, network, volumes)?))

@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
+use kubelet::{AppArmor, BindingConfig};
 use serde::Serialize;
 
 use crate::telemetry::LogFormat;
@@ -23,10 +24,13 @@ const MIN_ELECTION_MS: u64 = 200;
 const MAX_ELECTION_MS: u64 = 60_000;
 
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 30] = [
     "agent",
     "api_url",
+    "binding_apparmor",
+    "binding_gid",
     "binding_timeout",
+    "binding_uid",
     "bridge",
     "cgroup",
     "csi_root",
@@ -173,8 +177,14 @@ pub struct Settings {
     pub require_client_certificate: bool,
     /// Root of volumes.
     pub csi_root: PathBuf,
+    /// Whether binding commands are confined by AppArmor.
+    pub binding_apparmor: AppArmor,
+    /// Group of binding commands.
+    pub binding_gid: u32,
     /// Longest run of a binding command.
     pub binding_timeout: Option<Duration>,
+    /// User of binding commands.
+    pub binding_uid: u32,
     /// Revisions of history the keyspace keeps; 0 sets no bound.
     pub keyspace_keep_revisions: u64,
     /// Age to which the keyspace keeps history; without it, age sets no bound.
@@ -267,6 +277,7 @@ pub enum SettingsError {
 impl Settings {
     /// Resolves every setting.
     pub fn resolve(sources: &Sources<'_>) -> Result<Self, SettingsError> {
+        let binding = BindingConfig::default();
         let state_root: PathBuf = sources.parse("state_root", "a path", "/var/lib/nanocloud.io".into())?;
         let settings = Self {
             run_root: sources.parse("run_root", "a path", "/run/nanocloud".into())?,
@@ -288,10 +299,13 @@ impl Settings {
             registry: sources.parse("registry", "a host name", "registry.nanocloud.io".into())?,
             require_client_certificate: sources.parse("require_client_certificate", "true or false", false)?,
             csi_root: sources.parse("csi_root", "a path", state_root.join("storage/csi"))?,
+            binding_apparmor: sources.parse("binding_apparmor", "auto, require or disable", AppArmor::default())?,
+            binding_gid: sources.parse("binding_gid", "a number", binding.gid)?,
             binding_timeout: sources
                 .text("binding_timeout")
                 .map(|text| duration("binding_timeout", &text))
                 .transpose()?,
+            binding_uid: sources.parse("binding_uid", "a number", binding.uid)?,
             keyspace_keep_revisions: sources.parse(
                 "keyspace_keep_revisions",
                 "a number",
@@ -481,6 +495,28 @@ mod tests {
         assert_eq!(settings.binding_timeout, Some(Duration::from_secs(300)));
         assert_eq!((settings.log.as_str(), settings.log_format), ("info,kubelet=debug", LogFormat::Json));
         assert!(settings.require_client_certificate);
+        assert_eq!((settings.binding_uid, settings.binding_gid), (1000, 1001));
+        assert_eq!((settings.binding_apparmor, settings.agent), (AppArmor::Require, false));
+        assert_eq!(settings.peer_listen, Some(SocketAddr::from(([0, 0, 0, 0], 6444))));
+        assert_eq!(settings.peer_address(), "node01.example.org:6444");
+        assert_eq!((settings.api_url(), settings.election_ms), ("https://node01.example.org:6443".to_owned(), 2000));
+        assert_eq!((settings.keyspace_keep_revisions, settings.keyspace_quota), (1000, 1 << 30));
+        assert_eq!(settings.keyspace_keep_age, Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn binding_commands_are_nobodys_unless_told_otherwise() {
+        let default = resolve(None, &[], "").unwrap();
+        assert_eq!((default.binding_uid, default.binding_gid), (65534, 65534));
+        assert_eq!(default.binding_apparmor, AppArmor::Auto);
+        let variables = [
+            ("NANOCLOUD_BINDING_UID", "1000"),
+            ("NANOCLOUD_BINDING_GID", "1001"),
+            ("NANOCLOUD_BINDING_APPARMOR", "disable"),
+        ];
+        let other = resolve(None, &variables, "").unwrap();
+        assert_eq!((other.binding_uid, other.binding_gid), (1000, 1001));
+        assert_eq!(other.binding_apparmor, AppArmor::Disable);
     }
 
     #[test]
@@ -516,6 +552,8 @@ mod tests {
             ("service_cidr = '10.88.1.0/24'", "service_cidr"),
             ("pod_cidr = 7", "pod_cidr"),
             ("binding_timeout = '5'", "binding_timeout"),
+            ("binding_apparmor = 'off'", "binding_apparmor"),
+            ("binding_uid = -1", "binding_uid"),
             ("node = 'A b'", "node"),
             ("log_format = 'xml'", "log_format"),
             ("keyspace = 'elsewhere'", "keyspace"),

@@ -21,6 +21,7 @@
 
 #![allow(unsafe_code, reason = "it asks the kernel for what no crate wraps; every block says why it is sound")]
 
+pub mod apparmor;
 mod capabilities;
 mod cgroup;
 pub mod container;

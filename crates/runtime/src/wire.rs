@@ -65,6 +65,8 @@ pub(crate) struct ExecRequest {
     pub(crate) cwd: Option<PathBuf>,
     pub(crate) user: Option<UserIds>,
     pub(crate) tty: Option<TermSize>,
+    #[serde(default)]
+    pub(crate) apparmor: Option<String>,
 }
 
 /// An answer of the shim.

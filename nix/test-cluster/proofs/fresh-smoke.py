@@ -3,6 +3,25 @@
 import nanocloud
 from cluster import check
 
+# A binding of the proof's own: what a command says about itself, and what it is kept from.
+PROBE = """
+apiVersion: nanocloud.io/v1
+kind: Binding
+metadata: {name: probe}
+spec:
+  bundle: visits
+  bindingId: probe
+  target: {bundle: redis, service: redis}
+  token: once
+  command:
+  - sh
+  - -c
+  - |
+    cat /proc/self/attr/current
+    printf '#!/bin/sh\\necho it ran\\n' >/tmp/tool && chmod 755 /tmp/tool && echo it wrote
+    /tmp/tool || echo it may not execute that
+"""
+
 
 def prove(cluster):
     node = cluster.add("node01", memory_mib=768)
@@ -24,6 +43,8 @@ def prove(cluster):
     check("visit 1" in node.sh("nanocloud logs visits"), "the log has the first visit")
     cluster.fact("binding", node.sh("nanocloud get bindings -A").splitlines()[-1])
 
+    apparmor(cluster, node)
+
     confined = node.sh("nanocloud exec visits -- grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status", seconds=60)
     check("CapEff:\t0000000000000000" in confined, f"a container has capabilities: {confined}")
     cluster.fact("confined", confined.split("\n"))
@@ -40,3 +61,20 @@ def prove(cluster):
                    "nft list tables; find /sys/fs/cgroup -name 'nanocloud*' -maxdepth 2; findmnt -rno TARGET | grep nanocloud || :")
     cluster.fact("left_behind", left.splitlines())
     check("nanocloud" not in left.replace("nanocloud.service", ""), f"teardown left something: {left}")
+
+
+def apparmor(cluster, node):
+    """Commands of bindings are in the profile, which adds to what user, capabilities and filter forbid."""
+    told = {event["metadata"]["annotations"]["nanocloud.io/apparmor"] for event in node.get("events")["items"]
+            if event["reason"] == "BindingCompleted"}
+    cluster.fact("apparmor_of_bindings", sorted(told))
+    check(told == {"nanocloud-bindings"}, f"bindings ran without the profile: {told}")
+    node.sh(f"nanocloud apply -f /dev/stdin <<'END'\n{PROBE}END")
+    node.until("nanocloud get binding probe -o json | grep -q finishedAt", seconds=60)
+    said = node.get("binding probe")["status"]["message"]
+    cluster.fact("command_under_apparmor", said.splitlines())
+    check("nanocloud-bindings (enforce)" in said, f"not confined: {said}")
+    check("it wrote" in said and "it may not execute that" in said, f"the profile does not bite: {said}")
+    denied = node.sh("dmesg | grep 'apparmor=\"DENIED\"' | grep 'profile=\"nanocloud-bindings\"' | tail -n 1")
+    cluster.fact("denied", denied)
+    node.sh("nanocloud delete binding probe", seconds=60)

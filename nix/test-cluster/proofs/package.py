@@ -14,6 +14,7 @@ def prove(cluster):
     node.sh("dpkg -i /run/payload/nanocloud.deb", seconds=120)
     nanocloud.start(node)
     cluster.fact("node", node.sh("nanocloud get nodes | tail -n 1"))
+    cluster.fact("apparmor", node.sh("grep nanocloud /sys/kernel/security/apparmor/profiles"))
     check(node.sh("systemctl is-enabled nanocloud") == "enabled", "the package does not enable its unit")
 
     node.sh(f"mkdir -p {STATE} && cp -a /run/payload/catalog {STATE}/ && nanocloud install redis", seconds=180)
@@ -22,5 +23,6 @@ def prove(cluster):
     left = node.sh("find /etc /usr /lib -xdev | sort | comm -13 /root/before - || :")
     cluster.fact("left_behind", left.splitlines())
     check("nanocloud" not in left, f"purge left files: {left}")
+    check("nanocloud" not in node.sh("cat /sys/kernel/security/apparmor/profiles"), "the AppArmor profile is still loaded")
     cluster.fact("processes_left", node.sh("pgrep -a nanocloud || echo none"))
     cluster.fact("data", node.sh(f"ls {STATE}").split())

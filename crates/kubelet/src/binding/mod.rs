@@ -9,11 +9,13 @@
 //! A status `Running` that nobody works on is a run that a crash cut off: it is run again. Commands are idempotent by
 //! contract.
 
+mod confinement;
 mod decide;
 mod parameters;
 mod redact;
 mod runner;
 
+pub use confinement::PROFILE;
 pub use decide::{Decision, decide};
 pub use parameters::encode;
 pub use redact::Redactor;

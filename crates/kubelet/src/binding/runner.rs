@@ -15,9 +15,15 @@ use api::{
 };
 use client::{Api, BoxError, Client, EventRecorder, Next, Reconciler, Severity, Store};
 use jiff::Timestamp;
+use runtime::apparmor::Profile;
 use runtime::container::{ContainerInfo, ExecCapture, ExecSpec, State, StdinMode, UserIds};
 
-use super::{Decision, Redactor, decide, encode, parameters::sealed};
+use super::{
+    Decision, PROFILE, Redactor,
+    confinement::{Confinement, confinement},
+    decide, encode,
+    parameters::sealed,
+};
 use crate::{
     config::BindingConfig,
     error::chain,
@@ -57,6 +63,20 @@ struct Ended {
     phase: BindingPhase,
     exit_code: Option<i32>,
     message: String,
+}
+
+impl Ended {
+    fn failed(message: String) -> Self {
+        Self { phase: BindingPhase::Failed, exit_code: None, message }
+    }
+}
+
+/// What events tell of a run.
+struct Run {
+    /// Its number.
+    attempt: u32,
+    /// How AppArmor confines it.
+    apparmor: String,
 }
 
 impl Reconciler for Bindings {
@@ -115,6 +135,9 @@ impl Bindings {
         container: &ContainerInfo,
     ) -> Result<(), BoxError> {
         let started = Timestamp::now();
+        let confinement = confinement(self.config.apparmor, Profile::find(PROFILE));
+        let told = confinement.as_ref().map_or("required", |confinement| confinement.told.as_str()).to_owned();
+        let run = Run { attempt, apparmor: told };
         let mut status = BindingStatus {
             phase: BindingPhase::Running,
             token: binding.spec.token.clone(),
@@ -125,9 +148,12 @@ impl Bindings {
         // Compare-and-swap: two who want to run it cannot both pass here.
         let mut binding = api.replace_status(&Binding { status: Some(status.clone()), ..binding }).await?;
         self.count(&binding, BindingResult::started);
-        self.tell(&binding, Severity::Normal, "BindingStarted", attempt, None, "started".into());
+        self.tell(&binding, Severity::Normal, "BindingStarted", &run, None, "started".into());
         let begun = Instant::now();
-        let ended = self.execute(&binding, container).await;
+        let ended = match confinement {
+            Ok(confinement) => self.execute(&binding, container, &confinement).await,
+            Err(problem) => Ended::failed(problem),
+        };
         let took = begun.elapsed();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         status.phase = ended.phase;
@@ -135,7 +161,7 @@ impl Bindings {
         status.finished_at = Some(Time(Timestamp::now()));
         status.duration_ms = Some(millis);
         status.message.clone_from(&ended.message);
-        self.observe(&binding, &ended, attempt, took);
+        self.observe(&binding, &ended, &run, took);
         binding.status = Some(status);
         self.write(api, binding).await
     }
@@ -156,23 +182,22 @@ impl Bindings {
         }
     }
 
-    async fn execute(&self, binding: &Binding, container: &ContainerInfo) -> Ended {
-        let failed = |message: String| Ended { phase: BindingPhase::Failed, exit_code: None, message };
+    async fn execute(&self, binding: &Binding, container: &ContainerInfo, confinement: &Confinement) -> Ended {
         let (parameters, redactor) = match self.parameters(binding).await {
             Ok(found) => found,
-            Err(problem) => return failed(problem),
+            Err(problem) => return Ended::failed(problem),
         };
         let asked = Duration::from_secs(u64::from(binding.spec.timeout_seconds));
         let limit = self.config.timeout.unwrap_or(asked);
         let spec = match self.exec_spec(binding, &parameters, limit) {
-            Ok(spec) => spec,
-            Err(error) => return failed(format!("parameters not handed over: {error}")),
+            Ok(spec) => ExecSpec { apparmor: confinement.profile.map(str::to_owned), ..spec },
+            Err(error) => return Ended::failed(format!("parameters not handed over: {error}")),
         };
         let exec = self.containers.exec(&container.id, spec, OUTPUT_MAX);
         match tokio::time::timeout(limit.saturating_add(ANSWER_MARGIN), exec).await {
             Ok(Ok(done)) => conclude(&done, &redactor, limit),
-            Ok(Err(error)) => failed(redactor.tail(chain(&error).as_bytes(), false)),
-            Err(_) => failed("the container's shim does not answer".into()),
+            Ok(Err(error)) => Ended::failed(redactor.tail(chain(&error).as_bytes(), false)),
+            Err(_) => Ended::failed("the container's shim does not answer".into()),
         }
     }
 
@@ -236,7 +261,7 @@ impl Bindings {
         self.metrics.bindings.get_or_create(&labels).inc();
     }
 
-    fn observe(&self, binding: &Binding, ended: &Ended, attempt: u32, took: Duration) {
+    fn observe(&self, binding: &Binding, ended: &Ended, run: &Run, took: Duration) {
         let labels = ServiceLabels { service: binding.spec.target.service.clone() };
         self.metrics.binding_seconds.get_or_create(&labels).observe(took.as_secs_f64());
         let (result, severity, reason) = match ended.phase {
@@ -250,7 +275,7 @@ impl Bindings {
             _ if ended.message.is_empty() => "completed".to_owned(),
             _ => ended.message.clone(),
         };
-        self.tell(binding, severity, reason, attempt, Some(took), text);
+        self.tell(binding, severity, reason, run, Some(took), text);
     }
 
     fn tell(
@@ -258,7 +283,7 @@ impl Bindings {
         binding: &Binding,
         severity: Severity,
         reason: &str,
-        attempt: u32,
+        run: &Run,
         took: Option<Duration>,
         text: String,
     ) {
@@ -267,11 +292,12 @@ impl Bindings {
             ("nanocloud.io/binding-id".to_owned(), spec.binding_id.clone()),
             ("nanocloud.io/service".to_owned(), spec.target.service.clone()),
             ("nanocloud.io/bundle".to_owned(), spec.bundle.clone()),
-            ("nanocloud.io/attempt".to_owned(), attempt.to_string()),
+            ("nanocloud.io/attempt".to_owned(), run.attempt.to_string()),
+            ("nanocloud.io/apparmor".to_owned(), run.apparmor.clone()),
         ]);
         facts.extend(took.map(|took| ("nanocloud.io/duration-ms".to_owned(), took.as_millis().to_string())));
         let message =
-            format!("{} of {} in {}, run {attempt}: {text}", spec.binding_id, spec.bundle, spec.target.service);
+            format!("{} of {} in {}, run {}: {text}", spec.binding_id, spec.bundle, spec.target.service, run.attempt);
         self.recorder.record_with(binding, severity, reason, message, facts);
     }
 }

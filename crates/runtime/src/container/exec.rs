@@ -46,6 +46,8 @@ pub struct ExecSpec {
     pub stdin: StdinMode,
     /// Become file descriptors 3, 4 and so on; at most [`EXTRA_FDS_MAX`].
     pub extra_fds: Vec<OwnedFd>,
+    /// AppArmor profile that the program enters, which must be loaded; `None` changes nothing.
+    pub apparmor: Option<String>,
     /// Kill the program's process group after this time.
     pub timeout: Option<Duration>,
 }
@@ -62,6 +64,7 @@ impl ExecSpec {
             tty: None,
             stdin: StdinMode::Null,
             extra_fds: Vec::new(),
+            apparmor: None,
             timeout: None,
         }
     }

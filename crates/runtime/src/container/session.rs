@@ -54,7 +54,7 @@ impl Runtime {
         validate::exec(&spec)?;
         let handle = self.running(id)?;
         let shim = |source| ContainerError::Shim { id: id.to_owned(), source };
-        let ExecSpec { argv, env, inherit_env, cwd, user, tty, stdin, extra_fds, timeout } = spec;
+        let ExecSpec { argv, env, inherit_env, cwd, user, tty, stdin, extra_fds, apparmor, timeout } = spec;
         let program = argv.first().cloned().unwrap_or_default();
         let (ends, mut fds) = match tty {
             Some(_) => (None, Vec::new()),
@@ -64,7 +64,7 @@ impl Runtime {
             }
         };
         fds.extend(extra_fds);
-        let request = Request::Exec(ExecRequest { argv, env, inherit_env, cwd, user, tty });
+        let request = Request::Exec(ExecRequest { argv, env, inherit_env, cwd, user, tty, apparmor });
         let conversation = handle.converse(request, fds).await.map_err(shim)?;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let started = tokio::time::timeout(EXEC_START_TIMEOUT, executed(&conversation));

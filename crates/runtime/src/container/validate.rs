@@ -7,7 +7,7 @@ use super::error::ContainerError;
 use super::exec::{EXTRA_FDS_MAX, ExecSpec};
 use super::spec::{ContainerSpec, MountSpec, Namespace, SeccompProfile};
 use crate::capabilities::{self, Capabilities};
-use crate::seccomp;
+use crate::{apparmor, seccomp};
 
 /// Longest container id: it names directories and cgroups.
 const ID_LENGTH_MAX: usize = 128;
@@ -185,6 +185,9 @@ pub(super) fn exec(spec: &ExecSpec) -> Result<(), ContainerError> {
     if spec.extra_fds.len() > EXTRA_FDS_MAX {
         let problem = format!("{} given; {EXTRA_FDS_MAX} are allowed", spec.extra_fds.len());
         return Err(ContainerError::spec("extra_fds", problem));
+    }
+    if let Some(name) = spec.apparmor.as_ref().filter(|name| !apparmor::is_name(name)) {
+        return Err(ContainerError::spec("apparmor", format!("{name:?} cannot be the name of a profile")));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::launch::Launched;
 use super::namespaces::{PidNamespace, fork_into};
 use super::streams::{lift, place};
 use super::{confine, namespaces, rootfs};
+use crate::apparmor;
 use crate::capabilities::Capabilities;
 use crate::container::{TermSize, UserIds};
 use crate::pty;
@@ -78,6 +79,7 @@ impl Child<'_> {
         let told = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
         let attempt = || -> Result<std::convert::Infallible, String> {
             confine::die_with_parent(self.failures.as_fd()).map_err(told("follow the shim"))?;
+            let profile = self.profile()?;
             self.join().map_err(told("join the container"))?;
             let (stdio, extra) = self.streams(fds, conversation).map_err(told("open the terminal"))?;
             let spec = &self.launched.spec;
@@ -98,6 +100,9 @@ impl Child<'_> {
             confine::become_user(user, Capabilities::NONE).map_err(told("become the user"))?;
             let name = self.request.argv.first().map(String::as_str).unwrap_or_default();
             let path = confine::find_program(name, &env)?;
+            if let Some((entry, name)) = profile {
+                entry.enter_on_exec(name).map_err(|error| format!("enter AppArmor profile {name}: {error}"))?;
+            }
             let filter = self.launched.filter.as_ref();
             confine::lock_down(filter, self.failures.as_fd()).map_err(told("install the system call filter"))?;
             let error = confine::execute(&path, &argv, &env);
@@ -106,6 +111,17 @@ impl Child<'_> {
         match attempt() {
             Ok(never) => match never {},
             Err(problem) => problem,
+        }
+    }
+
+    /// The way into the profile asked for, opened while `/proc` is the host's.
+    fn profile(&self) -> Result<Option<(apparmor::Entry, &str)>, String> {
+        let Some(name) = self.request.apparmor.as_deref() else { return Ok(None) };
+        match apparmor::Entry::open() {
+            Ok(entry) => Ok(Some((entry, name))),
+            Err(error) => {
+                Err(format!("AppArmor profile {name} is asked for, and the kernel offers no AppArmor: {error}"))
+            }
         }
     }
 

@@ -205,3 +205,15 @@ async fn what_cannot_start_says_why_and_leaves_nothing() -> Result {
     assert!(host.runtime.list().is_empty());
     host.leaves_nothing().await
 }
+
+#[tokio::test]
+async fn a_profile_that_is_not_there_is_not_gone_without() -> Result {
+    let host = Host::new()?;
+    host.runtime.start(host.spec("c", "echo ready; sleep 1000")).await?;
+    host.logged("c", "ready").await?;
+    let mut spec = ExecSpec::new(["echo", "ran"].map(str::to_owned).to_vec());
+    spec.apparmor = Some("nanocloud-no-such-profile".into());
+    let refused = problem(host.runtime.exec("c", spec).await.map(|_| ()));
+    assert!(refused.contains("AppArmor") && refused.contains("nanocloud-no-such-profile"), "{refused}");
+    host.leaves_nothing().await
+}
