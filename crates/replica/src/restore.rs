@@ -50,7 +50,7 @@ impl Restore {
             return Err(Error::NotAMember { node_id: self.node_id });
         }
         require_free(dir)?;
-        let checked = self.read(|file| snapshot::verify(file))?;
+        let checked = self.read(snapshot::verify)?;
         let building = beside(dir, "restoring")?;
         let directory = |source| Error::Directory { dir: building.clone(), source };
         remove(&building).map_err(directory)?;

@@ -20,8 +20,8 @@ pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) 
         SnapshotAction::Save { file, offline, force, output } => {
             let target = save::Target::new(file, *force)?;
             let saved = if *offline {
-                target.from_directory(settings.keyspace()).await?
-            } else if let Some(saved) = target.from_server(global).await? {
+                target.copy_directory(settings.keyspace()).await?
+            } else if let Some(saved) = target.fetch(global).await? {
                 saved
             } else {
                 return Ok(());
@@ -29,8 +29,8 @@ pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) 
             print(&saved, *output)
         }
         SnapshotAction::Restore(args) => print(&restore(settings, args)?, args.output),
-        SnapshotAction::Status { file, output } => print(&read(file, |input| snapshot::status(input))?, *output),
-        SnapshotAction::Verify { file, output } => print(&read(file, |input| snapshot::verify(input))?, *output),
+        SnapshotAction::Status { file, output } => print(&read(file, snapshot::status)?, *output),
+        SnapshotAction::Verify { file, output } => print(&read(file, snapshot::verify)?, *output),
     }
 }
 

@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// Saves what the running server streams. With `--curl` the request is printed and nothing saved.
-    pub async fn from_server(&self, global: &Global) -> anyhow::Result<Option<Summary>> {
+    pub async fn fetch(&self, global: &Global) -> anyhow::Result<Option<Summary>> {
         let machine = Machine { global: global.clone() };
         let connection = cli::connection::resolve(global, &machine)?;
         let client = Client::connect(connection.config).map_err(cli::Error::from)?;
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// Saves the keyspace of a server that does not run.
-    pub async fn from_directory(&self, dir: PathBuf) -> anyhow::Result<Summary> {
+    pub async fn copy_directory(&self, dir: PathBuf) -> anyhow::Result<Summary> {
         let _unfinished = Unfinished(&self.partial);
         let mut out = self.create()?;
         let mut failed: Option<anyhow::Error> = None;

@@ -19,7 +19,7 @@ pub(crate) enum ReceiveError {
     #[error("the snapshot cannot be written")]
     Write(#[source] io::Error),
     #[error("the consensus stopped")]
-    Raft(#[source] Fatal<u64>),
+    Raft(#[source] Box<Fatal<u64>>),
 }
 
 /// The snapshot on its way to this member, at most one.
@@ -59,7 +59,7 @@ impl Receiver {
         tracing::info!(snapshot_id = meta.snapshot_id, bytes, "receiving a snapshot");
         // The former file is closed before the new one takes its place.
         *receiving = None;
-        let file = raft.begin_receiving_snapshot().await.map_err(|error| ReceiveError::Raft(fatal(error)))?;
+        let file = raft.begin_receiving_snapshot().await.map_err(|error| ReceiveError::Raft(fatal(error).into()))?;
         *receiving = Some(Receiving { meta, bytes, offset: 0, file });
         Ok(Answer::SnapshotAt { offset: 0 })
     }
@@ -90,7 +90,8 @@ impl Receiver {
         }
         let Some(Receiving { meta, file, .. }) = slot.take() else { return Ok(Answer::SnapshotAt { offset: 0 }) };
         let snapshot = Snapshot { meta, snapshot: file };
-        let SnapshotResponse { vote } = raft.install_full_snapshot(vote, snapshot).await.map_err(ReceiveError::Raft)?;
+        let SnapshotResponse { vote } =
+            raft.install_full_snapshot(vote, snapshot).await.map_err(|error| ReceiveError::Raft(error.into()))?;
         Ok(Answer::SnapshotDone(SnapshotResponse::new(vote)))
     }
 }
