@@ -99,7 +99,7 @@ impl Kind {
         (self.row)(object, now)
     }
 
-    /// The columns of this kind's table, Name first and Age last.
+    /// The columns of this kind's table; Name first and Age last, unless it has no such rows.
     pub fn columns(&self) -> Vec<ColumnDefinition> {
         (self.columns)()
     }
@@ -138,16 +138,24 @@ fn row<R: Resource>(object: &Value, now: Timestamp) -> Vec<Value> {
     let Ok(object) = decode::<R>(object.clone()) else {
         return Vec::new();
     };
+    let own = R::columns().iter().map(|column| (column.cell)(&object, now)).collect();
+    if !R::NAMED_ROWS {
+        return own;
+    }
     let mut cells = vec![object.meta().name.clone().unwrap_or_default().into()];
-    cells.extend(R::columns().iter().map(|column| (column.cell)(&object, now)));
+    cells.extend(own);
     let age = object.meta().creation_timestamp.as_ref().map_or_else(String::new, |t| crate::human_age(now, t.0));
     cells.push(age.into());
     cells
 }
 
 fn columns<R: Resource>() -> Vec<ColumnDefinition> {
+    let own = R::columns().iter().map(|column| column.definition.clone()).collect();
+    if !R::NAMED_ROWS {
+        return own;
+    }
     let mut all = vec![ColumnDefinition::name()];
-    all.extend(R::columns().iter().map(|column| column.definition.clone()));
+    all.extend(own);
     all.push(ColumnDefinition::age());
     all
 }

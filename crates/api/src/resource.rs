@@ -81,6 +81,8 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
     const HAS_STATUS: bool = false;
     /// Whether values are confidential and must be sealed before they are stored.
     const CONFIDENTIAL: bool = false;
+    /// Whether tables begin with the name and end with the age. Without, [`Resource::columns`] are all there are.
+    const NAMED_ROWS: bool = true;
     /// Whether unknown fields are refused always, and not only under `fieldValidation=Strict`.
     const STRICT: bool = false;
 
@@ -98,7 +100,7 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
         Vec::new()
     }
 
-    /// The columns of a table of this kind, between Name and Age.
+    /// The columns of a table of this kind, between Name and Age if the rows are named.
     fn columns() -> Vec<Column<Self>> {
         Vec::new()
     }

@@ -7,10 +7,9 @@ use http::{Method, Request, header};
 ///
 /// Secrets stay out of the arguments: the body comes on standard input, and the credential is named
 /// by the environment variables `NANOCLOUD_CA`, `NANOCLOUD_CERT` and `NANOCLOUD_KEY` (files) or
-/// `NANOCLOUD_TOKEN_FILE` (a file with the line `Authorization: Bearer TOKEN`).
+/// `NANOCLOUD_TOKEN_FILE` (a file with the token), which curl reads on descriptor 3.
 pub fn command(server: &str, request: &Request<Bytes>, bearer: bool) -> String {
-    let credential =
-        if bearer { r#"-H "@$NANOCLOUD_TOKEN_FILE""# } else { r#"--cert "$NANOCLOUD_CERT" --key "$NANOCLOUD_KEY""# };
+    let credential = if bearer { "-K /dev/fd/3" } else { r#"--cert "$NANOCLOUD_CERT" --key "$NANOCLOUD_KEY""# };
     let mut words = vec![format!(r#"curl --fail-with-body -sS --cacert "$NANOCLOUD_CA" {credential}"#)];
     if request.method() != Method::GET {
         words.push(format!("-X {}", request.method()));
@@ -22,18 +21,28 @@ pub fn command(server: &str, request: &Request<Bytes>, bearer: bool) -> String {
         words.push("--data-binary @-".into());
     }
     words.push(quote(&format!("{}{}", server.trim_end_matches('/'), request.uri())));
-    let command = words.join(" \\\n  ");
-    if request.body().is_empty() { command } else { with_input(&command, &String::from_utf8_lossy(request.body())) }
+    let mut command = words.join(" \\\n  ");
+    let mut inputs = String::new();
+    if bearer {
+        command.push_str(" 3<<TOKEN");
+        inputs.push_str(TOKEN);
+    }
+    if !request.body().is_empty() {
+        let text = String::from_utf8_lossy(request.body());
+        let mut mark = "END".to_owned();
+        while text.lines().any(|line| line == mark) {
+            mark.push('_');
+        }
+        command.push_str(&format!(" <<'{mark}'"));
+        inputs.push_str(&format!("\n{text}\n{mark}"));
+    }
+    command + &inputs
 }
 
-/// The command with text on its standard input: there it is in no list of processes.
-fn with_input(command: &str, text: &str) -> String {
-    let mut mark = "END".to_owned();
-    while text.lines().any(|line| line == mark) {
-        mark.push('_');
-    }
-    format!("{command} <<'{mark}'\n{text}\n{mark}")
-}
+/// A line of curl's configuration, written by the shell: so the token is in no list of processes.
+const TOKEN: &str = r#"
+header = "Authorization: Bearer $(cat "$NANOCLOUD_TOKEN_FILE")"
+TOKEN"#;
 
 /// One word of a POSIX shell.
 fn quote(text: &str) -> String {
@@ -76,6 +85,24 @@ mod tests {
                 r#"{"a":"it's $HOME"}"#
             ]
         );
+    }
+
+    #[test]
+    fn the_token_is_read_from_its_file_and_is_no_argument() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "secret-token\n").unwrap();
+        let body = Bytes::from_static(b"{}");
+        let request = Request::post("/x").header("content-type", "application/json").body(body).unwrap();
+        let text = command("https://h:1", &request, true);
+        let script = format!(
+            "curl() {{ echo \"$@\"; cat /dev/fd/3 -; }}\nNANOCLOUD_CA=ca NANOCLOUD_TOKEN_FILE={}\n{text}",
+            file.display()
+        );
+        let output = run(&script);
+        let mut lines = output.lines();
+        assert!(!lines.next().unwrap().contains("secret-token"), "{output}");
+        assert_eq!(lines.collect::<Vec<_>>(), ["header = \"Authorization: Bearer secret-token\"", "{}"]);
     }
 
     fn run(script: &str) -> String {

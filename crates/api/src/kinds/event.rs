@@ -11,6 +11,7 @@ pub const EVENT_TTL_SECONDS: i64 = 3600;
 
 kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
+    const NAMED_ROWS: bool = false;
 
     fn apply_defaults(&mut self) {
         self.type_.get_or_insert_with(|| "Normal".into());
@@ -22,8 +23,11 @@ kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
             Column::text("Type", "Normal or Warning", |event: &Self, _| event.type_.clone().into()),
             Column::text("Reason", "Why, in one word", |event: &Self, _| event.reason.clone().into()),
             Column::text("Object", "What it is about", |event: &Self, _| object(event).into()),
-            Column::text("Count", "How often it happened", |event: &Self, _| event.count.unwrap_or(1).into()).integer().wide(),
+            Column::text("Source", "Who told it", |event: &Self, _| source(event).into()).wide(),
             Column::text("Message", "What happened", |event: &Self, _| event.message.clone().into()),
+            Column::text("First Seen", "Time since it first happened", |event: &Self, now| first_seen(event).map(|then| human_age(now, then)).into()).wide(),
+            Column::text("Count", "How often it happened", |event: &Self, _| event.count.unwrap_or(1).into()).integer().wide(),
+            Column::text("Name", "Name of the event", |event: &Self, _| event.metadata.name.clone().into()).wide(),
         ]
     }
 
@@ -50,6 +54,15 @@ pub fn last_seen(event: &Event) -> Option<Timestamp> {
     let micro = event.event_time.as_ref().map(|time| time.0);
     let created = event.metadata.creation_timestamp.as_ref().map(|time| time.0);
     event.last_timestamp.as_ref().map(|time| time.0).or(micro).or(created)
+}
+
+fn first_seen(event: &Event) -> Option<Timestamp> {
+    event.first_timestamp.as_ref().map(|time| time.0).or_else(|| last_seen(event))
+}
+
+fn source(event: &Event) -> Option<String> {
+    let source = event.source.as_ref();
+    source.and_then(|source| source.component.clone()).or_else(|| event.reporting_component.clone())
 }
 
 fn object(event: &Event) -> String {

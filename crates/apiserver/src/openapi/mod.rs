@@ -130,7 +130,11 @@ mod tests {
             for field in ["apiVersion", "kind", "metadata"] {
                 assert!(schema["properties"].get(field).is_some(), "{kind:?} has no {field}");
             }
+            let gvk = json!([{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}]);
+            assert!(schemas.values().any(|schema| schema["x-kubernetes-group-version-kind"] == gvk), "{kind:?}");
         }
+        let own = v3("nanocloud.io", "v1");
+        assert!(own["paths"].get("/apis/nanocloud.io/v1/tokens/issue").is_some());
         let v2 = v2_document();
         check_references(&v2, &v2);
     }

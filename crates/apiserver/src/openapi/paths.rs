@@ -3,8 +3,11 @@
 use api::{Kind, kinds};
 use serde_json::{Map, Value, json};
 
-use super::{prefix, schemas::component};
-use crate::patch::MEDIA_TYPES;
+use super::{
+    prefix,
+    schemas::{LIST, component},
+};
+use crate::{failure::OWN_GROUP, patch::MEDIA_TYPES};
 
 const JSON: &str = "application/json";
 
@@ -13,30 +16,120 @@ pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {
     let mut paths = Map::new();
     for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
         let base = format!("/{}", prefix(group, version));
-        let schema = json!({"$ref": format!("{schemas}{}", component(kind))});
+        let name = component(kind);
+        let schema = json!({"$ref": format!("{schemas}{name}")});
+        let list = json!({"$ref": format!("{schemas}{name}{LIST}")});
         let place = if kind.is_namespaced() {
-            paths.insert(
-                format!("{base}/{}", kind.plural),
-                json!({"get": operation(kind, "list", &json!({"type": "object"}), &[])}),
-            );
+            paths.insert(format!("{base}/{}", kind.plural), json!({"get": operation(kind, "list", &list, &[])}));
             format!("{base}/namespaces/{{namespace}}/{}", kind.plural)
         } else {
             format!("{base}/{}", kind.plural)
         };
-        paths.insert(place.clone(), collection(kind, &schema));
+        paths.insert(place.clone(), collection(kind, &schema, &list));
         let one = format!("{place}/{{name}}");
         paths.insert(one.clone(), object(kind, &schema, true));
         if kind.has_status {
             paths.insert(format!("{one}/status"), object(kind, &schema, false));
         }
     }
+    if group == OWN_GROUP {
+        paths.extend(own(&format!("/{}", prefix(group, version))));
+    }
     Value::Object(paths)
 }
 
-fn collection(kind: &Kind, schema: &Value) -> Value {
-    let list = json!({"type": "object"});
+/// A field of a request: name, type, whether it is needed, and what it says.
+type Field = (&'static str, &'static str, bool, &'static str);
+
+/// Endpoints beside those of the kinds: path, identifier, what it does, fields of the request.
+const OWN: [(&str, &str, &str, &[Field]); 4] = [
+    (
+        "tokens/issue",
+        "issueToken",
+        "Issues a token that can be exchanged once.",
+        &[
+            ("user", "string", true, "Whom the token speaks for."),
+            ("groups", "array", false, "Groups of that user."),
+            ("scopes", "array", false, "What it is limited to."),
+            ("ttlSeconds", "integer", false, "How long it can be exchanged."),
+        ],
+    ),
+    (
+        "tokens/exchange",
+        "exchangeToken",
+        "Exchanges the token of the Authorization header, once.",
+        &[
+            ("csr", "string", false, "PKCS #10 in PEM: the answer is a certificate; without it a bearer token."),
+            ("ttlSeconds", "integer", false, "How long the credential is valid."),
+        ],
+    ),
+    (
+        "certificates",
+        "signCertificate",
+        "Signs a client certificate.",
+        &[
+            ("csr", "string", true, "PKCS #10 in PEM."),
+            ("user", "string", false, "For whom; administrators only, else the caller."),
+            ("groups", "array", false, "Groups; administrators only, else the caller's."),
+            ("ttlSeconds", "integer", false, "How long it is valid."),
+        ],
+    ),
+    (
+        "namespaces/{namespace}/bundles/{name}/actions/{action}",
+        "actOnBundle",
+        "Starts, stops, restarts or uninstalls a bundle.",
+        &[],
+    ),
+];
+
+fn own(base: &str) -> Map<String, Value> {
+    let all = OWN.iter().map(|(path, id, description, fields)| {
+        let mut post = json!({
+            "operationId": id,
+            "description": description,
+            "parameters": [],
+            "responses": {"200": {"description": "OK", "content": {JSON: {"schema": {"type": "object"}}}}},
+        });
+        if !fields.is_empty() {
+            post["requestBody"] = body(&request(fields), &[JSON]);
+        }
+        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parameters: Vec<_> = names
+            .map(|name| {
+                let schema = match name {
+                    "action" => json!({"type": "string", "enum": ["start", "stop", "restart", "uninstall"]}),
+                    _ => json!({"type": "string"}),
+                };
+                json!({"name": name, "in": "path", "required": true, "schema": schema})
+            })
+            .collect();
+        (format!("{base}/{path}"), json!({"post": post, "parameters": parameters}))
+    });
+    all.collect()
+}
+
+fn request(fields: &[Field]) -> Value {
+    let properties: Map<_, _> = fields
+        .iter()
+        .map(|(name, kind, _, description)| {
+            let mut schema = json!({"type": kind, "description": description});
+            if *kind == "array" {
+                schema["items"] = json!({"type": "string"});
+            }
+            ((*name).to_owned(), schema)
+        })
+        .collect();
+    let required: Vec<_> = fields.iter().filter(|field| field.2).map(|field| field.0).collect();
+    let mut schema = json!({"type": "object", "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
+}
+
+fn collection(kind: &Kind, schema: &Value, list: &Value) -> Value {
     let mut item = json!({
-        "get": operation(kind, "list", &list, &[
+        "get": operation(kind, "list", list, &[
             ("labelSelector", "string"), ("fieldSelector", "string"), ("limit", "integer"), ("continue", "string"),
             ("resourceVersion", "string"), ("resourceVersionMatch", "string"), ("watch", "boolean"),
             ("allowWatchBookmarks", "boolean"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
@@ -44,7 +137,7 @@ fn collection(kind: &Kind, schema: &Value) -> Value {
         "post": operation(kind, "post", schema, &[
             ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
         ]),
-        "delete": operation(kind, "deletecollection", &list, &[("labelSelector", "string"), ("fieldSelector", "string")]),
+        "delete": operation(kind, "deletecollection", list, &[("labelSelector", "string"), ("fieldSelector", "string")]),
     });
     item["post"]["requestBody"] = body(schema, &[JSON]);
     item["parameters"] = path_parameters(kind, false);

@@ -25,8 +25,42 @@ pub(super) fn of(wanted: impl Fn(&Kind) -> bool, path: &'static str) -> Value {
         if let Some(schema) = all.get_mut(&name) {
             complete(kind, schema);
         }
+        all.insert(format!("{name}{LIST}"), list(kind, &format!("#{path}/{name}")));
     }
     Value::Object(all)
+}
+
+/// What the name of a kind's list adds to the kind's own.
+pub(super) const LIST: &str = "List";
+
+/// Schema of a list of objects, each of which is as `item` says.
+fn list(kind: &Kind, item: &str) -> Value {
+    let text = |description: &str| json!({"description": description, "type": "string"});
+    json!({
+        "description": format!("{} objects, and where the list stands.", kind.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": text("Version of the schema of this list: group and version."),
+            "kind": text("Kind of this list, in CamelCase."),
+            "metadata": {
+                "description": "Where the list stands (ListMeta).",
+                "type": "object",
+                "properties": {
+                    "resourceVersion": text("Version of the collection, from which a watch can go on."),
+                    "continue": text("Token for the next part, when there is one."),
+                    "remainingItemCount": {
+                        "description": "How many objects follow at least, when that is known.",
+                        "type": "integer",
+                        "format": "int64",
+                    },
+                },
+            },
+            "items": {"description": "The objects.", "type": "array", "items": {"$ref": item}},
+        },
+        "x-kubernetes-group-version-kind":
+            [{"group": kind.group, "version": kind.version, "kind": format!("{}{LIST}", kind.kind)}],
+    })
 }
 
 /// Name of a kind's schema.
