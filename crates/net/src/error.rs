@@ -135,6 +135,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Nothing in the pod answered at the port.
+    #[error("connect to port {port} of attachment {id}")]
+    Connect {
+        /// Id of the attachment.
+        id: String,
+        /// The port.
+        port: u16,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// An address of a rule lies outside the configured networks.
     #[error("{owner}: address {address} is outside {cidr}")]
     Outside {

@@ -264,3 +264,27 @@ fn a_foreign_interface_is_not_taken_over() {
         assert!(matches!(Network::open(config).await, Err(Error::NotABridge { name }) if name == "lo"));
     });
 }
+
+#[test]
+fn the_host_reaches_what_a_pod_keeps_to_itself() {
+    on_private_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(config(dir.path(), "nct7", 83)).await.unwrap();
+        let pod = network.attach(&request("a")).await.unwrap();
+        let listener = netns::inside(&pod.netns, || TcpListener::bind(("127.0.0.1", 0))).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            if let Ok((mut stream, peer)) = listener.accept() {
+                let _ = write!(stream, "private to {}", peer.ip());
+            }
+        });
+        assert!(from_host(&format!("{}:{port}", pod.address)).is_err(), "it listens on its loopback only");
+        let mut stream = network.connect("a", port).await.unwrap();
+        let mut text = String::new();
+        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut text).await.unwrap();
+        assert_eq!(text, "private to 127.0.0.1");
+        assert!(matches!(network.connect("a", 1).await, Err(Error::Connect { port: 1, .. })));
+        assert!(matches!(network.connect("other", port).await, Err(Error::Connect { .. })));
+        network.detach("a").await.unwrap();
+    });
+}

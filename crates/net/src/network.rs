@@ -2,12 +2,13 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ipnet::Ipv4Net;
-use tokio::sync::Mutex;
+use tokio::{net::TcpStream, sync::Mutex};
 
 use crate::{
     Error, Lease, NetworkConfig, Result, Rules, dns,
@@ -22,6 +23,9 @@ const POD_INTERFACE: &str = "eth0";
 const MAC_PREFIX: [u8; 2] = [0x0a, 0x58];
 /// Longest attachment id (a DNS label).
 const MAX_ID: usize = 63;
+
+/// Longest wait for a program on the loopback of a pod to take a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request for a pod's network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,6 +196,24 @@ impl Network {
         self.links.remove(&self.veth_name(id)).await?;
         netns::unpin(&self.pin(id))?;
         state.leases.release(id)
+    }
+
+    /// Connects to a TCP port of the pod's own loopback, where programs listen that are not meant for others.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if the pod has no network or does not answer, or what kept us from entering the namespace.
+    pub async fn connect(&self, id: &str, port: u16) -> Result<TcpStream> {
+        check_id(id)?;
+        let fail = |source| Error::Connect { id: id.to_owned(), port, source };
+        let pin = self.pin(id);
+        if !netns::is_pinned(&pin) {
+            return Err(fail(io::Error::new(io::ErrorKind::NotFound, "the pod has no network on this node")));
+        }
+        // The socket belongs to the namespace in which it is made; whoever holds it may use it elsewhere.
+        let entered = tokio::task::spawn_blocking(move || netns::inside(&pin, move || Ok(dial(port)))).await;
+        let stream = entered.map_err(|error| fail(io::Error::other(error)))??.map_err(fail)?;
+        stream.set_nonblocking(true).map_err(fail)?;
+        TcpStream::from_std(stream).map_err(fail)
     }
 
     /// The attachment of `id`, if it has an address.
@@ -382,6 +404,13 @@ fn check_id(id: &str) -> Result<()> {
         && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
         && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.'));
     if fits { Ok(()) } else { Err(Error::Id { id: id.to_owned(), max: MAX_ID }) }
+}
+
+/// Connects to this namespace's loopback, by IPv4 or else by IPv6.
+fn dial(port: u16) -> io::Result<std::net::TcpStream> {
+    let connect = |address| std::net::TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+    let first = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    first.or_else(|refused| connect(SocketAddr::from((Ipv6Addr::LOCALHOST, port))).map_err(|_| refused))
 }
 
 #[cfg(test)]

@@ -17,7 +17,20 @@ pub struct Attachment {
     pub stdout: ExecOutput,
     /// Error output; `None` with a terminal.
     pub stderr: Option<ExecOutput>,
-    pub(crate) _conversation: UnixStream,
+    pub(crate) conversation: Conversation,
+}
+
+/// What keeps an attachment: dropping it detaches.
+#[derive(Debug)]
+pub struct Conversation(
+    #[expect(dead_code, reason = "held for its descriptor, which the shim watches")] pub(crate) UnixStream,
+);
+
+impl Attachment {
+    /// Input, output, error output, and what keeps them.
+    pub fn into_parts(self) -> (Option<ExecStdin>, ExecOutput, Option<ExecOutput>, Conversation) {
+        (self.stdin, self.stdout, self.stderr, self.conversation)
+    }
 }
 
 impl fmt::Debug for Attachment {

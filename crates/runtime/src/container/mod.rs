@@ -23,7 +23,7 @@ mod spec;
 mod status;
 mod validate;
 
-pub use attach::Attachment;
+pub use attach::{Attachment, Conversation};
 pub use error::ContainerError;
 pub use exec::{
     EXTRA_FDS_MAX, ExecCapture, ExecControl, ExecExit, ExecOutput, ExecSession, ExecSpec, ExecStdin, StdinMode,

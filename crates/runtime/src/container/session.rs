@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::attach::Attachment;
+use super::attach::{Attachment, Conversation};
 use super::error::ContainerError;
 use super::exec::{ExecControl, ExecEnd, ExecOutput, ExecSession, ExecSpec, ExecStdin, StdinMode, Stream};
 use super::runtime::Runtime;
@@ -93,7 +93,7 @@ impl Runtime {
                     stdin: ends.stdin.map(stream).transpose().map_err(shim)?.map(ExecStdin),
                     stdout: ExecOutput(stream(ends.stdout).map_err(shim)?),
                     stderr: Some(ExecOutput(stream(ends.stderr).map_err(shim)?)),
-                    _conversation: conversation,
+                    conversation: Conversation(conversation),
                 });
             }
             Ok(Ok(Some((Reply::Failed { problem }, _)))) => problem,

@@ -16,6 +16,8 @@ use crate::pty;
 const READ_BYTES: usize = 16 << 10;
 /// Input taken from viewers and not yet by the program, in bytes; more is not read meanwhile.
 const INPUT_BYTES_MAX: usize = 16 << 10;
+/// The character that is end of file on a terminal (`VEOF`).
+const END_OF_FILE: u8 = 4;
 /// Most viewers at once.
 pub(super) const VIEWERS_MAX: usize = 16;
 
@@ -24,6 +26,8 @@ pub(super) struct Output {
     input: Option<File>,
     /// Input on its way to the program.
     held: Vec<u8>,
+    /// The program reads end of file after what is on its way.
+    closing: bool,
     out: Option<File>,
     err: Option<File>,
     /// A terminal: input and output are one.
@@ -70,6 +74,7 @@ impl Output {
         Ok(Self {
             input: input.map(File::from),
             held: Vec::new(),
+            closing: false,
             out: Some(out.into()),
             err: err.map(File::from),
             terminal,
@@ -130,28 +135,60 @@ impl Output {
         true
     }
 
-    /// Takes input of one viewer.
+    /// Takes input of one viewer and gives it to the program.
     pub(super) fn take_input(&mut self, index: usize) {
-        let Some(viewer) = self.viewers.get_mut(index) else { return };
-        let Some(stdin) = &mut viewer.stdin else { return };
+        self.hold_input(index);
+        self.give_input();
+    }
+
+    /// Reads input of one viewer; false when there was none.
+    fn hold_input(&mut self, index: usize) -> bool {
+        let Some(viewer) = self.viewers.get_mut(index) else { return false };
+        let Some(stdin) = &mut viewer.stdin else { return false };
         match stdin.read(&mut self.buffer) {
             Ok(read @ 1..) => {
                 if self.input.is_some() {
                     self.held.extend_from_slice(&self.buffer[..read]);
                 }
+                return true;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Ok(_) | Err(_) => viewer.stdin = None,
         }
-        self.give_input();
+        false
     }
 
-    /// Gives held input to the program.
+    /// Gives held input to the program, and end of file behind it when that was asked for.
     pub(super) fn give_input(&mut self) {
+        loop {
+            self.write_input();
+            if !self.closing || !self.held.is_empty() {
+                return;
+            }
+            // What viewers wrote before the end was asked for belongs before it.
+            let more = (0..self.viewers.len()).any(|index| self.hold_input(index));
+            if !more || self.input.is_none() {
+                break;
+            }
+        }
+        self.closing = false;
+        if self.terminal {
+            // End of file is a character there.
+            self.held.push(END_OF_FILE);
+            self.write_input();
+        } else {
+            self.input = None;
+        }
+    }
+
+    fn write_input(&mut self) {
         let Some(input) = &self.input else {
             self.held.clear();
             return;
         };
+        if self.held.is_empty() {
+            return;
+        }
         match nix::unistd::write(input, &self.held) {
             Ok(written) => drop(self.held.drain(..written)),
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
@@ -165,15 +202,10 @@ impl Output {
         }
     }
 
-    /// End of file for the program: on a terminal by its end-of-file character.
+    /// End of file for the program, after all that was written for it.
     pub(super) fn close_input(&mut self) {
-        if self.terminal {
-            self.held.push(4);
-        }
+        self.closing = true;
         self.give_input();
-        if !self.terminal {
-            self.input = None;
-        }
     }
 
     pub(super) fn resize(&self, size: TermSize) -> io::Result<()> {

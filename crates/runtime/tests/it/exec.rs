@@ -155,6 +155,24 @@ async fn attaching_shows_output_and_takes_input() -> Result {
 }
 
 #[tokio::test]
+async fn the_end_of_the_input_comes_after_all_of_it() -> Result {
+    let host = Host::new()?;
+    // More than a pipe takes at once waits for the program, which reads byte by byte at first.
+    let mut spec = host.spec("c", "read first; echo $first; wc -c");
+    spec.stdin = true;
+    host.runtime.start(spec).await?;
+    let mut attached = host.runtime.attach("c", true).await?;
+    let mut stdin = attached.stdin.take().ok_or("no stdin")?;
+    stdin.write_all(b"go\n").await?;
+    stdin.write_all(&vec![b'x'; 50_000]).await?;
+    drop(stdin);
+    host.runtime.close_stdin("c").await?;
+    assert_eq!(host.runtime.wait("c").await?.code, 0);
+    assert_eq!(host.log("c").await?, "go\n50000\n");
+    host.leaves_nothing().await
+}
+
+#[tokio::test]
 async fn a_container_can_have_a_terminal() -> Result {
     let host = Host::new()?;
     let mut spec = host.spec("c", "tty; read line; stty size; echo $line; exit 4");
