@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, PodSpec, PodTemplateSpec};
+use serde_json::{Value, json};
 
 pub use k8s_openapi::api::core::v1::Pod;
 
@@ -29,12 +30,10 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a pod needs a spec")] };
         let mut errors = validate_spec(spec, "spec", &[]);
         if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            if before.containers.len() != spec.containers.len() {
-                errors.push(FieldError::immutable("spec.containers"));
-            }
             if before.node_name.is_some() && before.node_name != spec.node_name {
                 errors.push(FieldError::immutable("spec.nodeName"));
             }
+            errors.extend(changes(before, spec));
         }
         errors
     }
@@ -60,6 +59,47 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
         ]
     }
 });
+
+/// Fields of a spec that may change while the pod lives; beside them, as in Kubernetes, images of containers may, which
+/// a container gets when it is started the next time.
+const CHANGEABLE: [&str; 3] = ["activeDeadlineSeconds", "nodeName", "tolerations"];
+
+/// Refuses changes that a pod would not follow: what runs is what it was created with.
+fn changes(before: &PodSpec, after: &PodSpec) -> Vec<FieldError> {
+    if before == after {
+        return Vec::new();
+    }
+    let mut paths = Vec::new();
+    differences(&json!(before), &json!(after), "spec", &mut paths);
+    let field_of = |path: &str| path.split(['.', '[']).nth(1).unwrap_or_default().to_owned();
+    let may_change = |path: &str| match field_of(path).as_str() {
+        "containers" | "initContainers" => path.ends_with("].image"),
+        field => CHANGEABLE.contains(&field),
+    };
+    let changed = paths.into_iter().filter(|path| !may_change(path));
+    let message = "cannot change while the pod exists: delete the pod and create it anew";
+    changed.map(|field| FieldError { field, reason: "FieldValueForbidden", message: message.into() }).collect()
+}
+
+/// Paths of fields that differ: down to lists of another length, and to what is no object.
+fn differences(before: &Value, after: &Value, path: &str, out: &mut Vec<String>) {
+    match (before, after) {
+        (Value::Object(old), Value::Object(new)) => {
+            let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            for name in names {
+                let field = |object: &serde_json::Map<String, Value>| object.get(name).cloned().unwrap_or_default();
+                differences(&field(old), &field(new), &format!("{path}.{name}"), out);
+            }
+        }
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            for (index, (old, new)) in old.iter().zip(new).enumerate() {
+                differences(old, new, &format!("{path}[{index}]"), out);
+            }
+        }
+        (old, new) if old == new => {}
+        _ => out.push(path.to_owned()),
+    }
+}
 
 /// Fills what Kubernetes fills in a pod's spec.
 pub(super) fn default_spec(spec: &mut PodSpec) {
