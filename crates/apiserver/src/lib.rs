@@ -4,7 +4,7 @@
 //!   TLS listener ─┐                    ┌─ registry ── Txn, Range, Watch ──► dyn Keyspace
 //!   in-process ───┴─► entry ─► auth ───┼─ discovery, OpenAPI, health, metrics
 //!                     │        │       ├─ identity ── single-use tokens, certificates (trust)
-//!                     route    trust   └─ streams ── logs, exec ──► dyn PodStreams
+//!                     route    trust   └─ streams ── logs, exec, attach, ports ──► dyn PodStreams
 //! ```
 //!
 //! Objects are JSON in the keyspace under `/registry/<group>/<plural>/<namespace>/<name>`; their `resourceVersion` is
@@ -47,4 +47,4 @@ pub use error::Error;
 pub use identity::members::Membership;
 pub use metrics::MetricsRegistry;
 pub use server::{ApiServer, Config, Security};
-pub use streams::{ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
+pub use streams::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};

@@ -114,6 +114,10 @@ impl Kubelet {
         &self.shared.layout
     }
 
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.shared.ports
+    }
+
     pub(crate) fn runtime(&self) -> &Arc<Runtime> {
         &self.runtime
     }

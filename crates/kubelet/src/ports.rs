@@ -86,6 +86,8 @@ pub trait PodNetwork: Send + Sync + 'static {
     async fn attach(&self, request: &net::AttachRequest) -> Result<net::Attachment, net::Error>;
     /// Takes it back.
     async fn detach(&self, id: &str) -> Result<(), net::Error>;
+    /// Connects to a TCP port of a pod's own loopback.
+    async fn connect(&self, id: &str, port: u16) -> Result<tokio::net::TcpStream, net::Error>;
     /// Ids of everything attached.
     async fn inventory(&self) -> Result<Vec<String>, net::Error>;
     /// Loads rules.

@@ -1,11 +1,15 @@
-//! Logs of containers, and programs run inside them, for the API server's streams.
+//! Logs of containers, programs run inside them, and connections to pods, for the API server's streams.
+
+use std::{fmt, sync::Arc};
 
 use api::{ObjectKey, kinds::Pod};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Container;
 use runtime::{
-    container::{ContainerInfo, ExecSession, ExecSpec, State, StdinMode, TermSize},
+    container::{Attachment, ContainerInfo, ExecSession, ExecSpec, Runtime, State, StdinMode, TermSize},
     logs::{LogChunks, LogQuery, LogReader, StreamFilter},
 };
+use tokio::net::TcpStream;
 
 use crate::{
     Kubelet,
@@ -43,6 +47,56 @@ pub struct ExecRequest {
     pub tty: Option<TermSize>,
     /// The program reads what the caller sends.
     pub stdin: bool,
+}
+
+/// A container that was joined: its output from now on, and its input.
+#[derive(Debug)]
+pub struct Joined {
+    /// The streams; dropping them leaves the container as it is.
+    pub attachment: Attachment,
+    /// What else can be done.
+    pub control: JoinControl,
+}
+
+/// Handle on a container that was joined.
+#[derive(Clone)]
+pub struct JoinControl {
+    runtime: Arc<Runtime>,
+    id: String,
+    tty: bool,
+    stdin_once: bool,
+}
+
+impl fmt::Debug for JoinControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinControl").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl JoinControl {
+    /// Changes the size of the container's terminal; nothing without one.
+    ///
+    /// # Errors
+    /// When the container has ended.
+    pub async fn resize(&self, size: TermSize) -> Result<()> {
+        if !self.tty {
+            return Ok(());
+        }
+        let fail = |source| Error::Container { container: self.id.clone(), source };
+        self.runtime.resize(&self.id, size).await.map_err(fail)
+    }
+
+    /// The one who joined sends nothing more: end of file, if the pod says that one input is all (`stdinOnce`).
+    ///
+    /// # Errors
+    /// When the container has ended.
+    pub async fn input_ended(&self) -> Result<()> {
+        if !self.stdin_once {
+            return Ok(());
+        }
+        let fail = |source| Error::Container { container: self.id.clone(), source };
+        self.runtime.close_stdin(&self.id).await.map_err(fail)
+    }
 }
 
 impl Kubelet {
@@ -88,11 +142,7 @@ impl Kubelet {
     /// [`Error::NotRunning`], [`Error::Missing`], or what the runtime says.
     pub async fn exec(&self, namespace: &str, pod: &str, request: ExecRequest) -> Result<ExecSession> {
         let found = self.find(namespace, pod)?;
-        let container = choose(&found, request.container.as_deref())?;
-        let run = self.latest_run(&found, &container).filter(|run| run.state == State::Running);
-        let run = run.ok_or_else(|| {
-            Error::NotRunning(format!("container {container} of pod {namespace}/{pod} is not running"))
-        })?;
+        let (container, run) = self.running(&found, request.container.as_deref())?;
         let mut spec = ExecSpec::new(request.command);
         spec.tty = request.tty;
         if request.tty.is_some() {
@@ -101,6 +151,50 @@ impl Kubelet {
         spec.stdin = if request.stdin { StdinMode::Pipe } else { StdinMode::Null };
         let fail = |source| Error::Container { container, source };
         self.runtime().exec(&run.id, spec).await.map_err(fail)
+    }
+
+    /// Joins what a container was started with.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`], [`Error::Missing`], or what the runtime says.
+    pub async fn attach(&self, namespace: &str, pod: &str, container: Option<&str>, stdin: bool) -> Result<Joined> {
+        let found = self.find(namespace, pod)?;
+        let (container, run) = self.running(&found, container)?;
+        let spec =
+            found.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        let spec = spec.into_iter().find(|spec| spec.name == container);
+        let says = |field: fn(&Container) -> Option<bool>| spec.and_then(field).unwrap_or_default();
+        let (tty, takes) = (says(|spec| spec.tty), says(|spec| spec.stdin));
+        let fail = |source| Error::Container { container, source };
+        let attachment = self.runtime().attach(&run.id, stdin && (takes || tty)).await.map_err(fail)?;
+        let control =
+            JoinControl { runtime: self.runtime().clone(), id: run.id, tty, stdin_once: says(|spec| spec.stdin_once) };
+        Ok(Joined { attachment, control })
+    }
+
+    /// Connects to a TCP port of a pod's own loopback.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Refused`] for a pod without a network of its own, or [`Error::Network`].
+    pub async fn connect(&self, namespace: &str, pod: &str, port: u16) -> Result<TcpStream> {
+        let found = self.find(namespace, pod)?;
+        if found.spec.as_ref().and_then(|spec| spec.host_network) == Some(true) {
+            return Err(Error::refused("spec.hostNetwork", "the pod has no loopback of its own; connect to the node"));
+        }
+        let id = found.metadata.uid.as_deref().unwrap_or_default();
+        Ok(self.ports().network.connect(id, port).await?)
+    }
+
+    /// The container that is meant, and its run.
+    fn running(&self, pod: &Pod, container: Option<&str>) -> Result<(String, ContainerInfo)> {
+        let container = choose(pod, container)?;
+        let run = self.latest_run(pod, &container).filter(|run| run.state == State::Running);
+        let run = run.ok_or_else(|| {
+            let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
+            let place = [namespace, name].map(|part| part.as_deref().unwrap_or_default()).join("/");
+            Error::NotRunning(format!("container {container} of pod {place} is not running"))
+        })?;
+        Ok((container, run))
     }
 
     fn find(&self, namespace: &str, pod: &str) -> Result<std::sync::Arc<Pod>> {

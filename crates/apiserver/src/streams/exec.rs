@@ -1,62 +1,69 @@
-//! `pods/{name}/exec`: a command over a WebSocket.
+//! `pods/{name}/exec` and `attach`: a command's streams over a WebSocket or SPDY.
 
 use axum::{
-    extract::{
-        FromRequestParts,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code},
-    },
+    extract::ws::{CloseFrame, Message, WebSocket, close_code},
     response::Response,
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::SplitSink};
-use http::{HeaderName, HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    ExecExit, ExecOptions, ExecSession, TerminalSize,
+    ExecExit, ExecOptions, ExecSession, TerminalSize, exec_spdy,
     frame::{self, Input, PROTOCOLS, Protocol},
+    upgrade::{self, Upgrade},
 };
 use crate::{
     failure::{Failure, Outcome},
     http::entry::Call,
     limits,
     options::Query,
+    route::Subresource,
 };
 
-/// Says which protocol was chosen, as Kubernetes does beside `Sec-WebSocket-Protocol`.
-const CHOSEN: HeaderName = HeaderName::from_static("x-stream-protocol-version");
-
-pub(super) async fn serve(mut call: Call, namespace: &str, name: &str) -> Outcome<Response> {
-    let options = parse(&call.query)?;
-    let asked = call.parts.headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-    let Some((subprotocol, protocol)) = choose(asked.unwrap_or_default()) else {
-        let served = PROTOCOLS.map(|(name, _)| name).join(", ");
-        return Err(Failure::bad_request("no subprotocol of the request is served")
-            .remedy(format!("send Sec-WebSocket-Protocol: {served}")));
-    };
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut call.parts, &())
-        .await
-        .map_err(|error| Failure::bad_request(format!("no WebSocket can be opened: {error}")))?;
+pub(super) async fn serve(mut call: Call, namespace: &str, name: &str, part: Subresource) -> Outcome<Response> {
+    let options = parse(&call.query, part)?;
+    let upgrade = Upgrade::of(&mut call, &served()).await?;
     let place = call.app.admit_stream()?;
-    let session =
-        call.app.streams.exec(namespace, name, options.clone()).await.map_err(|status| Failure::from(*status))?;
-    let span = tracing::info_span!("exec", trace_id = %call.trace, user = %call.subject, namespace, pod = name, command = options.command[0], tty = options.tty);
-    tracing::info!(parent: &span, protocol = subprotocol, "session opened");
-    let stop = call.app.stop.clone();
-    let tty = options.tty;
-    let talk = async move |socket: WebSocket| {
-        let _place = place;
-        converse(socket, session, protocol, tty, stop).await;
+    let streams = &call.app.streams;
+    let session = match part {
+        Subresource::Attach => streams.attach(namespace, name, options.clone()).await,
+        _ => streams.exec(namespace, name, options.clone()).await,
     };
-    let mut response = upgrade
-        .max_message_size(limits::MAX_WEBSOCKET_MESSAGE)
-        .max_frame_size(limits::MAX_WEBSOCKET_MESSAGE)
-        .protocols([subprotocol])
-        .on_upgrade(move |socket| talk(socket).instrument(span));
-    response.headers_mut().insert(CHOSEN, HeaderValue::from_static(subprotocol));
-    Ok(response)
+    let session = session.map_err(|status| Failure::from(*status))?;
+    let (trace, user, command) = (&call.trace, &call.subject, options.command.first());
+    let span = tracing::info_span!("session", trace_id = %trace, %user, kind = part.name(), namespace, pod = name, command, tty = options.tty);
+    let stop = call.app.stop.clone();
+    Ok(match upgrade {
+        Upgrade::WebSocket(socket, subprotocol) => {
+            tracing::info!(parent: &span, protocol = subprotocol, "session opened");
+            let protocol = choose(subprotocol).map_or(Protocol::V1, |(_, protocol)| protocol);
+            upgrade::websocket(socket, subprotocol, move |socket| {
+                let talk = async move {
+                    let _place = place;
+                    converse(socket, session, protocol, options.tty, stop).await;
+                };
+                talk.instrument(span)
+            })
+        }
+        Upgrade::Spdy(connection, protocol) => {
+            tracing::info!(parent: &span, protocol, "session opened over SPDY");
+            upgrade::spdy(connection, protocol, move |streams| {
+                let talk = async move {
+                    let _place = place;
+                    exec_spdy::converse(streams, session, &options, stop).await;
+                };
+                talk.instrument(span)
+            })
+        }
+    })
+}
+
+/// What is served, best first: WebSocket subprotocols, and the one version of SPDY's.
+fn served() -> upgrade::Served {
+    upgrade::Served { websocket: PROTOCOLS.iter().map(|(name, _)| *name).collect(), spdy: Some(exec_spdy::PROTOCOL) }
 }
 
 /// The best protocol of those the client offers.
@@ -65,8 +72,8 @@ fn choose(offered: &str) -> Option<(&'static str, Protocol)> {
     PROTOCOLS.into_iter().find(|(name, _)| offered.contains(name))
 }
 
-/// Reads `PodExecOptions`. Pure.
-fn parse(query: &Query) -> Outcome<ExecOptions> {
+/// Reads `PodExecOptions` or `PodAttachOptions`. Pure.
+fn parse(query: &Query, part: Subresource) -> Outcome<ExecOptions> {
     let options = ExecOptions {
         container: query.get("container").map(str::to_owned),
         command: query.all("command"),
@@ -75,7 +82,7 @@ fn parse(query: &Query) -> Outcome<ExecOptions> {
         stderr: query.flag("stderr")?,
         tty: query.flag("tty")?,
     };
-    if options.command.first().is_none_or(String::is_empty) {
+    if part == Subresource::Exec && options.command.first().is_none_or(String::is_empty) {
         return Err(Failure::bad_request("you must specify at least one command for the container")
             .remedy("add command=<program> and a further command= for each argument"));
     }
@@ -184,11 +191,13 @@ mod tests {
 
     #[test]
     fn commands_are_read_in_order() {
-        let options = |query| parse(&Query::parse(Some(query)));
+        let options = |query| parse(&Query::parse(Some(query)), Subresource::Exec);
         let read = options("command=sh&command=-c&command=exit+7&stdout=true&stderr=1").unwrap();
         assert_eq!(read.command, ["sh", "-c", "exit 7"]);
         for bad in ["stdout=1", "command=a", "command=a&stdout=1&stderr=1&tty=1", "command=&stdout=1"] {
             assert!(options(bad).is_err(), "{bad}");
         }
+        let attached = parse(&Query::parse(Some("stdout=1")), Subresource::Attach).unwrap();
+        assert!(attached.stdout && attached.command.is_empty());
     }
 }

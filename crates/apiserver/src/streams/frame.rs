@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{ExecExit, TerminalSize};
 
@@ -50,7 +50,8 @@ pub(super) fn read(protocol: Protocol, frame: &Bytes) -> Input {
     }
 }
 
-fn size(data: &[u8]) -> Option<TerminalSize> {
+/// The size of a terminal in a client's words.
+pub(super) fn size(data: &[u8]) -> Option<TerminalSize> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Wire {
@@ -74,7 +75,7 @@ pub(super) fn exit(protocol: Protocol, exit: &ExecExit) -> Option<Bytes> {
     match (protocol, exit) {
         (Protocol::V1, ExecExit::Code(0)) => None,
         (Protocol::V1, other) => Some(write(ERROR, message(other).as_bytes())),
-        (_, other) => Some(write(ERROR, status(other).to_string().as_bytes())),
+        (_, other) => Some(write(ERROR, status(other).as_bytes())),
     }
 }
 
@@ -85,8 +86,9 @@ fn message(exit: &ExecExit) -> String {
     }
 }
 
-fn status(exit: &ExecExit) -> Value {
-    match exit {
+/// How the command ended, as a `Status` in JSON.
+pub(super) fn status(exit: &ExecExit) -> String {
+    let status = match exit {
         ExecExit::Code(0) => json!({"metadata": {}, "status": "Success"}),
         ExecExit::Code(code) => json!({
             "metadata": {},
@@ -98,11 +100,14 @@ fn status(exit: &ExecExit) -> Value {
         ExecExit::Failed(why) => {
             json!({"metadata": {}, "status": "Failure", "message": why, "reason": "InternalError", "code": 500})
         }
-    }
+    };
+    status.to_string()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,18 @@
-//! Logs of pods, and commands in them.
+//! Logs of pods, commands in them, and connections to them.
 
 mod exec;
+mod exec_spdy;
+mod forward;
 mod frame;
 mod logs;
 mod port;
+mod spdy;
+mod upgrade;
 
 use api::Kind;
 use axum::response::Response;
-use http::{Method, Version, header};
 
-pub use port::{ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
+pub use port::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -25,36 +28,11 @@ pub(crate) async fn serve(
     name: &str,
     subresource: Subresource,
 ) -> Outcome<Response> {
+    call.app.registry.get(kind, Some(namespace), name).await?;
     match subresource {
-        Subresource::Log => {
-            call.app.registry.get(kind, Some(namespace), name).await?;
-            logs::serve(call, namespace, name).await
-        }
-        Subresource::Exec => {
-            check_upgrade(&call)?;
-            call.app.registry.get(kind, Some(namespace), name).await?;
-            exec::serve(call, namespace, name).await
-        }
-        other => Err(Failure::new(501, "NotImplemented", format!("pods/{} is not served", other.name()))
-            .remedy("use kubectl exec, or publish a port with hostPort")),
+        Subresource::Log => logs::serve(call, namespace, name).await,
+        Subresource::Exec | Subresource::Attach => exec::serve(call, namespace, name, subresource).await,
+        Subresource::PortForward => forward::serve(call, namespace, name).await,
+        other => Err(Failure::new(404, "NotFound", format!("pods/{} is no stream", other.name()))),
     }
-}
-
-/// Sessions are WebSockets over HTTP/1.1; everything else is told so.
-fn check_upgrade(call: &Call) -> Outcome<()> {
-    if call.parts.version == Version::HTTP_2 {
-        return Err(Failure::new(426, "UpgradeRequired", "exec needs HTTP/1.1, because it upgrades to WebSocket")
-            .remedy("connect with HTTP/1.1 and Upgrade: websocket"));
-    }
-    let upgrade = call.parts.headers.get(header::UPGRADE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if upgrade.to_ascii_uppercase().starts_with("SPDY/") {
-        return Err(Failure::bad_request("SPDY is not served: exec is a WebSocket")
-            .remedy("use kubectl 1.31 or newer (or KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true from 1.29 on)"));
-    }
-    if call.parts.method == Method::POST || !upgrade.eq_ignore_ascii_case("websocket") {
-        return Err(Failure::bad_request("exec must be opened with GET and Upgrade: websocket").remedy(
-            "send Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Version: 13 and Sec-WebSocket-Protocol",
-        ));
-    }
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The port to running pods: logs and commands. The binary implements it over the kubelet.
+//! The port to running pods: logs, commands and connections. The binary implements it over the kubelet.
 
 use std::fmt;
 
@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 
 /// Which part of a container's log is wanted (`PodLogOptions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,12 +31,12 @@ pub struct LogOptions {
     pub limit_bytes: Option<u64>,
 }
 
-/// What to run in a container (`PodExecOptions`).
+/// What to run in a container, or how to join what runs in it (`PodExecOptions`, `PodAttachOptions`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecOptions {
     /// Container; the pod's only one when not given.
     pub container: Option<String>,
-    /// Program and arguments; never empty.
+    /// Program and arguments; never empty, but for who attaches.
     pub command: Vec<String>,
     /// Whether the client sends standard input.
     pub stdin: bool,
@@ -41,7 +44,7 @@ pub struct ExecOptions {
     pub stdout: bool,
     /// Whether the client wants standard error; never with `tty`.
     pub stderr: bool,
-    /// Whether the command gets a terminal.
+    /// Whether the command gets a terminal; who attaches says so of a container that has one.
     pub tty: bool,
 }
 
@@ -86,13 +89,18 @@ impl fmt::Debug for ExecSession {
     }
 }
 
+/// A connection to a port of a pod.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
+
 /// Why a stream could not be opened: answered to the client as it is, with the server's trace id added.
 ///
 /// Use `Status::failure(400, "BadRequest", ..)` for a container that is not running or not named, 404 for one that
 /// does not exist, 500 for the rest.
 pub type StreamError = Box<Status>;
 
-/// Logs of pods and commands in them.
+/// Logs of pods, commands in them and connections to them.
 ///
 /// The API server has checked that the pod exists, and that the caller may do this, before it calls.
 #[async_trait]
@@ -105,6 +113,13 @@ pub trait PodStreams: Send + Sync + 'static {
         options: LogOptions,
     ) -> Result<BoxStream<'static, std::io::Result<Bytes>>, StreamError>;
 
-    /// Runs a command in a container.
+    /// Runs a command in a container. A command that cannot be started is a session that has
+    /// [failed](ExecExit::Failed), not an error: the client listens already.
     async fn exec(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<ExecSession, StreamError>;
+
+    /// Joins what a container was started with. Dropping the session leaves the container as it is.
+    async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<ExecSession, StreamError>;
+
+    /// Connects to a TCP port of the pod's own loopback.
+    async fn connect(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Connection>, StreamError>;
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod authorisation;
 mod conformance;
+mod forward;
 mod keyspace;
 mod kubectl;
 mod members;

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::{ApiServer, Config, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, Security, StreamError};
+use api::Status;
+use apiserver::{
+    ApiServer, Config, Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, Security, StreamError,
+};
 use async_trait::async_trait;
 use axum::{Router, body::Body, response::Response};
 use bytes::Bytes;
@@ -16,7 +19,8 @@ use tokio::sync::mpsc;
 use tower::ServiceExt;
 use trust::{Authority, Envelope, MasterKeys, Subject, TokenKeys, Tokens};
 
-/// Pods whose command `exit N` exits with N, whose `cat` repeats its input, and whose log is two lines.
+/// Pods whose command `exit N` exits with N, whose `cat` repeats its input, and whose log is two lines. Their port 7
+/// repeats what it gets, and nobody listens at port 1.
 pub struct ScriptedPods;
 
 #[async_trait]
@@ -38,20 +42,40 @@ impl PodStreams for ScriptedPods {
             [ref program, ref code] if program == "exit" => code.parse().unwrap_or(1),
             _ => 0,
         };
+        if options.command[0] == "missing" {
+            let why = ExecExit::Failed("no program \"missing\"".into());
+            return Ok(session(None, stream::empty().boxed(), why));
+        }
         let echo = options.command[0] == "cat";
         let stdout = if echo {
             stream::unfold(input, |mut input| async { input.recv().await.map(|data| (data, input)) }).boxed()
         } else {
             stream::iter([Bytes::from_static(b"out\n")]).boxed()
         };
-        Ok(ExecSession {
-            stdin: options.stdin.then_some(stdin),
-            stdout,
-            stderr: stream::empty().boxed(),
-            resize: None,
-            exit: Box::pin(future::ready(ExecExit::Code(code))),
-        })
+        Ok(session(options.stdin.then_some(stdin), stdout, ExecExit::Code(code)))
     }
+
+    async fn attach(&self, _: &str, _: &str, options: ExecOptions) -> Result<ExecSession, StreamError> {
+        assert!(options.command.is_empty());
+        Ok(session(None, stream::iter([Bytes::from_static(b"attached\n")]).boxed(), ExecExit::Code(0)))
+    }
+
+    async fn connect(&self, _: &str, _: &str, port: u16) -> Result<Box<dyn Connection>, StreamError> {
+        if port != 7 {
+            return Err(Box::new(Status::failure(500, "InternalError", "nobody listens")));
+        }
+        let (near, far) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            let (mut from, mut to) = tokio::io::split(far);
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+        Ok(Box::new(near))
+    }
+}
+
+fn session(stdin: Option<mpsc::Sender<Bytes>>, stdout: BoxStream<'static, Bytes>, exit: ExecExit) -> ExecSession {
+    let stderr = stream::empty().boxed();
+    ExecSession { stdin, stdout, stderr, resize: None, exit: Box::pin(future::ready(exit)) }
 }
 
 pub struct Server {

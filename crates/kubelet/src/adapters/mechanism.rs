@@ -107,6 +107,10 @@ impl PodNetwork for HostNetwork {
         self.0.detach(id).await
     }
 
+    async fn connect(&self, id: &str, port: u16) -> Result<tokio::net::TcpStream, net::Error> {
+        self.0.connect(id, port).await
+    }
+
     async fn inventory(&self) -> Result<Vec<String>, net::Error> {
         self.0.inventory().await
     }

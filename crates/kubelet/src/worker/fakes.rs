@@ -282,6 +282,11 @@ impl PodNetwork for World {
         Ok(())
     }
 
+    async fn connect(&self, id: &str, port: u16) -> Result<tokio::net::TcpStream, net::Error> {
+        let source = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        Err(net::Error::Connect { id: id.into(), port, source })
+    }
+
     async fn inventory(&self) -> Result<Vec<String>, net::Error> {
         Ok(self.state.lock().attached.clone())
     }

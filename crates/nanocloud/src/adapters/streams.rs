@@ -1,4 +1,4 @@
-//! Logs and commands of pods for the API server, from the kubelet of this node.
+//! Logs, commands and ports of pods for the API server, from the kubelet of this node.
 
 use std::{
     io,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::Status;
-use apiserver::{ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
+use apiserver::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{
@@ -15,9 +15,9 @@ use futures::{
 };
 use kubelet::{
     Kubelet,
-    streams::{ExecRequest, LogRequest},
+    streams::{ExecRequest, JoinControl, LogRequest},
 };
-use runtime::container::{ExecControl, ExecOutput, ExecStdin, TermSize};
+use runtime::container::{ContainerError, ExecControl, ExecOutput, ExecStdin, TermSize};
 use tokio::{io::AsyncWriteExt, sync::mpsc};
 use tokio_util::io::ReaderStream;
 
@@ -70,7 +70,13 @@ impl PodStreams for Streams {
             tty: options.tty.then_some(FIRST_SIZE),
             stdin: options.stdin,
         };
-        let session = self.kubelet()?.exec(namespace, pod, request).await.map_err(refusal)?;
+        let session = match self.kubelet()?.exec(namespace, pod, request).await {
+            Ok(session) => session,
+            Err(kubelet::Error::Container { source: source @ ContainerError::Exec { .. }, .. }) => {
+                return Ok(not_started(source.to_string()));
+            }
+            Err(error) => return Err(refusal(error)),
+        };
         let control = session.control.clone();
         Ok(ExecSession {
             stdin: session.stdin.map(input),
@@ -79,6 +85,41 @@ impl PodStreams for Streams {
             resize: options.tty.then(|| resizes(control.clone())),
             exit: exit(control).boxed(),
         })
+    }
+
+    async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<ExecSession, StreamError> {
+        let container = options.container.as_deref();
+        let joined = self.kubelet()?.attach(namespace, pod, container, options.stdin).await.map_err(refusal)?;
+        let (attachment, control) = (joined.attachment, joined.control);
+        let (stdin, stdout, stderr, conversation) = attachment.into_parts();
+        Ok(ExecSession {
+            stdin: stdin.map(|to| joined_input(to, control.clone())),
+            stdout: output(stdout),
+            stderr: stderr.map_or_else(|| stream::empty().boxed(), output),
+            resize: options.tty.then(|| joined_resizes(control)),
+            // How the container ended is in the status of the pod; this conversation is over.
+            exit: async move {
+                drop(conversation);
+                ExecExit::Code(0)
+            }
+            .boxed(),
+        })
+    }
+
+    async fn connect(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Connection>, StreamError> {
+        let connection = self.kubelet()?.connect(namespace, pod, port).await.map_err(refusal)?;
+        Ok(Box::new(connection))
+    }
+}
+
+/// A session of a command that could not be started.
+fn not_started(why: String) -> ExecSession {
+    ExecSession {
+        stdin: None,
+        stdout: stream::empty().boxed(),
+        stderr: stream::empty().boxed(),
+        resize: None,
+        exit: std::future::ready(ExecExit::Failed(why)).boxed(),
     }
 }
 
@@ -107,13 +148,39 @@ fn output(from: ExecOutput) -> BoxStream<'static, Bytes> {
 }
 
 /// Writes what comes to the program; the end of the channel is the end of its input.
-fn input(mut to: ExecStdin) -> mpsc::Sender<Bytes> {
-    let (sender, mut receiver) = mpsc::channel::<Bytes>(INPUT_BUFFERED);
+fn input(to: ExecStdin) -> mpsc::Sender<Bytes> {
+    let (sender, receiver) = mpsc::channel(INPUT_BUFFERED);
+    tokio::spawn(write_all(to, receiver));
+    sender
+}
+
+async fn write_all(mut to: ExecStdin, mut from: mpsc::Receiver<Bytes>) {
+    while let Some(bytes) = from.recv().await {
+        // A program that no longer reads is no error.
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The same for a container that was joined, whose input may go on without this client's.
+fn joined_input(to: ExecStdin, control: JoinControl) -> mpsc::Sender<Bytes> {
+    let (sender, receiver) = mpsc::channel(INPUT_BUFFERED);
     tokio::spawn(async move {
-        while let Some(bytes) = receiver.recv().await {
-            // A program that no longer reads is no error.
-            if to.write_all(&bytes).await.is_err() {
-                return;
+        write_all(to, receiver).await;
+        if let Err(error) = control.input_ended().await {
+            tracing::debug!(%error, "input not ended");
+        }
+    });
+    sender
+}
+
+fn joined_resizes(control: JoinControl) -> mpsc::Sender<TerminalSize> {
+    let (sender, mut receiver) = mpsc::channel::<TerminalSize>(INPUT_BUFFERED);
+    tokio::spawn(async move {
+        while let Some(size) = receiver.recv().await {
+            if let Err(error) = control.resize(TermSize { columns: size.width, rows: size.height }).await {
+                tracing::debug!(%error, "terminal not resized");
             }
         }
     });

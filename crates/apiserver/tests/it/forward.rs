@@ -1,0 +1,45 @@
+//! Ports of pods over a plain WebSocket, as Python's and Rust's clients open them.
+
+use futures::{SinkExt, StreamExt};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
+use tower::ServiceExt;
+use trust::Subject;
+
+use crate::server::{self, ask};
+
+#[tokio::test]
+async fn each_port_has_a_channel_for_data_and_one_for_errors() {
+    let server = server::start().await;
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    ask("POST", "/api/v1/namespaces/default/pods").json(&pod).send(&server).await.expect(201);
+
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let router = server.router.clone();
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Subject::admin("tester"));
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
+    let serving = tokio::spawn(serving.with_upgrades());
+
+    let address = "ws://server/api/v1/namespaces/default/pods/p/portforward?ports=7&ports=1";
+    let mut request = address.into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());
+    let (mut socket, response) = tokio_tungstenite::client_async(request, near).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "v4.channel.k8s.io");
+
+    socket.send(Message::Binary(b"\x00hello".as_slice().into())).await.unwrap();
+    let mut channels = [const { Vec::new() }; 4];
+    let expected: [&[u8]; 4] =
+        [b"\x07\0hello", b"\x07\0", b"\x01\0", b"\x01\0cannot connect to port 1 of pod default/p: nobody listens"];
+    while channels != expected {
+        let Some(Ok(Message::Binary(frame))) = socket.next().await else { panic!("ended with {channels:?}") };
+        channels[usize::from(frame[0])].extend_from_slice(&frame[1..]);
+    }
+    socket.close(None).await.unwrap();
+    while let Some(Ok(_)) = socket.next().await {}
+    drop(socket);
+    serving.await.unwrap().unwrap();
+}
