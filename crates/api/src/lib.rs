@@ -17,6 +17,7 @@ pub mod kinds;
 pub mod meta;
 pub mod quantity;
 mod resource;
+pub mod review;
 pub mod selector;
 mod status;
 mod table;

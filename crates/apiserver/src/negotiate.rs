@@ -73,6 +73,27 @@ pub(crate) fn discovery(accept: &str) -> Option<DiscoveryFormat> {
     })
 }
 
+/// Media type of OpenAPI 2.0 in protobuf.
+pub(crate) const OPENAPI_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// The name by which kubectl asks for it, which is no media type (RFC 6838) and is never answered.
+const OPENAPI_PROTOBUF_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+/// Forms of OpenAPI 2.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenApiFormat {
+    Json,
+    Protobuf,
+}
+
+/// The form of OpenAPI 2.0 for an `Accept` header.
+pub(crate) fn openapi(accept: &str) -> Option<OpenApiFormat> {
+    ranges(accept).find_map(|range| match range.media {
+        OPENAPI_PROTOBUF | OPENAPI_PROTOBUF_ASKED => Some(OpenApiFormat::Protobuf),
+        media if is_json(media) && range.shape.is_empty() => Some(OpenApiFormat::Json),
+        _ => None,
+    })
+}
+
 /// Whether any JSON is acceptable.
 pub(crate) fn json(accept: &str) -> bool {
     ranges(accept).any(|range| is_json(range.media) && range.shape.is_empty())
@@ -109,6 +130,8 @@ mod tests {
         let kubectl = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
         assert_eq!(discovery(kubectl), Some(DiscoveryFormat::Aggregated("v2")));
         assert_eq!(discovery("application/json"), Some(DiscoveryFormat::Plain));
-        assert!(!json("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+        assert!(!json(OPENAPI_PROTOBUF));
+        assert_eq!(openapi(&format!("{OPENAPI_PROTOBUF_ASKED}, application/json")), Some(OpenApiFormat::Protobuf));
+        assert_eq!(openapi("*/*"), Some(OpenApiFormat::Json));
     }
 }

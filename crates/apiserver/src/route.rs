@@ -1,6 +1,10 @@
 //! What a request is about, read from method and path alone. Pure.
 
-use api::{Kind, kinds, meta::DEFAULT_NAMESPACE};
+use api::{
+    Kind, kinds,
+    meta::DEFAULT_NAMESPACE,
+    review::{self, Review},
+};
 use http::Method;
 
 /// A part of an object with an endpoint of its own.
@@ -138,6 +142,7 @@ pub(crate) enum Route {
     Collection { kind: &'static Kind, namespace: Option<String> },
     Object { kind: &'static Kind, namespace: Option<String>, name: String, subresource: Option<Subresource> },
     BundleAction { kind: &'static Kind, namespace: String, name: String, action: Action },
+    Review(&'static Review),
     Keyspace(KeyspacePart),
     IssueToken,
     ExchangeToken,
@@ -188,19 +193,22 @@ impl Route {
             Self::Keyspace(KeyspacePart::Alarms) => &[Method::GET, Method::DELETE],
             Self::Keyspace(KeyspacePart::Compact | KeyspacePart::Defragment) => POST,
             Self::BundleAction { .. } | Self::IssueToken | Self::ExchangeToken | Self::SignCertificate => POST,
-            Self::JoinMember | Self::ChangeMember { .. } => POST,
+            Self::JoinMember | Self::ChangeMember { .. } | Self::Review(_) => POST,
             _ => READ,
         }
     }
 }
 
-/// Groups and versions served, each once, in the order of the kinds.
+/// Groups and versions served, each once, in the order of the kinds and then of the reviews.
 pub(crate) fn groups() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let all = kinds::all();
-    all.iter().enumerate().filter_map(|(index, kind)| {
-        let pair = (kind.group, kind.version);
-        (!all[..index].iter().any(|earlier| (earlier.group, earlier.version) == pair)).then_some(pair)
-    })
+    let all = || {
+        let kinds = kinds::all().iter().map(|kind| (kind.group, kind.version));
+        kinds.chain(review::all().iter().map(|review| (review.group, review.version)))
+    };
+    all()
+        .enumerate()
+        .filter(move |(index, pair)| !all().take(*index).any(|earlier| earlier == *pair))
+        .map(|(_, pair)| pair)
 }
 
 fn open_api(group: &str, version: &str) -> Option<Route> {
@@ -251,8 +259,12 @@ fn in_group(method: &Method, group: &str, version: &str, rest: &[&str]) -> Optio
             _ => {}
         }
     }
+    let reviews = || review::all().iter().filter(|review| (review.group, review.version) == (group, version));
     match *rest {
         [] => Some(Route::Resources { group, version }),
+        [plural] if reviews().any(|review| review.plural == plural) => {
+            reviews().find(|review| review.plural == plural).map(Route::Review)
+        }
         ["namespaces", namespace, plural, ref tail @ ..] if find(plural).is_some_and(Kind::is_namespaced) => {
             resource(find(plural)?, Some(namespace), tail)
         }

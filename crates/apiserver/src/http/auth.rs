@@ -1,7 +1,7 @@
 //! Who asks, and whether it may.
 
 use api::kinds;
-use http::{Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use trust::{Attributes, Decision, Subject};
 
 use super::entry::Call;
@@ -13,6 +13,11 @@ use crate::{
     options::Query,
     route::{Route, Subresource},
 };
+
+/// Headers of impersonation.
+const IMPERSONATE: &str = "impersonate-";
+const IMPERSONATE_USER: &str = "impersonate-user";
+const IMPERSONATE_GROUP: &str = "impersonate-group";
 
 /// The certificate a TLS client proved to own, in DER. Set per connection by the listener only.
 #[derive(Clone, Debug)]
@@ -45,6 +50,38 @@ pub(super) fn authenticate(call: &Call, route: Option<&Route>) -> Outcome<Subjec
             _ => Err(Failure::unauthorized("a single-use token is good for its exchange only")
                 .remedy("exchange it first: POST /apis/nanocloud.io/v1/tokens/exchange")),
         },
+    }
+}
+
+/// Whom the caller speaks as: itself, or somebody it names in the headers of Kubernetes' impersonation.
+///
+/// Only who may do everything may become anybody. What cannot be taken over is refused, not left out: the request would
+/// be decided for somebody else than its sender meant.
+pub(super) fn impersonate(call: &Call, subject: Subject) -> Outcome<Subject> {
+    let headers = &call.parts.headers;
+    let Some(name) = headers.keys().map(HeaderName::as_str).find(|name| name.starts_with(IMPERSONATE)) else {
+        return Ok(subject);
+    };
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+    let unread = |_| Failure::bad_request(format!("{name} is no text"));
+    let user = headers.get(IMPERSONATE_USER).map(text).transpose().map_err(unread)?.unwrap_or_default();
+    let groups: Vec<String> =
+        headers.get_all(IMPERSONATE_GROUP).iter().map(text).collect::<Result<_, _>>().map_err(unread)?;
+    let other = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .find(|name| name.starts_with(IMPERSONATE) && ![IMPERSONATE_USER, IMPERSONATE_GROUP].contains(name));
+    if let Some(other) = other {
+        return Err(Failure::bad_request(format!("{other}: only users and groups can be impersonated")));
+    }
+    if user.is_empty() {
+        return Err(Failure::bad_request(format!("{name} needs {IMPERSONATE_USER} beside it")));
+    }
+    let wanted = Attributes { verb: "impersonate", resource: "users", name: &user, ..Attributes::default() };
+    match trust::authorize(&subject, &wanted) {
+        Decision::Allow { .. } => Ok(Subject::authenticated(user, groups)),
+        Decision::Deny { reason } if subject.is_anonymous() => Err(Failure::unauthorized(reason)),
+        Decision::Deny { reason } => Err(Failure::forbidden(reason)),
     }
 }
 
@@ -100,6 +137,9 @@ pub(super) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str
             non_resource_path: None,
         },
         Route::BundleAction { namespace, name, .. } => Attributes { namespace, name, ..ours("bundles", "actions") },
+        Route::Review(review) => {
+            Attributes { verb, group: review.group, resource: review.plural, ..Attributes::default() }
+        }
         Route::Keyspace(part) => ours("keyspace", part.name()),
         Route::IssueToken => ours("tokens", "issue"),
         Route::ExchangeToken => ours("tokens", "exchange"),
@@ -146,8 +186,11 @@ pub(super) fn unknown_route(call: &Call) -> Failure {
         return Failure::unauthorized("authentication is needed")
             .remedy("use a client certificate or Authorization: Bearer <token>");
     }
-    Failure::new(404, "NotFound", format!("the server has no endpoint {}", call.parts.uri.path()))
-        .remedy("see `kubectl api-resources` for what is served")
+    let mut failure = Failure::new(404, "NotFound", format!("the server has no endpoint {}", call.parts.uri.path()))
+        .remedy("see `kubectl api-resources` for what is served");
+    // kubectl reads the details of every 404 to tell a missing object from a missing endpoint.
+    failure.status.details.get_or_insert_default();
+    failure
 }
 
 /// Keeps a node to what is its own: pods bound to it, and secrets that such a pod names.

@@ -1,18 +1,24 @@
 //! Discovery: which groups, versions and resources there are. Read from the kinds alone.
 
-use api::{Kind, kinds};
+use api::{
+    Kind, kinds,
+    review::{self, Review},
+};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{answer, collection::not_acceptable, entry::Call};
 use crate::{
-    failure::Outcome,
+    failure::{OWN_GROUP, Outcome},
     negotiate::{self, DiscoveryFormat},
     route,
 };
 
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// Verbs of reviews.
+const ASKED: &[&str] = &["create"];
 
 /// A part of a kind with an endpoint of its own.
 struct Part {
@@ -33,7 +39,11 @@ fn parts(kind: &Kind) -> Vec<Part> {
     match kind.kind {
         "Pod" => {
             all.push(own("log", &["get"]));
-            all.push(Part { kind: "PodExecOptions", ..own("exec", &["create", "get"]) });
+            for (name, kind) in
+                [("exec", "PodExecOptions"), ("attach", "PodAttachOptions"), ("portforward", "PodPortForwardOptions")]
+            {
+                all.push(Part { kind, ..own(name, &["create", "get"]) });
+            }
         }
         "Namespace" => all.push(own("finalize", &["update"])),
         "StatefulSet" => all.push(Part {
@@ -47,6 +57,40 @@ fn parts(kind: &Kind) -> Vec<Part> {
         _ => {}
     }
     all
+}
+
+/// Group, resource, subresource and verbs of an endpoint, in the words of authorisation.
+pub(super) type Endpoint = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// The endpoints of a kind.
+pub(super) fn endpoints(kind: &'static Kind) -> impl Iterator<Item = Endpoint> {
+    let parts = parts(kind).into_iter().map(|part| (kind.group, kind.plural, part.name, part.verbs));
+    [(kind.group, kind.plural, "", &VERBS[..])].into_iter().chain(parts)
+}
+
+/// Endpoints that belong to no kind that is stored.
+pub(super) fn other_endpoints() -> impl Iterator<Item = Endpoint> {
+    const OURS: [Endpoint; 13] = [
+        (OWN_GROUP, "certificates", "", &["create"]),
+        (OWN_GROUP, "keyspace", "", &["get"]),
+        (OWN_GROUP, "keyspace", "alarms", &["delete", "get"]),
+        (OWN_GROUP, "keyspace", "compact", &["create"]),
+        (OWN_GROUP, "keyspace", "defragment", &["create"]),
+        (OWN_GROUP, "keyspace", "snapshot", &["get"]),
+        (OWN_GROUP, "members", "", &["get"]),
+        (OWN_GROUP, "members", "join", &["create"]),
+        (OWN_GROUP, "members", "lead", &["create"]),
+        (OWN_GROUP, "members", "promote", &["create"]),
+        (OWN_GROUP, "members", "remove", &["create"]),
+        (OWN_GROUP, "tokens", "exchange", &["create"]),
+        (OWN_GROUP, "tokens", "issue", &["create"]),
+    ];
+    let reviews = review::all().iter().map(|review| (review.group, review.plural, "", ASKED));
+    reviews.chain(OURS)
+}
+
+fn reviews(group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
+    review::all().iter().filter(move |review| review.group == group && review.version == version)
 }
 
 fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
@@ -114,6 +158,15 @@ pub(super) fn resources(call: &Call, group: &'static str, version: &'static str)
             }));
         }
     }
+    for review in reviews(group, version) {
+        resources.push(json!({
+            "name": review.plural,
+            "singularName": review.kind.to_ascii_lowercase(),
+            "namespaced": false,
+            "kind": review.kind,
+            "verbs": ASKED,
+        }));
+    }
     let body = json!({
         "kind": "APIResourceList",
         "apiVersion": "v1",
@@ -151,7 +204,8 @@ fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
             let versions: Vec<_> = route::groups()
                 .filter(|(name, _)| *name == group)
                 .map(|(group, version)| {
-                    let resources: Vec<_> = of(group, version).map(resource).collect();
+                    let resources: Vec<_> =
+                        of(group, version).map(resource).chain(reviews(group, version).map(asked)).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
@@ -171,9 +225,21 @@ fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
     answer::typed(StatusCode::OK, media_type, body.to_string())
 }
 
+fn response_kind(group: &str, version: &str, kind: &str) -> Value {
+    json!({"group": group, "version": version, "kind": kind})
+}
+
+fn asked(review: &'static Review) -> Value {
+    json!({
+        "resource": review.plural,
+        "responseKind": response_kind(review.group, review.version, review.kind),
+        "scope": "Cluster",
+        "singularResource": review.kind.to_ascii_lowercase(),
+        "verbs": ASKED,
+    })
+}
+
 fn resource(kind: &'static Kind) -> Value {
-    let response_kind =
-        |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let parts: Vec<_> = parts(kind)
         .into_iter()
         .map(|part| {

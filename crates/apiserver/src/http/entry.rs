@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, header, request::Parts};
 use tracing::Instrument;
 use trust::Subject;
 
-use super::{actions, answer, auth, collection, discovery, health, keyspace, object, scale, watch};
+use super::{actions, answer, auth, collection, discovery, health, keyspace, object, review, scale, watch};
 use crate::{
     app::App,
     failure::{Failure, Outcome},
@@ -154,6 +154,7 @@ fn label(route: Option<&Route>, method: &Method, query: Option<&str>) -> Label {
         Some(Route::Collection { kind, .. } | Route::Object { kind, .. } | Route::BundleAction { kind, .. }) => {
             (kind.group, kind.plural)
         }
+        Some(Route::Review(review)) => (review.group, review.plural),
         Some(_) => ("", "-"),
         None => ("", "unknown"),
     };
@@ -165,7 +166,8 @@ async fn handle(app: Arc<App>, route: Option<Route>, request: Request, trace: Ar
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let mut call = Call { app, parts, body, query, trace, subject: Subject::anonymous() };
-    call.subject = auth::authenticate(&call, route.as_ref())?;
+    let subject = auth::authenticate(&call, route.as_ref())?;
+    call.subject = auth::impersonate(&call, subject)?;
     let Some(route) = route else {
         return Err(auth::unknown_route(&call));
     };
@@ -188,7 +190,8 @@ fn wrong_method(method: &Method, methods: &[Method]) -> Failure {
 async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
     let _permit = match &route {
         Route::Probe(_) => None,
-        Route::Object { subresource: Some(Subresource::Log | Subresource::Exec), .. } => None,
+        Route::Object { subresource: Some(Subresource::Log), .. } => None,
+        Route::Object { subresource: Some(part), .. } if part.is_session() => None,
         _ => Some(call.app.admit_request()?),
     };
     match route {
@@ -202,6 +205,7 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
         Route::OpenApiV2 => openapi::v2(&call),
         Route::OpenApiIndex => openapi::index(&call),
         Route::OpenApi { group, version } => openapi::document(&call, group, version),
+        Route::Review(asked) => review::answer(call, asked).await,
         Route::Keyspace(part) => keyspace::serve(call, part).await,
         Route::IssueToken => identity::issue(call).await,
         Route::ExchangeToken => identity::exchange(call).await,

@@ -10,5 +10,6 @@ pub(crate) mod entry;
 mod health;
 mod keyspace;
 mod object;
+mod review;
 mod scale;
 mod watch;

@@ -12,6 +12,10 @@ use crate::{
     registry::{Config, DeleteOptions, Deleted, Edit, Part},
 };
 
+/// Kinds whose deletion is answered with the last state of the object; for the others it is a `Status`. Typed clients
+/// read what OpenAPI of Kubernetes says of each kind, and nothing else.
+const SHOWN_WHEN_DELETED: [&str; 4] = ["PersistentVolumeClaim", "Pod", "Service", "ServiceAccount"];
+
 pub(super) async fn get(call: Call, kind: &'static Kind, namespace: Option<&str>, name: &str) -> Outcome<Response> {
     let view = view(&call, kind)?;
     let stored = call.app.registry.get(kind, namespace, name).await?;
@@ -75,9 +79,11 @@ pub(super) async fn delete(
     let bytes = body::read(call.take_body()).await?;
     let options = DeleteOptions::parse(body::optional(&call.parts.headers, &bytes)?, &call.query)?;
     match call.app.registry.delete(kind, namespace, name, &options).await? {
-        Deleted::Gone(stored) => {
+        Deleted::Gone(stored) if !SHOWN_WHEN_DELETED.contains(&kind.kind) => {
             Ok(answer::json(StatusCode::OK, &answer::deleted(kind, name, object::uid(&stored.object))))
         }
-        Deleted::Pending(stored) => Ok(answer::json(StatusCode::OK, &view.one(stored.published()))),
+        Deleted::Gone(stored) | Deleted::Pending(stored) => {
+            Ok(answer::json(StatusCode::OK, &view.one(stored.published())))
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! OpenAPI 3 (and an index of it as 2.0), built once from the kinds' schemas.
+//! OpenAPI 3, and the same as 2.0, built once from the kinds' schemas.
 
 mod paths;
 mod schemas;
+mod v2;
 
 use std::collections::BTreeMap;
 
@@ -13,13 +14,15 @@ use serde_json::{Value, json};
 use crate::{
     failure::Outcome,
     http::{answer, collection::not_acceptable, entry::Call},
-    negotiate, route,
+    negotiate::{self, OpenApiFormat},
+    route,
 };
 
 /// The documents, as they are served.
 #[derive(Debug)]
 pub(crate) struct OpenApi {
     v2: Bytes,
+    v2_protobuf: Bytes,
     index: Bytes,
     documents: BTreeMap<(&'static str, &'static str), Bytes>,
 }
@@ -37,7 +40,13 @@ impl OpenApi {
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016x}")}))
             })
             .collect();
-        Self { v2: v2_document().to_string().into(), index: json!({"paths": paths}).to_string().into(), documents }
+        let second = v2_document();
+        Self {
+            v2: second.to_string().into(),
+            v2_protobuf: v2::protobuf(&second).into(),
+            index: json!({"paths": paths}).to_string().into(),
+            documents,
+        }
     }
 }
 
@@ -56,7 +65,7 @@ fn v3(group: &'static str, version: &'static str) -> Value {
         "openapi": "3.0.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
         "paths": paths::of(group, version, "#/components/schemas/"),
-        "components": {"schemas": schemas::of(|kind| kind.group == group && kind.version == version, "/components/schemas")},
+        "components": {"schemas": schemas::of(|g, v| (g, v) == (group, version), "/components/schemas")},
     })
 }
 
@@ -67,11 +76,15 @@ fn v2_document() -> Value {
             all.extend(paths);
         }
     }
+    let mut definitions = schemas::of(|_, _| true, "/definitions");
+    for schema in definitions.as_object_mut().into_iter().flatten().map(|(_, schema)| schema) {
+        *schema = v2::schema(schema);
+    }
     json!({
         "swagger": "2.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
         "paths": paths::as_v2(all),
-        "definitions": schemas::of(|_| true, "/definitions"),
+        "definitions": definitions,
     })
 }
 
@@ -84,7 +97,13 @@ fn serve(call: &Call, body: &Bytes) -> Outcome<Response> {
 
 /// `/openapi/v2`.
 pub(crate) fn v2(call: &Call) -> Outcome<Response> {
-    serve(call, &call.app.openapi.v2)
+    match negotiate::openapi(call.accept()) {
+        Some(OpenApiFormat::Json) => Ok(answer::typed(StatusCode::OK, "application/json", call.app.openapi.v2.clone())),
+        Some(OpenApiFormat::Protobuf) => {
+            Ok(answer::typed(StatusCode::OK, negotiate::OPENAPI_PROTOBUF, call.app.openapi.v2_protobuf.clone()))
+        }
+        None => Err(not_acceptable("application/json")),
+    }
 }
 
 /// `/openapi/v3`.
@@ -133,6 +152,10 @@ mod tests {
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}]);
             assert!(schemas.values().any(|schema| schema["x-kubernetes-group-version-kind"] == gvk), "{kind:?}");
         }
+        let reviews = v3("authorization.k8s.io", "v1");
+        check_references(&reviews, &reviews);
+        let asked = &reviews["paths"]["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]["post"];
+        assert_eq!(asked["x-kubernetes-group-version-kind"]["kind"], "SelfSubjectAccessReview");
         let own = v3("nanocloud.io", "v1");
         assert!(own["paths"].get("/apis/nanocloud.io/v1/tokens/issue").is_some());
         let v2 = v2_document();

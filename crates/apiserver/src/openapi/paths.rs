@@ -1,11 +1,14 @@
 //! Paths of the API as OpenAPI describes them.
 
-use api::{Kind, kinds};
+use api::{
+    Kind, kinds,
+    review::{self, Review},
+};
 use serde_json::{Map, Value, json};
 
 use super::{
     prefix,
-    schemas::{LIST, component},
+    schemas::{LIST, component, component_of_review},
 };
 use crate::{failure::OWN_GROUP, patch::MEDIA_TYPES};
 
@@ -32,10 +35,25 @@ pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {
             paths.insert(format!("{one}/status"), object(kind, &schema, false));
         }
     }
+    for review in review::all().iter().filter(|review| (review.group, review.version) == (group, version)) {
+        let schema = json!({"$ref": format!("{schemas}{}", component_of_review(review))});
+        paths.insert(format!("/{}/{}", prefix(group, version), review.plural), json!({"post": asked(review, &schema)}));
+    }
     if group == OWN_GROUP {
         paths.extend(own(&format!("/{}", prefix(group, version))));
     }
     Value::Object(paths)
+}
+
+fn asked(review: &Review, schema: &Value) -> Value {
+    json!({
+        "operationId": format!("post{}", review.kind),
+        "x-kubernetes-action": "post",
+        "x-kubernetes-group-version-kind": {"group": review.group, "version": review.version, "kind": review.kind},
+        "parameters": [],
+        "requestBody": body(schema, &[JSON]),
+        "responses": {"201": {"description": "Answered", "content": {JSON: {"schema": schema}}}},
+    })
 }
 
 /// A field of a request: name, type, whether it is needed, and what it says.
@@ -223,8 +241,11 @@ pub(super) fn as_v2(paths: Map<String, Value>) -> Value {
                 operation["consumes"] = json!(content.keys().collect::<Vec<_>>());
             }
             operation["parameters"] = json!(parameters);
-            operation["responses"] =
-                json!({"200": {"description": "OK", "schema": value["responses"]["200"]["content"][JSON]["schema"]}});
+            let answers = value["responses"].as_object().into_iter().flatten().map(|(code, answer)| {
+                let schema = &answer["content"][JSON]["schema"];
+                (code.clone(), json!({"description": answer["description"], "schema": schema}))
+            });
+            operation["responses"] = Value::Object(answers.collect());
             if let Some(fields) = operation.as_object_mut() {
                 fields.shift_remove("requestBody");
             }

@@ -1,33 +1,39 @@
 //! Schemas of kinds, as OpenAPI wants them.
 
-use api::{Kind, kinds};
-use schemars::generate::SchemaSettings;
+use api::{
+    Kind, kinds,
+    review::{self, Review},
+};
+use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// The schemas of the wanted kinds and of all they refer to.
-pub(super) fn of(wanted: impl Fn(&Kind) -> bool, path: &'static str) -> Value {
+/// The schemas of the kinds and reviews of the wanted groups and versions, and of all they refer to.
+pub(super) fn of(wanted: impl Fn(&str, &str) -> bool, path: &'static str) -> Value {
     let mut settings = SchemaSettings::openapi3();
     settings.definitions_path = path.into();
     let mut generator = settings.into_generator();
     let mut roots = Vec::new();
-    for kind in kinds::all().iter().filter(|kind| wanted(kind)) {
+    for kind in kinds::all().iter().filter(|kind| wanted(kind.group, kind.version)) {
         let schema = kind.schema(&mut generator).to_value();
-        let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-        roots.push((kind, name, schema));
+        roots.push((gvk(kind.group, kind.version, kind.kind), Some(kind), component(kind), schema));
+    }
+    for review in review::all().iter().filter(|review| wanted(review.group, review.version)) {
+        let schema = review.schema(&mut generator).to_value();
+        roots.push((gvk(review.group, review.version, review.kind), None, component_of_review(review), schema));
     }
     let mut all: Map<String, Value> = generator.take_definitions(true).into_iter().collect();
-    for (kind, name, schema) in roots {
-        let name = name.unwrap_or_else(|| {
-            let name = component(kind);
-            all.insert(name.clone(), schema);
-            name
-        });
-        if let Some(schema) = all.get_mut(&name) {
-            complete(kind, schema);
+    for (gvk, kind, name, schema) in roots {
+        complete(gvk, all.entry(name.clone()).or_insert(schema));
+        if let Some(kind) = kind {
+            all.insert(format!("{name}{LIST}"), list(kind, &format!("#{path}/{name}")));
         }
-        all.insert(format!("{name}{LIST}"), list(kind, &format!("#{path}/{name}")));
     }
     Value::Object(all)
+}
+
+/// What tells clients the kind of a schema.
+fn gvk(group: &str, version: &str, kind: &str) -> Value {
+    json!([{"group": group, "version": version, "kind": kind}])
 }
 
 /// What the name of a kind's list adds to the kind's own.
@@ -58,25 +64,31 @@ fn list(kind: &Kind, item: &str) -> Value {
             },
             "items": {"description": "The objects.", "type": "array", "items": {"$ref": item}},
         },
-        "x-kubernetes-group-version-kind":
-            [{"group": kind.group, "version": kind.version, "kind": format!("{}{LIST}", kind.kind)}],
+        "x-kubernetes-group-version-kind": gvk(kind.group, kind.version, &format!("{}{LIST}", kind.kind)),
     })
 }
 
 /// Name of a kind's schema.
 pub(super) fn component(kind: &Kind) -> String {
-    let schema = kind.schema(&mut schemars::SchemaGenerator::default()).to_value();
-    let name = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next());
-    name.map_or_else(|| format!("{}.{}.{}", kind.group, kind.version, kind.kind), str::to_owned)
+    referred(&kind.schema(&mut SchemaGenerator::default()))
+        .unwrap_or_else(|| format!("{}.{}.{}", kind.group, kind.version, kind.kind))
+}
+
+/// Name of a review's schema.
+pub(super) fn component_of_review(review: &Review) -> String {
+    referred(&review.schema(&mut SchemaGenerator::default()))
+        .unwrap_or_else(|| format!("{}.{}.{}", review.group, review.version, review.kind))
+}
+
+/// The name a reference leads to.
+fn referred(schema: &Schema) -> Option<String> {
+    schema.get("$ref")?.as_str()?.rsplit('/').next().map(str::to_owned)
 }
 
 /// Adds what every object has and what tells clients the kind.
-fn complete(kind: &Kind, schema: &mut Value) {
+fn complete(gvk: Value, schema: &mut Value) {
     let Some(fields) = schema.as_object_mut() else { return };
-    fields.insert(
-        "x-kubernetes-group-version-kind".into(),
-        json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]),
-    );
+    fields.insert("x-kubernetes-group-version-kind".into(), gvk);
     let properties = fields.entry("properties").or_insert_with(|| json!({}));
     if let Some(properties) = properties.as_object_mut() {
         for (name, description) in [

@@ -1,6 +1,7 @@
 //! Fields of the messages that are read, by number.
 //!
-//! Source: `generated.proto` in `k8s.io/api/core/v1` and `k8s.io/apimachinery/pkg/apis/meta/v1`.
+//! Source: `generated.proto` in `k8s.io/api/{core,authentication,authorization}/v1` and
+//! `k8s.io/apimachinery/pkg/apis/meta/v1`.
 
 /// How a field becomes JSON.
 #[derive(Debug)]
@@ -123,6 +124,32 @@ const DELETE_OPTIONS: &[Field] = &[
     (5, "dryRun", Shape::Texts),
 ];
 
+const RESOURCE_ATTRIBUTES: &[Field] = &[
+    (1, "namespace", Shape::Text),
+    (2, "verb", Shape::Text),
+    (3, "group", Shape::Text),
+    (4, "version", Shape::Text),
+    (5, "resource", Shape::Text),
+    (6, "subresource", Shape::Text),
+    (7, "name", Shape::Text),
+];
+
+const RESOURCE: Field = (1, "resourceAttributes", Shape::Message(RESOURCE_ATTRIBUTES));
+const NON_RESOURCE: Field =
+    (2, "nonResourceAttributes", Shape::Message(&[(1, "path", Shape::Text), (2, "verb", Shape::Text)]));
+const ANSWER: Field = (3, "status", Shape::Ignored);
+
+const SELF_ACCESS: &[Field] = &[METADATA, (2, "spec", Shape::Message(&[RESOURCE, NON_RESOURCE])), ANSWER];
+
+const SELF_RULES: &[Field] = &[METADATA, (2, "spec", Shape::Message(&[(1, "namespace", Shape::Text)])), ANSWER];
+
+const ACCESS_SPEC: &[Field] =
+    &[RESOURCE, NON_RESOURCE, (3, "user", Shape::Text), (4, "groups", Shape::Texts), (6, "uid", Shape::Text)];
+
+const ACCESS: &[Field] = &[METADATA, (2, "spec", Shape::Message(ACCESS_SPEC)), ANSWER];
+
+const SELF_IDENTITY: &[Field] = &[METADATA, (2, "status", Shape::Ignored)];
+
 /// The fields of a kind's message, if the kind is read from protobuf.
 pub(super) fn of(api_version: &str, kind: &str) -> Option<&'static [Field]> {
     match (api_version, kind) {
@@ -131,6 +158,10 @@ pub(super) fn of(api_version: &str, kind: &str) -> Option<&'static [Field]> {
         ("v1", "Secret") => Some(SECRET),
         ("v1", "Service") => Some(SERVICE),
         ("v1", "ServiceAccount") => Some(SERVICE_ACCOUNT),
+        ("authentication.k8s.io/v1", "SelfSubjectReview") => Some(SELF_IDENTITY),
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview") => Some(SELF_ACCESS),
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview") => Some(SELF_RULES),
+        ("authorization.k8s.io/v1", "SubjectAccessReview") => Some(ACCESS),
         (_, "DeleteOptions") => Some(DELETE_OPTIONS),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! Bodies in Kubernetes' protobuf form, for the few kinds whose typed clients insist on it. Pure.
 //!
-//! `kubectl create {namespace,configmap,secret,service,serviceaccount}` send nothing else. Answers are JSON, which the
+//! `kubectl create {namespace,configmap,secret,service,serviceaccount}` and `kubectl auth` send nothing else. Answers are JSON, which the
 //! same clients accept. What the tables in [`messages`] do not name is refused, never dropped.
 //!
 //! Source: `k8s.io/apimachinery/pkg/runtime/serializer/protobuf` and the `generated.proto` files of `k8s.io/api`.

@@ -76,6 +76,21 @@ async fn no_header_makes_a_subject() {
 }
 
 #[tokio::test]
+async fn administrators_become_whom_they_name_and_others_do_not() {
+    let server = server::start().await;
+    let pods = "/api/v1/pods";
+    let as_bob = |subject: Subject| ask("GET", pods).by(subject).header("impersonate-user", "bob");
+    let refused = as_bob(Subject::admin("root")).send(&server).await.expect(403);
+    assert!(refused.body["message"].as_str().unwrap().contains("\"bob\""), "{:#}", refused.body);
+    let group = as_bob(Subject::admin("root")).header("impersonate-group", "system:monitoring");
+    group.send(&server).await.expect(200);
+    as_bob(scoped("cluster.read")).send(&server).await.expect(403);
+    as_bob(Subject::authenticated("eve", [])).send(&server).await.expect(403);
+    as_bob(Subject::admin("root")).header("impersonate-uid", "1").send(&server).await.expect(400);
+    ask("GET", pods).header("impersonate-group", "system:monitoring").send(&server).await.expect(400);
+}
+
+#[tokio::test]
 async fn a_node_reaches_its_own_pods_and_their_secrets_only() {
     let server = server::start().await;
     let pods = "/api/v1/namespaces/default/pods";
@@ -95,4 +110,79 @@ async fn a_node_reaches_its_own_pods_and_their_secrets_only() {
         let status = ask("PATCH", &format!("{pods}/{name}/status")).by(Subject::node("n1"));
         status.typed("application/merge-patch+json", &patch).send(&server).await.expect(write);
     }
+}
+
+#[tokio::test]
+async fn reviews_answer_as_requests_are_decided() {
+    let server = server::start().await;
+    let group = "/apis/authorization.k8s.io/v1";
+    let own = format!("{group}/selfsubjectaccessreviews");
+    let asked = |verb: &str, resource: &str, subresource: &str| {
+        json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": "default", "verb": verb, "resource": resource, "subresource": subresource,
+            }},
+        })
+    };
+    let cases = [
+        ("pods.read", "list", "pods", "", true),
+        ("pods.read", "get", "pods", "log", true),
+        ("pods.read", "delete", "pods", "", false),
+        ("pods.read", "get", "secrets", "", false),
+        ("cluster.admin", "*", "*", "", true),
+    ];
+    for (scope, verb, resource, subresource, wanted) in cases {
+        let review = ask("POST", &own).by(scoped(scope)).json(&asked(verb, resource, subresource));
+        let answer = review.send(&server).await.expect(201);
+        let status = &answer.body["status"];
+        assert_eq!(status["allowed"], wanted, "{scope} {verb} {resource}/{subresource}: {status}");
+        assert_eq!(answer.body["spec"]["resourceAttributes"]["verb"], verb);
+        assert!(status["reason"].as_str().is_some_and(|reason| !reason.is_empty()));
+    }
+    let path = json!({"spec": {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}});
+    let answer = ask("POST", &own).by(scoped("pods.read")).json(&path).send(&server).await.expect(201);
+    assert_eq!(answer.body["status"]["allowed"], false);
+    ask("POST", &own).json(&json!({"spec": {}})).send(&server).await.expect(400);
+    ask("POST", &own).json(&json!({"kind": "Pod", "spec": {}})).send(&server).await.expect(400);
+    ask("POST", &own).outside().json(&path).send(&server).await.expect(401);
+    ask("GET", &own).send(&server).await.expect(405);
+}
+
+#[tokio::test]
+async fn rules_name_what_a_subject_may_do_and_others_are_asked_about_by_administrators() {
+    let server = server::start().await;
+    let group = "/apis/authorization.k8s.io/v1";
+    let rules = format!("{group}/selfsubjectrulesreviews");
+    let review = json!({"spec": {"namespace": "default"}});
+    let all = ask("POST", &rules).json(&review).send(&server).await.expect(201);
+    let rule = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
+    assert_eq!(all.body["status"]["resourceRules"], rule);
+    let some = ask("POST", &rules).by(scoped("pods.exec")).json(&review).send(&server).await.expect(201);
+    let listed = some.body["status"]["resourceRules"].as_array().unwrap();
+    let verbs = |resource: &str| {
+        let found = listed.iter().find(|rule| rule["resources"] == json!([resource]));
+        found.map(|rule| rule["verbs"].clone()).unwrap_or_default()
+    };
+    assert_eq!(verbs("pods"), json!(["get"]));
+    assert_eq!(verbs("pods/exec"), json!(["create", "get"]));
+    assert_eq!(verbs("secrets"), json!(null));
+    let paths = some.body["status"]["nonResourceRules"].as_array().unwrap();
+    assert!(paths.iter().any(|rule| rule["nonResourceURLs"] == json!(["/version"])));
+    assert!(!paths.iter().any(|rule| rule["nonResourceURLs"] == json!(["/metrics"])));
+    ask("POST", &rules).json(&json!({"spec": {}})).send(&server).await.expect(400);
+
+    let others = format!("{group}/subjectaccessreviews");
+    let attributes = json!({"verb": "get", "resource": "pods"});
+    let node = json!({"spec": {"user": "system:node:n", "groups": ["system:nodes"], "resourceAttributes": attributes}});
+    let answer = ask("POST", &others).json(&node).send(&server).await.expect(201);
+    assert_eq!(answer.body["status"]["allowed"], true);
+    ask("POST", &others).by(scoped("cluster.read")).json(&node).send(&server).await.expect(403);
+    ask("POST", &others).json(&json!({"spec": {"resourceAttributes": attributes}})).send(&server).await.expect(400);
+
+    let identity = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let me = ask("POST", identity).by(scoped("pods.read")).json(&json!({})).send(&server).await.expect(201);
+    let user = &me.body["status"]["userInfo"];
+    assert_eq!((&user["username"], &user["extra"]["nanocloud.io/scopes"]), (&json!("scoped"), &json!(["pods.read"])));
 }

@@ -1,11 +1,22 @@
 //! Stock kubectl against the server over TLS on loopback.
 
-use std::{path::PathBuf, process::Output, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    process::{Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, process::Command, task::JoinHandle};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 use trust::{
     CertificateSpec, ClientAuth, ExposeSecret, Identity, Usage,
@@ -133,7 +144,10 @@ async fn people_find_their_way() {
     holds(&cluster.run("get namespaces").await, &["NAME", "STATUS", "AGE", "default", "kube-system", "Active"]);
     holds(&cluster.run("explain pod.spec.containers").await, &["KIND:       Pod", "image", "<string>"]);
     holds(&cluster.run("explain bundle.spec").await, &["GROUP:      nanocloud.io", "service", "-required-"]);
-    holds(&cluster.run("auth whoami --help").await, &["whoami"]);
+    holds(&cluster.run("auth whoami").await, &["root", "system:masters"]);
+    holds(&cluster.run("auth can-i delete pods").await, &["yes"]);
+    holds(&cluster.output("auth can-i delete pods --as bob").await.stdout.escape_ascii().to_string(), &["no"]);
+    holds(&cluster.run("auth can-i --list").await, &["*.*", "[*]"]);
     holds(&cluster.run("get --raw /readyz?verbose").await, &["[+]keyspace ok"]);
     cluster.end().await;
 }
@@ -208,33 +222,113 @@ async fn objects_are_created_by_generators_and_listed_in_chunks() {
     cluster.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_and_exec_speak_kubectls_protocol() {
+/// Settings by which kubectl opens sessions over WebSockets, or over SPDY as older clients do.
+const SESSIONS: [(&str, [(&str, &str); 2]); 2] = [
+    ("WebSocket", [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")]),
+    ("SPDY", [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")]),
+];
+
+/// A cluster with a pod that kubectl takes for a running one.
+async fn with_pod() -> Cluster {
     let cluster = Cluster::start().await;
     cluster.file("pod.json", &pod("redis:7"));
     cluster.run("create -f pod.json").await;
-    let patch = json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running"}});
-    ask("PATCH", "/api/v1/namespaces/default/pods/web")
-        .typed("application/merge-patch+json", &patch)
-        .send(&cluster.server)
-        .await
-        .expect(200);
+    let path = "/api/v1/namespaces/default/pods/web";
+    for (path, patch) in [
+        (path.to_owned(), json!({"spec": {"nodeName": "n1"}})),
+        (format!("{path}/status"), json!({"status": {"phase": "Running"}})),
+    ] {
+        let asked = ask("PATCH", &path).typed("application/merge-patch+json", &patch);
+        asked.send(&cluster.server).await.expect(200);
+    }
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_validated_by_their_items() {
+    let cluster = Cluster::start().await;
+    let map = |name: &str, data: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, data: {"k": "v"}});
+    let list = |items: &[Value]| json!({"apiVersion": "v1", "kind": "List", "items": items});
+    cluster.file("list.json", &list(&[map("a", "data"), map("b", "data"), pod("redis:7")]));
+    let said = cluster.run("create -f list.json").await;
+    holds(&said, &["configmap/a created", "configmap/b created", "pod/web created"]);
+    cluster.file("odd.json", &list(&[map("c", "data"), map("d", "daat")]));
+    holds(&cluster.fails("create -f odd.json").await, &["unknown field \"daat\""]);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_exec_and_attach_speak_kubectls_protocols() {
+    let cluster = with_pod().await;
     assert_eq!(cluster.run("logs web --tail=1").await, "two\n");
-    holds(&cluster.run("exec web -- true").await, &["out\n"]);
-    let exit = cluster.output("exec web -- exit 7").await;
-    assert_eq!(exit.status.code(), Some(7), "{}", String::from_utf8_lossy(&exit.stderr));
-    let mut cat = cluster.command("exec -i web -- cat");
-    let mut child = cat
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"hello").await.unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().await.unwrap();
-    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"hello"[..]), "{output:?}");
+    for (name, settings) in SESSIONS {
+        let run = async |line: &str| {
+            let output = cluster.command(line).envs(settings).output().await.unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (output.status.code(), text(&output.stdout), text(&output.stderr))
+        };
+        let (code, out, err) = run("exec web -- true").await;
+        assert_eq!((code, &*out), (Some(0), "out\n"), "{name}: {err}");
+        let (code, _, err) = run("exec web -- exit 7").await;
+        assert_eq!(code, Some(7), "{name}: {err}");
+        let (code, _, err) = run("exec web -- missing").await;
+        assert_eq!(code, Some(1), "{name}");
+        holds(&err, &["no program \"missing\""]);
+        let (code, _, err) = run("exec nobody -- true").await;
+        assert_eq!(code, Some(1), "{name}");
+        holds(&err, &["pods \"nobody\" not found"]);
+        let (code, out, err) = run("attach web").await;
+        assert_eq!((code, &*out), (Some(0), "attached\n"), "{name}: {err}");
+        let mut cat = cluster.command("exec -i web -- cat");
+        cat.envs(settings).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = cat.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let sent = vec![b'x'; 200_000];
+        stdin.write_all(&sent).await.unwrap();
+        drop(stdin);
+        let output = child.wait_with_output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout == sent, "{name}: {} bytes came back", output.stdout.len());
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_of_a_pod_are_forwarded() {
+    let cluster = with_pod().await;
+    for (name, settings) in SESSIONS {
+        let mut command = cluster.command("port-forward pod/web :7 :1");
+        let mut child = command.envs(settings).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut errors = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut addresses = HashMap::new();
+        while addresses.len() < 2 {
+            let line = lines.next_line().await.unwrap();
+            let Some(line) = line else { panic!("{name}: {:?}", errors.next_line().await) };
+            let mut words = line.strip_prefix("Forwarding from ").expect(&line).split(" -> ");
+            let (from, to) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+            if from.starts_with("127.") {
+                addresses.insert(to, from);
+            }
+        }
+        // Two connections at once, with more than fits into one frame.
+        let send = async |byte: u8| {
+            let mut stream = TcpStream::connect(&addresses["7"]).await.unwrap();
+            let sent = vec![byte; 100_000];
+            let (mut from, mut to) = stream.split();
+            let mut back = vec![0; sent.len()];
+            let (wrote, read) = tokio::join!(to.write_all(&sent), from.read_exact(&mut back));
+            wrote.unwrap();
+            read.unwrap();
+            assert!(back == sent, "{name}");
+        };
+        tokio::join!(send(1), send(2));
+        let mut refused = TcpStream::connect(&addresses["1"]).await.unwrap();
+        assert_eq!(refused.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        let line = errors.next_line().await.unwrap().unwrap_or_default();
+        holds(&line, &["cannot connect to port 1 of pod default/web: nobody listens"]);
+        child.kill().await.unwrap();
+    }
     cluster.end().await;
 }
 
