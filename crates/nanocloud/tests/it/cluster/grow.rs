@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{Member, Place, free_port};
+use super::{Member, Place, free_port, three};
 use crate::node::succeed;
 
 /// What kubectl prints, asked at this member as the administrator.
@@ -65,6 +65,27 @@ fn three_servers_are_one_cluster() {
     let listed = b.ok(&["member", "list"]);
     assert_eq!(listed.matches("Voter").count(), 3, "{listed}");
     assert!(!b.run(&["member", "remove", "nobody"]).status.success());
+}
+
+#[test]
+fn one_of_three_refuses_and_two_go_on() {
+    let [a, mut b, mut c] = three();
+    succeed(a.write("k", "before"));
+    c.kill();
+    b.kill();
+    // A write that was under way is unknown; from then on they are refused.
+    a.until("it refuses writes", |member| {
+        let said = member.write("k", "alone");
+        assert!(!said.status.success(), "one of three cannot know");
+        String::from_utf8_lossy(&said.stderr).contains("has no leader right now; nothing was done")
+    });
+    let read = a.run(&["get", "configmap", "k"]);
+    assert!(!read.status.success() && String::from_utf8_lossy(&read.stderr).contains("no leader"), "{read:?}");
+    assert_eq!(a.named(|member| member["role"] == "Voter").len(), 3, "who the members are is told by any");
+    b.start(None);
+    b.serves();
+    succeed(a.write("k", "after"));
+    assert_eq!(b.read("k").as_deref(), Some("after"));
 }
 
 #[test]
