@@ -1,6 +1,8 @@
 //! The port below the state machine: ordered bytes with atomic batches.
 
-use std::ops::ControlFlow;
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
@@ -65,6 +67,31 @@ pub trait View {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError>;
+}
+
+/// Visits the records of an ordered map with `lower <= key` and, if there is an upper bound, `key < upper`: what
+/// [`View::scan`] promises.
+pub fn scan_map<K: Ord + Borrow<[u8]>>(
+    map: &BTreeMap<K, Bytes>,
+    lower: &[u8],
+    upper: Option<&[u8]>,
+    direction: Direction,
+    visit: &mut Visit<'_>,
+) -> Result<(), EngineError> {
+    if upper.is_some_and(|upper| upper <= lower) {
+        return Ok(());
+    }
+    let bounds = (Bound::Included(lower), upper.map_or(Bound::Unbounded, Bound::Excluded));
+    let mut records = map.range::<[u8], _>(bounds);
+    while let Some((key, value)) = match direction {
+        Direction::Forward => records.next(),
+        Direction::Reverse => records.next_back(),
+    } {
+        if visit(key.borrow(), value)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Writes that take effect together.

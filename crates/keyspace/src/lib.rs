@@ -55,7 +55,7 @@ mod work;
 pub use alarm::{Alarm, AlarmKind};
 pub use cluster::{Cluster, ClusterError, ClusterState, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState};
 pub use command::{Command, Outcome, Reply};
-pub use engine::{Batch, Direction, Engine, Table, View, Visit};
+pub use engine::{Batch, Direction, Engine, Table, View, Visit, scan_map};
 pub use error::{EngineError, Error, Refusal};
 pub use hash::{Comparison, KvHash, hash_kv};
 pub use hub::{History, Hub, HubStats};

@@ -242,23 +242,8 @@ mod tests {
         };
     }
 
-    promises!(
-        one_swap_wins,
-        writers_get_distinct_revisions,
-        slow_watcher_catches_up,
-        catch_up_keeps_revisions_whole,
-        compacted_watches_end,
-        watches_select,
-        progress_marks,
-        marks_on_request,
-        leases_expire,
-        keep_alive_keeps,
-        refusals,
-        pages_are_consistent,
-        alarms_refuse,
-        hashes_tell_differences,
-        snapshots_are_whole,
-    );
+    crate::promises!(promises);
+    crate::own_promises!(promises);
 
     #[tokio::test(start_paused = true)]
     async fn random_histories_agree_with_the_model() {

@@ -1,13 +1,11 @@
 //! The engine that forgets: tables in memory.
 
-use std::ops::Bound;
-
 use bytes::Bytes;
 use parking_lot::{RwLock, RwLockReadGuard};
 use std::collections::BTreeMap;
 
 use crate::EngineError;
-use crate::engine::{Batch, Direction, Engine, Table, View, Visit};
+use crate::engine::{Batch, Direction, Engine, Table, View, Visit, scan_map};
 
 type Tables = [BTreeMap<Bytes, Bytes>; Table::ALL.len()];
 
@@ -34,20 +32,7 @@ impl View for MemoryView<'_> {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
-        if upper.is_some_and(|upper| upper <= lower) {
-            return Ok(());
-        }
-        let bounds = (Bound::Included(lower), upper.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut records = self.0[table as usize].range::<[u8], _>(bounds);
-        while let Some((key, value)) = match direction {
-            Direction::Forward => records.next(),
-            Direction::Reverse => records.next_back(),
-        } {
-            if visit(key, value)?.is_break() {
-                break;
-            }
-        }
-        Ok(())
+        scan_map(&self.0[table as usize], lower, upper, direction, visit)
     }
 }
 

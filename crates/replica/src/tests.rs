@@ -70,23 +70,8 @@ macro_rules! promises {
     };
 }
 
-promises!(
-    one_swap_wins,
-    writers_get_distinct_revisions,
-    slow_watcher_catches_up,
-    catch_up_keeps_revisions_whole,
-    compacted_watches_end,
-    watches_select,
-    progress_marks,
-    marks_on_request,
-    leases_expire,
-    keep_alive_keeps,
-    refusals,
-    pages_are_consistent,
-    alarms_refuse,
-    hashes_tell_differences,
-    snapshots_are_whole,
-);
+keyspace::promises!(promises);
+keyspace::own_promises!(promises);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_histories_agree_with_the_model() {

@@ -31,20 +31,7 @@ macro_rules! promises {
     };
 }
 
-promises!(
-    one_swap_wins,
-    writers_get_distinct_revisions,
-    slow_watcher_catches_up,
-    catch_up_keeps_revisions_whole,
-    compacted_watches_end,
-    watches_select,
-    progress_marks,
-    marks_on_request,
-    leases_expire,
-    keep_alive_keeps,
-    refusals,
-    pages_are_consistent,
-);
+keyspace::promises!(promises);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_on_the_face_agree_with_the_model() {

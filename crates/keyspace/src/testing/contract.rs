@@ -1,4 +1,7 @@
 //! One function for each promise of a [`Keyspace`](crate::Keyspace). Each wants an empty keyspace of its own.
+//!
+//! [`promises`](crate::promises) and [`own_promises`](crate::own_promises) name them, so that a new promise is tested
+//! on every engine.
 
 use std::time::Duration;
 
@@ -10,6 +13,36 @@ use crate::{
     Alarm, AlarmKind, Compare, Error, EventKind, KeyRange, KeyspaceExt, Op, Put, RangeRequest, Refusal, Txn,
     WatchKinds, WatchRequest,
 };
+
+/// Calls the macro with the names of the promises that every [`Keyspace`](crate::Keyspace) makes.
+#[macro_export]
+macro_rules! promises {
+    ($call:ident) => {
+        $call!(
+            one_swap_wins,
+            writers_get_distinct_revisions,
+            slow_watcher_catches_up,
+            catch_up_keeps_revisions_whole,
+            compacted_watches_end,
+            watches_select,
+            progress_marks,
+            marks_on_request,
+            leases_expire,
+            keep_alive_keeps,
+            refusals,
+            pages_are_consistent,
+        );
+    };
+}
+
+/// Calls the macro with the names of the promises of a keyspace that owns its state: one that another service keeps is
+/// administered there.
+#[macro_export]
+macro_rules! own_promises {
+    ($call:ident) => {
+        $call!(alarms_refuse, hashes_tell_differences, snapshots_are_whole);
+    };
+}
 
 /// Of concurrent compare-and-swaps on one revision exactly one wins (KS-04).
 pub async fn one_swap_wins(subject: Subject) {

@@ -5,13 +5,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use keyspace::testing::Random;
-use keyspace::{Direction, EngineError, Table, Visit};
+use keyspace::{Direction, EngineError, Table, Visit, scan_map};
 use parking_lot::Mutex;
 use replica::disk::{Change, DiskFile, Durable, Family, Records};
 use replica::inspect;
@@ -243,20 +242,7 @@ impl Records for View {
         direction: Direction,
         visit: &mut Visit<'_>,
     ) -> Result<(), EngineError> {
-        if upper.is_some_and(|upper| upper <= lower) {
-            return Ok(());
-        }
-        let bounds = (Bound::Included(lower), upper.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut records = self.0[family as usize].range::<[u8], _>(bounds);
-        while let Some((key, value)) = match direction {
-            Direction::Forward => records.next(),
-            Direction::Reverse => records.next_back(),
-        } {
-            if visit(key, value)? == ControlFlow::Break(()) {
-                break;
-            }
-        }
-        Ok(())
+        scan_map(&self.0[family as usize], lower, upper, direction, visit)
     }
 }
 
