@@ -93,7 +93,10 @@ impl Removal<'_> {
             }
             Some(Step::Item(item)) => {
                 if let Value::Array(items) = below {
-                    items.retain(|known| known.to_string() != *item);
+                    items.retain(|known| {
+                        let known = known.to_string();
+                        known != *item
+                    });
                 }
                 below.as_array().is_some_and(Vec::is_empty)
             }

@@ -40,7 +40,7 @@ pub(super) async fn serve(mut call: Call, namespace: &str, name: &str, part: Sub
         Upgrade::WebSocket(socket, subprotocol) => {
             tracing::info!(parent: &span, protocol = subprotocol, "session opened");
             let protocol = choose(subprotocol).map_or(Protocol::V1, |(_, protocol)| protocol);
-            upgrade::websocket(socket, subprotocol, move |socket| {
+            upgrade::websocket(*socket, subprotocol, move |socket| {
                 let talk = async move {
                     let _place = place;
                     converse(socket, session, protocol, options.tty, stop).await;

@@ -115,7 +115,7 @@ fn wanted(call: &Call) -> Outcome<Wanted> {
 }
 
 /// Answers with a WebSocket, and talks over it.
-pub(super) fn websocket<F, T>(upgrade: Box<WebSocketUpgrade>, protocol: &'static str, talk: F) -> Response
+pub(super) fn websocket<F, T>(upgrade: WebSocketUpgrade, protocol: &'static str, talk: F) -> Response
 where
     F: FnOnce(WebSocket) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,

@@ -78,12 +78,12 @@ pub(super) async fn serve(mut call: Call, namespace: &str, name: &str) -> Outcom
         talk.instrument(span)
     };
     Ok(match upgrade {
-        Upgrade::WebSocket(socket, TUNNELLED) => upgrade::websocket(socket, TUNNELLED, move |socket| {
+        Upgrade::WebSocket(socket, TUNNELLED) => upgrade::websocket(*socket, TUNNELLED, move |socket| {
             until(Box::pin(upgrade::tunnelled(socket, move |streams| spdy::forward(streams, target))) as Talk)
         }),
         Upgrade::WebSocket(socket, protocol) => {
             let ports = websocket::ports(&call.query)?;
-            upgrade::websocket(socket, protocol, move |socket| {
+            upgrade::websocket(*socket, protocol, move |socket| {
                 until(Box::pin(websocket::forward(socket, target, ports)) as Talk)
             })
         }
