@@ -233,12 +233,14 @@ impl Members {
         if membership.voter_ids().all(|voter| voter != id) {
             return Err(ClusterError::NotVoter { id });
         }
-        let behind = behind(&metrics, id);
-        if behind > CAUGHT_UP_ENTRIES {
-            return Err(ClusterError::Behind { id, behind });
-        }
         if !self.answers(id).await {
             return Err(ClusterError::Silent { id });
+        }
+        // Who leads since a moment ago does not know yet what the others have.
+        let mut metrics = parts.raft.metrics();
+        let near = metrics.wait_for(|metrics| behind(metrics, id) <= CAUGHT_UP_ENTRIES);
+        if timeout(parts.config.timing.patience(), near).await.is_err() {
+            return Err(ClusterError::Behind { id, behind: behind(&self.metrics(), id) });
         }
         // Ends however this does: who asked may go away in the middle.
         let _quiet = Quiet::new(parts);
