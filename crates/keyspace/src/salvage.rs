@@ -20,11 +20,13 @@ const BATCH_RECORDS: usize = 2_000;
 /// Time a lease gets of which only its keys are known, seconds.
 const LOST_LEASE_SECONDS: i64 = 60;
 
+/// Looks at a record: its key, and its value unless that is damaged.
+pub type Look<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// Tables that may be damaged.
 pub trait Wreck {
-    /// Visits what can be read of a table, in order. A record whose value is damaged comes without it. Answers how many
-    /// stretches could not be read at all.
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<u64, EngineError>;
+    /// Looks at what can be read of a table, in order. Answers how many stretches could not be read at all.
+    fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError>;
 
     /// The value of a record, if it is sound.
     fn get(&self, table: Table, key: &[u8]) -> Option<Bytes>;
@@ -307,14 +309,14 @@ mod tests {
     }
 
     impl Wreck for Broken {
-        fn scan(&self, table: Table, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<u64, EngineError> {
+        fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError> {
             let mut stretches = 0;
             self.engine.view().scan(table, &[], None, Direction::Forward, &mut |key, value| {
                 let at = (table, key.to_vec());
                 if self.unseen.contains(&at) {
                     stretches += 1;
                 } else {
-                    visit(key, (!self.damaged.contains(&at)).then_some(value));
+                    look(key, (!self.damaged.contains(&at)).then_some(value));
                 }
                 Ok(ControlFlow::Continue(()))
             })?;

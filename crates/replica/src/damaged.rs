@@ -5,14 +5,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 use keyspace::EngineError;
+use keyspace::salvage::Look;
 use rocksdb::{DB, DBRawIterator, DBRecoveryMode, Options, ReadOptions};
 
 use crate::disk::Family;
 use crate::rocks;
 use crate::store::{corrupt, unframe};
-
-/// Called for each record: its key, and its value if that is sound.
-pub(crate) type Look<'l> = dyn FnMut(&[u8], Option<&[u8]>) + 'l;
 
 /// Number beyond those a new database gives to its files.
 const FIRST_LOG_NUMBER: u64 = 100_000;

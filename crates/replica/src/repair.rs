@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use keyspace::salvage::{self, Salvaged, Wreck};
+use keyspace::salvage::{self, Look, Salvaged, Wreck};
 use keyspace::{Command, EngineError, Machine, Revision, Table};
 
 use crate::Error;
@@ -171,10 +171,10 @@ fn replay(
 }
 
 impl Wreck for Damaged {
-    fn scan(&self, table: Table, visit: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Result<u64, EngineError> {
+    fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError> {
         let (from, to) = ([table as u8], [table as u8 + 1]);
         self.scan_family(Family::State, &from, Some(&to), &mut |place, value| {
-            visit(place.get(1..).unwrap_or_default(), value);
+            look(place.get(1..).unwrap_or_default(), value);
         })
     }
 

@@ -142,7 +142,7 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
     let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).map_err(|error| broken(error.to_string()))?;
     let mut objects = Vec::new();
     for document in documents.into_iter().flatten().filter(|document| !document.is_null()) {
-        match document.get("items").map(|items| Vec::<Value>::deserialize(items)) {
+        match document.get("items").map(Vec::<Value>::deserialize) {
             Some(Ok(items)) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
                 objects.extend(items)
             }
