@@ -142,12 +142,17 @@ impl Leadership {
         }
     }
 
-    /// Waits for a change away from `leader`, and a while longer: the next leader commits what this one began, and an
-    /// answer may be on its way.
-    pub(crate) async fn lost(&self, leader: Leader) {
+    /// Waits for a change away from `leader`.
+    pub(crate) async fn left(&self, leader: Leader) {
         let mut watch = self.watch();
         // The sender lives as long as this.
         let _ = watch.wait_for(|state| state.leader != leader).await;
+    }
+
+    /// Waits for a change away from `leader`, and a while longer: the next leader commits what this one began, and an
+    /// answer may be on its way.
+    pub(crate) async fn lost(&self, leader: Leader) {
+        self.left(leader).await;
         tokio::time::sleep(self.timing.election_max).await;
     }
 

@@ -107,7 +107,8 @@ async fn there(parts: &Parts, leader: u64, until: Instant) -> Result<ReadAt, Err
     let asked = parts.links.ask(leader, &address, Lane::Forward, &Request::ReadIndex);
     let answer = tokio::select! {
         answer = timeout_at(until, asked) => answer.map_err(|_| silent())?,
-        () = parts.leadership.lost(Leader::There(leader)) => return Err(silent()),
+        // A read can be asked twice, so the next leader is asked at once.
+        () = parts.leadership.left(Leader::There(leader)) => return Err(Error::NotLeader { leader: None }),
     };
     match answer {
         Ok(Answer::ReadAt { index, now_ms }) => Ok(ReadAt { index, now_ms }),
