@@ -218,11 +218,19 @@ mod tests {
         }
     }
 
+    /// A port that is free for UDP may be taken for TCP: then another one is tried.
+    fn on_a_free_port() -> Sockets {
+        let tried = (0..100).map(|_| listen("127.0.0.1:0".parse().unwrap()));
+        let taken =
+            |tried: &io::Result<Sockets>| matches!(tried, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+        tried.skip_while(taken).next().expect("a free port").unwrap()
+    }
+
     async fn start(resolv_conf: &str) -> Running {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resolv.conf");
         std::fs::write(&path, resolv_conf).unwrap();
-        let sockets = listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let sockets = on_a_free_port();
         let address = sockets.udp.local_addr().unwrap();
         let server = Server::new(sockets, ZoneFile::new(dir.path().join("zone.json")), path).unwrap();
         let task = tokio::spawn(async move { server.run().await });
@@ -291,9 +299,10 @@ mod tests {
 
     #[tokio::test]
     async fn foreign_names_come_from_the_resolver_over_both_transports() {
-        let upstream: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let udp = UdpSocket::bind(upstream).await.unwrap();
-        let tcp = TcpListener::bind(udp.local_addr().unwrap()).await.unwrap();
+        let Sockets { udp, tcp } = on_a_free_port();
+        udp.set_nonblocking(true).unwrap();
+        tcp.set_nonblocking(true).unwrap();
+        let (udp, tcp) = (UdpSocket::from_std(udp).unwrap(), TcpListener::from_std(tcp).unwrap());
         let address = udp.local_addr().unwrap();
         let reply = |bytes: &[u8]| {
             let request = Message::from_vec(bytes).unwrap();
