@@ -13,6 +13,7 @@ use client::{Api, DeleteParams, ListParams, WatchEvent};
 use futures::StreamExt;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::lifecycle::until_gone;
 use crate::{
     args::{Install, Output},
     context::Context,
@@ -164,8 +165,12 @@ async fn report(api: &Api<Bundle>, args: &Install, created: &Bundle, outcome: Ou
             // Only what this command made, and not a later bundle of the same name, is taken back.
             let uid = created.metadata.uid.clone().unwrap_or_default();
             api.delete_opt(&name, &DeleteParams::default().uid(uid)).await?;
+            let left = match tokio::time::timeout(args.timeout, until_gone(api, created)).await {
+                Ok(gone) => gone.map(|()| "nothing is installed")?,
+                Err(_) => "is still being removed",
+            };
             Err(Error::Outcome {
-                what: format!("{name} was refused and nothing is installed: {}", condition.message),
+                what: format!("{name} was refused and {left}: {}", condition.message),
                 remedy: "correct the options named above and install it again".into(),
                 exit: Exit::Failed,
             })

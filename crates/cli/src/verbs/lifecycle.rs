@@ -62,7 +62,8 @@ pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
-async fn until_gone(api: &Api<Bundle>, bundle: &Bundle) -> Result<()> {
+/// Waits until that bundle, and not only its service, is gone: then its name is free.
+pub(super) async fn until_gone(api: &Api<Bundle>, bundle: &Bundle) -> Result<()> {
     let name = bundle.metadata.name.clone().unwrap_or_default();
     let params = ListParams::default().fields(format!("metadata.name={name}"));
     loop {
