@@ -1,33 +1,103 @@
 //! Serves a keyspace to etcd's clients on a loopback address, in clear, until it is killed:
-//! `cargo run --release -p etcd --example serve -- ADDRESS:PORT [DIR]`. Without DIR the keyspace is in memory.
-//! Prints `ready` when it serves.
+//!
+//! ```text
+//!   serve ADDRESS:PORT [DIR [MEMBER PEER,PEER,... FOLDER]]
+//! ```
+//!
+//! Without DIR the keyspace is in memory. With MEMBER it is that one, from 1, of the members that reach each other at
+//! the addresses PEER, over TLS: FOLDER has their authority (`ca.pem`, `ca.key`), and there the first member tells which
+//! cluster it formed. Prints `ready` when it serves.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd::{Access, Alone, Face, serve};
-use keyspace::{Cluster, Keyspace, MemoryKeyspace};
+use jiff::Timestamp;
+use keyspace::{Cluster, Keyspace, Member, MemberChange, MemberRole, MemberState, MemoryKeyspace};
 use prometheus_client::registry::Registry;
-use replica::{Config, Replica};
+use replica::{Config, Peer, Replica, Start, TlsTransport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use trust::Authority;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// Between looks for what another member is to do.
+const PAUSE: Duration = Duration::from_millis(20);
+
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let mut arguments = std::env::args().skip(1);
-    let address = arguments.next().ok_or("name an address")?;
-    let keyspace: Arc<dyn Keyspace> = match arguments.next() {
-        None => Arc::new(MemoryKeyspace::new()),
-        Some(dir) => {
-            let config = Config { keep_revisions: 0, ..Config::new(dir) };
-            Replica::open(config, &mut Registry::default()).await?
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (address, served) = match words[..] {
+        [address] => (address, alone(Arc::new(MemoryKeyspace::new()))),
+        [address, dir] => (address, alone(Replica::open(config(dir), &mut Registry::default()).await?)),
+        [address, dir, id, peers, folder] => {
+            let peers: Vec<&str> = peers.split(',').collect();
+            (address, member(id.parse()?, dir, &peers, Path::new(folder)).await?)
         }
+        _ => return Err("usage: serve ADDRESS:PORT [DIR [MEMBER PEER,PEER,... FOLDER]]".into()),
     };
-    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 0x6e61_6e6f, "default"));
-    let listener = TcpListener::bind(&address).await?;
+    let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let face = Face::open(keyspace, cluster, &url, &std::env::temp_dir()).await?;
+    let face = Face::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
     println!("ready");
     Ok(serve(face, listener, Access::Loopback, CancellationToken::new()).await?)
+}
+
+/// A keyspace, and the port to its members.
+type Served = (Arc<dyn Keyspace>, Arc<dyn Cluster>);
+
+fn alone(keyspace: Arc<dyn Keyspace>) -> Served {
+    (keyspace.clone(), Arc::new(Alone::new(keyspace, 0x6e61_6e6f, "default")))
+}
+
+fn config(dir: &str) -> Config {
+    Config { keep_revisions: 0, ..Config::new(dir) }
+}
+
+/// Opens a member; the first takes the others in.
+async fn member(id: u64, dir: &str, peers: &[&str], folder: &Path) -> Result<Served, Failure> {
+    let address = peers.get(usize::try_from(id - 1)?).ok_or("there is no such member")?;
+    let key = std::fs::read_to_string(folder.join("ca.key"))?.into();
+    let authority = Authority::from_pem(&std::fs::read_to_string(folder.join("ca.pem"))?, &key)?;
+    let identity = trust::member::issue(&authority, id, trust::member::LIFETIME, Timestamp::now())?;
+    let transport = Arc::new(TlsTransport::new(TcpListener::bind(address).await?, &authority, &identity)?);
+    let told = folder.join("cluster");
+    let start = if id == 1 { Start::Form } else { Start::Join { cluster_id: cluster_id(&told).await? } };
+    let peer = Peer { address: (*address).to_owned(), name: format!("m{id}"), ..Peer::default() };
+    let config = Config { node_id: id, peer, start, ..config(dir) };
+    let replica = Replica::open_with(config, Some(transport), &mut Registry::default()).await?;
+    let cluster = replica.cluster();
+    if id == 1 && !told.exists() {
+        std::fs::write(folder.join("cluster.new"), replica.cluster_id().to_string())?;
+        std::fs::rename(folder.join("cluster.new"), &told)?;
+        for (id, peer) in (2..).zip(&peers[1..]) {
+            take_in(cluster.as_ref(), id, peer).await;
+        }
+    }
+    Ok((replica, cluster))
+}
+
+/// Takes a member in, and waits until it has a vote. Whoever started this program gives up in time.
+async fn take_in(cluster: &dyn Cluster, id: u64, address: &str) {
+    let (name, peer_address) = (format!("m{id}"), address.to_owned());
+    let member = Member { id, name, peer_address, api_url: String::new() };
+    while let Err(error) = cluster.change(MemberChange::Add(member.clone())).await {
+        eprintln!("member {id} is not taken in: {error}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    let votes = |state: &MemberState| state.member.id == id && state.role == MemberRole::Voter;
+    while !cluster.members().await.members.iter().any(votes) {
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// The identity of the cluster, once the first member has told it.
+async fn cluster_id(told: &Path) -> Result<u64, Failure> {
+    while !told.exists() {
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(std::fs::read_to_string(told)?.parse()?)
 }

@@ -27,10 +27,10 @@ impl Client {
         Ok(Client(endpoint.connect().await?))
     }
 
-    /// Several connections.
-    pub async fn connect_many(url: &str, count: usize) -> Result<Vec<Self>, Failure> {
+    /// Several connections, spread over the members.
+    pub async fn connect_many(urls: &[String], count: usize) -> Result<Vec<Self>, Failure> {
         let mut clients = Vec::with_capacity(count);
-        for _ in 0..count {
+        for url in urls.iter().cycle().take(count) {
             clients.push(Client::connect(url).await?);
         }
         Ok(clients)

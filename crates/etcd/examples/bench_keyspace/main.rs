@@ -9,7 +9,7 @@ mod parts;
 mod servers;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parts::Plan;
 use servers::{Kind, Server};
@@ -54,12 +54,25 @@ async fn main() -> Result<(), Failure> {
         table.note(&format!("fdatasync of 256 bytes: {:.0} /s", machine::syncs_per_second(&dir)?));
         table.note(&format!("loopback round trips: {:.0} /s", machine::round_trips_per_second()?));
     }
-    let mut pair = [Server::start(Kind::Face(face), &dir).await?, Server::start(Kind::Etcd, &dir).await?];
-    let measured = parts::all(&plan, &mut pair, &mut table).await;
-    for server in pair {
-        server.end()?;
+    let face = Kind::Face(face);
+    if plan.wants_of_one() {
+        let mut pair = pair(&face, &dir, 1).await?;
+        parts::all(&plan, &mut pair, &mut table).await?;
+        end(pair)?;
     }
-    measured?;
+    if plan.wants("three") {
+        let trio = pair(&face, &dir, 3).await?;
+        parts::replicated(&plan, &trio, &mut table).await?;
+        end(trio)?;
+    }
     println!("{table}");
     Ok(())
+}
+
+async fn pair(face: &Kind, dir: &Path, members: usize) -> Result<[Server; 2], Failure> {
+    Ok([Server::start(face.clone(), dir, members).await?, Server::start(Kind::Etcd, dir, members).await?])
+}
+
+fn end(pair: [Server; 2]) -> Result<(), Failure> {
+    pair.into_iter().try_for_each(Server::end)
 }

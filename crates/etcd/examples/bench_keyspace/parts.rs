@@ -42,6 +42,11 @@ impl Plan {
         self.only.is_empty() || self.only.iter().any(|wanted| wanted == part)
     }
 
+    /// Whether a part is wanted that measures single servers.
+    pub fn wants_of_one(&self) -> bool {
+        ["puts", "ranges", "watch", "million"].iter().any(|part| self.wants(part))
+    }
+
     fn time(&self) -> Duration {
         Duration::from_secs(self.seconds)
     }
@@ -50,12 +55,12 @@ impl Plan {
 pub async fn all(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Result<(), Failure> {
     if plan.wants("puts") {
         for (clients, target) in [(1, 1.0), (64, 2.0), (512, 2.0)] {
-            puts(plan, pair, table, clients, target).await?;
+            puts(plan, pair, table, "", clients, target).await?;
         }
     }
     if plan.wants("ranges") {
         for keys in [1, 1_000] {
-            ranges(plan, pair, table, keys).await?;
+            ranges(plan, pair, table, "", keys, 2.0).await?;
         }
     }
     if plan.wants("watch") {
@@ -65,6 +70,14 @@ pub async fn all(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Resu
         million(plan, pair, table).await?;
     }
     Ok(())
+}
+
+/// Both as three members that replicate; clients are spread over all of them.
+pub async fn replicated(plan: &Plan, trio: &[Server; 2], table: &mut Table) -> Result<(), Failure> {
+    for clients in [1, 64, 512] {
+        puts(plan, trio, table, "three members, ", clients, 1.5).await?;
+    }
+    ranges(plan, trio, table, "three members, ", 1, 1.5).await
 }
 
 fn value() -> Bytes {
@@ -77,12 +90,12 @@ struct Load {
     p99_ms: f64,
 }
 
-async fn load<F, R>(url: &str, clients: usize, time: Duration, call: F) -> Result<Load, Failure>
+async fn load<F, R>(urls: &[String], clients: usize, time: Duration, call: F) -> Result<Load, Failure>
 where
     F: Fn(Client, usize, usize) -> R + Clone + Send + 'static,
     R: Future<Output = Result<(), Failure>> + Send,
 {
-    let connections = Client::connect_many(url, clients.min(CONNECTIONS)).await?;
+    let connections = Client::connect_many(urls, clients.min(CONNECTIONS)).await?;
     let (began, mut tasks) = (Instant::now(), JoinSet::new());
     for number in 0..clients {
         let (client, call) = (connections[number % connections.len()].clone(), call.clone());
@@ -106,42 +119,56 @@ where
     Ok(Load { rate, p99_ms: p99.as_secs_f64() * 1e3 })
 }
 
-async fn put_load(url: &str, clients: usize, time: Duration, prefix: &str) -> Result<Load, Failure> {
+async fn put_load(urls: &[String], clients: usize, time: Duration, prefix: &str) -> Result<Load, Failure> {
     let (prefix, value) = (prefix.to_owned(), value());
-    load(url, clients, time, move |client, number, count| {
+    load(urls, clients, time, move |client, number, count| {
         let (key, value) = (format!("{prefix}{number:04}/{count:08}"), value.clone());
         async move { client.put(key, value).await }
     })
     .await
 }
 
-async fn puts(plan: &Plan, pair: &[Server; 2], table: &mut Table, clients: usize, target: f64) -> Result<(), Failure> {
+async fn puts(
+    plan: &Plan,
+    pair: &[Server; 2],
+    table: &mut Table,
+    who: &str,
+    clients: usize,
+    target: f64,
+) -> Result<(), Failure> {
     let (mut rates, mut tails, mut costs) = ([vec![], vec![]], [vec![], vec![]], [vec![], vec![]]);
     for round in 0..plan.rounds {
         for (n, server) in pair.iter().enumerate() {
             let before = server.cpu()?;
-            let put = put_load(&server.url(), clients, plan.time(), &format!("p/{clients}/{round}/")).await?;
+            let put = put_load(&server.urls(), clients, plan.time(), &format!("p/{clients}/{round}/")).await?;
             let made = put.rate * plan.time().as_secs_f64();
             rates[n].push(put.rate);
             tails[n].push(put.p99_ms);
             costs[n].push((server.cpu()? - before).as_secs_f64() * 1e6 / made);
         }
     }
-    table.row(&format!("puts, {clients} clients"), "/s", rates, Some(Target::AtLeast(target)));
-    table.row(&format!("puts, {clients} clients, p99"), "ms", tails, Some(Target::AtMost(1.0)));
-    table.row(&format!("puts, {clients} clients, server's CPU"), "µs/put", costs, None);
+    table.row(&format!("{who}puts, {clients} clients"), "/s", rates, Some(Target::AtLeast(target)));
+    table.row(&format!("{who}puts, {clients} clients, p99"), "ms", tails, Some(Target::AtMost(1.0)));
+    table.row(&format!("{who}puts, {clients} clients, server's CPU"), "µs/put", costs, None);
     Ok(())
 }
 
-async fn ranges(plan: &Plan, pair: &[Server; 2], table: &mut Table, keys: usize) -> Result<(), Failure> {
+async fn ranges(
+    plan: &Plan,
+    pair: &[Server; 2],
+    table: &mut Table,
+    who: &str,
+    keys: usize,
+    target: f64,
+) -> Result<(), Failure> {
     let mut rates = [vec![], vec![]];
     for server in pair {
-        fill(&server.url(), "r/", 0..1_000).await?;
+        fill(&server.urls(), "r/", 0..1_000).await?;
     }
     for _ in 0..plan.rounds {
         for (n, server) in pair.iter().enumerate() {
-            let url = server.url();
-            let read = load(&url, 64, plan.time(), move |client, number, count| async move {
+            let urls = server.urls();
+            let read = load(&urls, 64, plan.time(), move |client, number, count| async move {
                 let key = format!("r/{:08}", if keys == 1 { (number * 37 + count) % 1_000 } else { 0 });
                 let found = if keys == 1 { client.get(key).await? } else { client.range(key, "r0").await? };
                 if found == keys { Ok(()) } else { Err(format!("{found} keys instead of {keys}").into()) }
@@ -149,13 +176,13 @@ async fn ranges(plan: &Plan, pair: &[Server; 2], table: &mut Table, keys: usize)
             rates[n].push(read.await?.rate);
         }
     }
-    table.row(&format!("ranges of {keys}, 64 clients"), "/s", rates, Some(Target::AtLeast(2.0)));
+    table.row(&format!("{who}ranges of {keys}, 64 clients"), "/s", rates, Some(Target::AtLeast(target)));
     Ok(())
 }
 
 /// Puts keys `PREFIX00000000` and on, many in a transaction.
-async fn fill(url: &str, prefix: &str, numbers: std::ops::Range<usize>) -> Result<(), Failure> {
-    let clients = Client::connect_many(url, FILL_TASKS).await?;
+async fn fill(urls: &[String], prefix: &str, numbers: std::ops::Range<usize>) -> Result<(), Failure> {
+    let clients = Client::connect_many(urls, FILL_TASKS).await?;
     let mut tasks = JoinSet::new();
     for (task, client) in clients.into_iter().enumerate() {
         let (prefix, numbers, value) = (prefix.to_owned(), numbers.clone(), value());
@@ -177,7 +204,7 @@ async fn watchers(plan: &Plan, pair: &[Server; 2], table: &mut Table) -> Result<
     let mut rates = [vec![], vec![]];
     for _ in 0..plan.rounds {
         for (n, server) in pair.iter().enumerate() {
-            rates[n].push(watched_events(&server.url(), plan.time()).await?);
+            rates[n].push(watched_events(&server.urls(), plan.time()).await?);
         }
     }
     let name = format!("events to {WATCHERS} watchers of a prefix");
@@ -186,9 +213,9 @@ async fn watchers(plan: &Plan, pair: &[Server; 2], table: &mut Table) -> Result<
 }
 
 /// Events per second that arrive at many watchers of one prefix while it is written to.
-async fn watched_events(url: &str, time: Duration) -> Result<f64, Failure> {
+async fn watched_events(urls: &[String], time: Duration) -> Result<f64, Failure> {
     let mut streams = JoinSet::new();
-    for client in Client::connect_many(url, WATCH_STREAMS).await? {
+    for client in Client::connect_many(urls, WATCH_STREAMS).await? {
         let count = WATCHERS / WATCH_STREAMS;
         let mut stream = client.watch("w/", "w0", count).await?;
         let mut created = 0;
@@ -209,7 +236,7 @@ async fn watched_events(url: &str, time: Duration) -> Result<f64, Failure> {
             Ok::<_, Failure>(events)
         });
     }
-    let writing = put_load(url, 4, time, "w/");
+    let writing = put_load(urls, 4, time, "w/");
     let (written, mut events) = (writing.await?, 0);
     while let Some(done) = streams.join_next().await {
         events += done??;
@@ -223,7 +250,7 @@ async fn watched_events(url: &str, time: Duration) -> Result<f64, Failure> {
 /// Many keys: cost of a put as they grow, memory, restart, snapshot.
 async fn million(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Result<(), Failure> {
     for server in pair.iter() {
-        Client::connect(&server.url()).await?.delete_all().await?;
+        Client::connect(&server.urls()[0]).await?.delete_all().await?;
     }
     let mut filled = 0;
     let mut sizes: Vec<usize> = [10_000, 100_000, 1_000_000].into_iter().filter(|size| *size < plan.keys).collect();
@@ -231,9 +258,9 @@ async fn million(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Resu
     for size in sizes {
         let mut costs = [vec![], vec![]];
         for (n, server) in pair.iter().enumerate() {
-            fill(&server.url(), "m/", filled..size).await?;
+            fill(&server.urls(), "m/", filled..size).await?;
             for round in 0..plan.rounds {
-                let put = put_load(&server.url(), 64, plan.time(), &format!("g/{size}/{round}/")).await?;
+                let put = put_load(&server.urls(), 64, plan.time(), &format!("g/{size}/{round}/")).await?;
                 costs[n].push(1e6 / put.rate);
             }
         }
@@ -246,7 +273,7 @@ async fn million(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Resu
         for _ in 0..plan.rounds {
             restarts[n].push(server.restart().await?.as_secs_f64() * 1e3);
             let began = Instant::now();
-            let bytes = Client::connect(&server.url()).await?.snapshot().await?;
+            let bytes = Client::connect(&server.urls()[0]).await?.snapshot().await?;
             saves[n].push(filled as f64 / began.elapsed().as_secs_f64());
             eprintln!("snapshot of {bytes} bytes in {:.2} s", began.elapsed().as_secs_f64());
         }
