@@ -131,9 +131,9 @@ pub const MAX_FORWARDED: usize = 16;
 /// have room.
 pub const RESERVED_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Log bytes after which a snapshot is made, so that the log can be cut. A state larger than this waits for as many
-/// log bytes as it has itself: then all snapshots together write no more than the log does.
-pub const SNAPSHOT_AFTER_LOG_BYTES: u64 = 64 * 1024 * 1024;
+/// Log bytes after which the log is cut. Among several members a state larger than this waits for as many log bytes as
+/// it has itself: then catching up from the log is never more than a snapshot would be.
+pub const CUT_AFTER_LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Log entries kept behind a snapshot, for members that lag a little.
 pub const KEEP_LOG_ENTRIES: u64 = 1_000;

@@ -150,5 +150,5 @@ pub trait DiskFile: Read + Write + Seek + Debug + Send + Sync {
 /// An open file, for code that may not wait.
 pub trait AsyncFile: AsyncRead + AsyncWrite + AsyncSeek + Debug + Send + Sync + Unpin {
     /// The same file for code that may wait, once writes under way have ended.
-    fn into_blocking(self: Box<Self>) -> BoxFuture<'static, Box<dyn DiskFile>>;
+    fn into_blocking(self: Box<Self>) -> BoxFuture<'static, io::Result<Box<dyn DiskFile>>>;
 }

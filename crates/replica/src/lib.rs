@@ -19,6 +19,7 @@
 //! - A write is acknowledged after its log entry is synced and applied.
 //! - State and log share one write-ahead log, and the log position is written atomically with the state: after a crash
 //!   the state is that of some position, never between two, and never ahead of the log.
+//! - The log is cut behind a position whose state is on disk; a snapshot is made a file only when a member needs one.
 //! - Every record carries a checksum of its place and value; a damaged one is named and never served.
 //! - A directory has one process at a time and one member for ever.
 //! - A read sees every write acknowledged before it began, on every member, or is refused.

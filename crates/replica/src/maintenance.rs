@@ -7,7 +7,7 @@ use keyspace::{Alarm, AlarmKind, Command, Comparison, Engine, Error, KvHash, Ref
 use tokio::time::Instant;
 
 use crate::ages::Ages;
-use crate::config::SNAPSHOT_AFTER_LOG_BYTES;
+use crate::config::CUT_AFTER_LOG_BYTES;
 use crate::proposer::Proposals;
 use crate::replica::Parts;
 use crate::store;
@@ -38,12 +38,13 @@ pub(crate) async fn sweep(parts: Arc<Parts>) {
     }
 }
 
-/// Makes a snapshot when the log has grown enough; Raft then cuts the log behind it.
+/// Has the log cut when it has grown enough. Members that lack what was cut get a snapshot: the larger the state, the
+/// more of the log is kept to spare them that.
 pub(crate) async fn cut_log(parts: Arc<Parts>) {
     loop {
         parts.log_pressure.notified().await;
-        let state = parts.engine.size_bytes().unwrap_or(0);
-        let enough = state.max(SNAPSHOT_AFTER_LOG_BYTES);
+        let state = if parts.leads_alone() { 0 } else { parts.engine.size_bytes().unwrap_or(0) };
+        let enough = state.max(CUT_AFTER_LOG_BYTES);
         parts.log.cut_after(enough);
         if parts.log.grown() >= enough && parts.raft.trigger().snapshot().await.is_err() {
             // Raft has stopped, and whoever writes is told so.

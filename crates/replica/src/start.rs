@@ -10,7 +10,7 @@ use keyspace::EngineError;
 use tokio::sync::Notify;
 
 use crate::Error;
-use crate::config::{Config, KEEP_LOG_ENTRIES, SNAPSHOT_AFTER_LOG_BYTES, Start};
+use crate::config::{CUT_AFTER_LOG_BYTES, Config, KEEP_LOG_ENTRIES, Start};
 use crate::disk::Family;
 use crate::log_store::LogStore;
 use crate::metrics::Metrics;
@@ -68,7 +68,7 @@ pub(crate) fn open_storage(
     let machine = StateMachine::open(Arc::new(StateEngine::new(store.clone())), metrics).map_err(failed)?;
     let log = LogStore::open(store.clone(), log_pressure).map_err(failed)?;
     log.step_down(config.node_id).map_err(failed)?;
-    log.cut_after(SNAPSHOT_AFTER_LOG_BYTES);
+    log.cut_after(CUT_AFTER_LOG_BYTES);
     Ok(Opened { log, machine, cluster })
 }
 
@@ -147,6 +147,7 @@ pub(crate) async fn start_raft(
     let network = Network { links: links.clone(), timing: config.timing };
     let raft = openraft::Raft::<TypeConfig>::new(node_id, raft_config, network, log.clone(), machine.clone());
     let raft = raft.await.map_err(failed("start"))?;
+    machine.started();
     if !raft.is_initialized().await.map_err(failed("start"))? {
         if joins {
             return Ok(raft);

@@ -1,6 +1,7 @@
 //! The keyspace's state machine as Raft drives it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use keyspace::{Applied, Command, Engine, EngineError, Hub, KvHash, Machine, read};
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::MAX_APPLY_ENTRIES;
 use crate::disk::{AsyncFile, DiskFile};
 use crate::metrics::Metrics;
-use crate::snapshot::{Snapshots, stamp};
+use crate::snapshot::{Coming, Snapshots, stamp};
 use crate::store::{self, StateEngine, io, once_there_is_room};
 use crate::types::{Answers, Entry, LogId, Membership, SnapshotMeta, Stamp, StorageError, TypeConfig};
 
@@ -26,7 +27,9 @@ pub struct StateMachine {
 struct Inner {
     engine: Arc<StateEngine>,
     machine: Mutex<Machine<StateEngine>>,
-    snapshots: Snapshots,
+    snapshots: Arc<Snapshots>,
+    /// Whether Raft has started: only then does it ask for snapshots to send them.
+    started: AtomicBool,
     hub: Arc<Hub>,
     metrics: Metrics,
     /// Told when there may be something to sweep.
@@ -40,7 +43,7 @@ struct Inner {
 impl StateMachine {
     /// The state in `engine`.
     pub(crate) fn open(engine: Arc<StateEngine>, metrics: Metrics) -> Result<Self, EngineError> {
-        let snapshots = Snapshots::open(engine.store().clone())?;
+        let snapshots = Arc::new(Snapshots::open(engine.store().clone())?);
         snapshots.recover()?;
         let machine = Machine::open(engine.clone())?;
         let (newest, _) = read::revisions(&engine.view())?;
@@ -48,6 +51,7 @@ impl StateMachine {
             engine,
             machine: Mutex::new(machine),
             snapshots,
+            started: AtomicBool::new(false),
             hub: Arc::new(Hub::new(newest)),
             metrics,
             compacted: Arc::new(Notify::new()),
@@ -55,6 +59,16 @@ impl StateMachine {
             leader_hash: watch::Sender::new(None),
         };
         Ok(StateMachine { inner: Arc::new(inner) })
+    }
+
+    /// The position up to which the log may be cut.
+    pub(crate) fn noted(&self) -> Result<Option<SnapshotMeta>, EngineError> {
+        self.inner.snapshots.noted()
+    }
+
+    /// Says that Raft has started.
+    pub(crate) fn started(&self) {
+        self.inner.started.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn hub(&self) -> &Arc<Hub> {
@@ -150,8 +164,16 @@ impl StateMachine {
     }
 }
 
-fn snapshot_of((meta, file): (SnapshotMeta, Box<dyn DiskFile>)) -> Snapshot<TypeConfig> {
-    Snapshot { meta, snapshot: Box::new(file.into_async()) }
+impl Inner {
+    /// The snapshot of a noted position, of which only the position is there as long as nobody reads it.
+    fn of_noted(&self, meta: SnapshotMeta) -> Snapshot<TypeConfig> {
+        let file = self.snapshots.on_demand(&self.engine, &meta);
+        snapshot_of(meta, file)
+    }
+}
+
+fn snapshot_of(meta: SnapshotMeta, file: Coming) -> Snapshot<TypeConfig> {
+    Snapshot { meta, snapshot: Box::new(Box::new(file)) }
 }
 
 fn read_failed(error: &EngineError) -> StorageError {
@@ -159,9 +181,18 @@ fn read_failed(error: &EngineError) -> StorageError {
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    /// Raft takes only the position of it, to cut the log.
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
-        let built = self.blocking("build a snapshot", |inner| inner.snapshots.build(&inner.engine)).await;
-        built.map(snapshot_of).map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
+        let noted = self.blocking("note a log position", |inner| {
+            let _no_other_state_comes = inner.machine.lock();
+            match inner.snapshots.note(&inner.engine) {
+                // The log is cut another time.
+                Err(EngineError::NoSpace { .. }) => Ok(inner.snapshots.noted()?.unwrap_or_default()),
+                noted => noted,
+            }
+        });
+        let noted = noted.await.map(|meta| self.inner.of_noted(meta));
+        noted.map_err(|error| StorageIOError::write_snapshot(None, AnyError::new(&error)).into())
     }
 }
 
@@ -213,8 +244,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: Box<Box<dyn AsyncFile>>,
     ) -> Result<(), StorageError> {
         let (this, expected) = (self.clone(), meta.clone());
-        let received = snapshot.into_blocking().await;
-        let installed = self.blocking("install a snapshot", move |_| this.install(&expected, received)).await;
+        let installed = match snapshot.into_blocking().await {
+            Ok(received) => self.blocking("install a snapshot", move |_| this.install(&expected, received)).await,
+            Err(error) => Err(io("read a received snapshot", error)),
+        };
         installed.map_err(|error| {
             let error = self.inner.engine.store().fail(error);
             StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
@@ -222,8 +255,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
-        let loaded = self.blocking("open the snapshot", |inner| inner.snapshots.load()).await;
-        let loaded = loaded.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)))?;
-        Ok(loaded.map(snapshot_of))
+        let inner = &self.inner;
+        let found = if inner.started.load(Ordering::SeqCst) {
+            inner.snapshots.export(&inner.engine).await.map(|(meta, file)| Some(snapshot_of(meta, file)))
+        } else {
+            // What it asks for at its start is the position.
+            self.noted().map(|noted| noted.map(|meta| inner.of_noted(meta)))
+        };
+        found.map_err(|error| StorageIOError::read_snapshot(None, AnyError::new(&error)).into())
     }
 }

@@ -12,6 +12,7 @@ use keyspace::{
 use openraft::testing::{StoreBuilder, Suite};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio::sync::Notify;
 
 use crate::disk::{AsyncFile, Change, DiskFile, Family};
@@ -125,6 +126,8 @@ async fn a_cut_log_and_a_snapshot_survive_a_restart() {
     raft.trigger().snapshot().await.expect("raft runs");
     let purged = raft.wait(None).metrics(|metrics| metrics.purged.is_some(), "the log is cut").await;
     assert!(purged.expect("raft runs").purged.expect("cut").index >= 40);
+    let files = std::fs::read_dir(dir.path().join("keyspace/snapshots")).expect("lists");
+    assert_eq!(files.count(), 0, "the state is not copied");
     let kept = replica.get("k").await.expect("get");
     close(replica).await;
 
@@ -134,6 +137,26 @@ async fn a_cut_log_and_a_snapshot_survive_a_restart() {
     close(replica).await;
 }
 
+/// An older version copied the state to a file before it cut the log; the log was cut behind that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_snapshot_of_an_older_version_says_where_the_log_was_cut() {
+    use openraft::storage::RaftStateMachine;
+
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    replica.put("k", "x").await.expect("put");
+    let mut machine = replica.parts.machine.clone();
+    assert_eq!(machine.noted().expect("reads"), None);
+    let mut exported = machine.get_current_snapshot().await.expect("reads").expect("there is a state");
+    exported.snapshot.seek(SeekFrom::End(0)).await.expect("is made");
+    let files = dir.path().join("keyspace/snapshots");
+    std::fs::rename(files.join("exported"), files.join("current")).expect("renames");
+    assert_eq!(machine.noted().expect("reads"), Some(exported.meta));
+    drop((machine, exported.snapshot));
+    close(replica).await;
+    close(open(&config(&dir)).await).await;
+}
+
 fn async_file(file: File) -> Box<dyn AsyncFile> {
     DiskFile::into_async(Box::new(file))
 }
@@ -141,7 +164,6 @@ fn async_file(file: File) -> Box<dyn AsyncFile> {
 /// A snapshot of one state replaces another, also when that is interrupted; a damaged one is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn snapshots_replace_the_state() {
-    use openraft::RaftSnapshotBuilder;
     use openraft::storage::RaftStateMachine;
 
     let (from, to) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
@@ -150,31 +172,34 @@ async fn snapshots_replace_the_state() {
         replica.put(format!("new/{n}"), vec![7; 300]).await.expect("put");
     }
     let wanted = replica.range(RangeRequest::prefix("")).await.expect("range");
-    let mut built = replica.parts.machine.clone().build_snapshot().await.expect("builds");
+    let exported = replica.parts.machine.clone().get_current_snapshot().await;
+    let mut exported = exported.expect("reads").expect("there is a state");
+    let mut bytes = Vec::new();
+    exported.snapshot.read_to_end(&mut bytes).await.expect("is made");
+    exported.snapshot.rewind().await.expect("rewinds");
     close(replica).await;
 
     let replica = open(&config(&to)).await;
     replica.put("old", "x").await.expect("put");
     let mut machine = replica.parts.machine.clone();
-    let bytes = std::fs::read(from.path().join("keyspace/snapshots/current")).expect("the snapshot's file");
     for damage in [0, 9, bytes.len() / 2, bytes.len() - 1] {
         let mut damaged = bytes.clone();
         damaged[damage] ^= 4;
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(&damaged).expect("writes");
-        let refused = machine.install_snapshot(&built.meta, Box::new(async_file(file))).await;
+        let refused = machine.install_snapshot(&exported.meta, Box::new(async_file(file))).await;
         refused.expect_err("a damaged snapshot is refused");
         assert!(replica.get("old").await.expect("get").is_some(), "and touches nothing");
     }
     let mut watch = replica.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
     let empty = Box::new(async_file(tempfile::tempfile().expect("a file")));
-    let file = std::mem::replace(&mut built.snapshot, empty);
-    machine.install_snapshot(&built.meta, file).await.expect("installs");
+    let file = std::mem::replace(&mut exported.snapshot, empty);
+    machine.install_snapshot(&exported.meta, file).await.expect("installs");
     assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("range").kvs, wanted.kvs);
     let events = events_until(&mut watch, wanted.revision).await;
     assert_eq!(events.len() as u64, wanted.revision - 2, "watchers go on from the history in the snapshot");
-    let current = machine.get_current_snapshot().await.expect("loads").expect("is kept");
-    assert_eq!(current.meta, built.meta);
+    let noted = replica.parts.machine.noted().expect("reads").expect("is noted");
+    assert_eq!(noted, exported.meta, "up to there the log can be cut");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -107,8 +107,8 @@ impl DiskFile for File {
 }
 
 impl AsyncFile for File {
-    fn into_blocking(self: Box<Self>) -> BoxFuture<'static, Box<dyn DiskFile>> {
-        async move { self as Box<dyn DiskFile> }.boxed()
+    fn into_blocking(self: Box<Self>) -> BoxFuture<'static, io::Result<Box<dyn DiskFile>>> {
+        async move { Ok(self as Box<dyn DiskFile>) }.boxed()
     }
 }
 

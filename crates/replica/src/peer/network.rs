@@ -1,6 +1,6 @@
 //! Raft's calls to other members.
 
-use std::io::SeekFrom;
+use std::io::{self, ErrorKind, SeekFrom};
 use std::pin::pin;
 
 use openraft::error::{
@@ -70,8 +70,16 @@ impl Channel {
         mut snapshot: Snapshot<TypeConfig>,
     ) -> Result<SnapshotResponse<u64>, StreamingError<TypeConfig, Fatal<u64>>> {
         let meta = snapshot.meta;
-        let unreadable = |error| -> StorageError {
-            StorageIOError::read_snapshot(Some(meta.signature()), AnyError::new(&error)).into()
+        let unreadable = |error: io::Error| match error.kind() {
+            // There is no room to make one, or a newer one has taken its place: Raft asks again.
+            ErrorKind::StorageFull | ErrorKind::NotFound => {
+                tracing::warn!(%error, "a snapshot for another member could not be made");
+                unreachable(&CallError::NotSent(error.to_string())).into()
+            }
+            _ => {
+                let failed = StorageIOError::read_snapshot(Some(meta.signature()), AnyError::new(&error));
+                StreamingError::from(StorageError::from(failed))
+            }
         };
         let file = &mut snapshot.snapshot;
         let bytes = file.seek(SeekFrom::End(0)).await.map_err(unreadable)?;
