@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use etcd::{Access, Alone, Face, serve};
 use jiff::Timestamp;
-use keyspace::{Cluster, Keyspace, Member, MemberChange, MemberRole, MemberState, MemoryKeyspace};
+use keyspace::{Cluster, Keyspace, Member, MemberChange, MemberRole, MemoryKeyspace};
 use prometheus_client::registry::Registry;
 use replica::{Config, Peer, Replica, Start, TlsTransport};
 use tokio::net::TcpListener;
@@ -73,23 +73,23 @@ async fn member(id: u64, dir: &str, peers: &[&str], folder: &Path) -> Result<Ser
     if id == 1 && !told.exists() {
         std::fs::write(folder.join("cluster.new"), replica.cluster_id().to_string())?;
         std::fs::rename(folder.join("cluster.new"), &told)?;
-        for (id, peer) in (2..).zip(&peers[1..]) {
-            take_in(cluster.as_ref(), id, peer).await;
-        }
+        take_in(cluster.as_ref(), &peers[1..]).await;
     }
     Ok((replica, cluster))
 }
 
-/// Takes a member in, and waits until it has a vote. Whoever started this program gives up in time.
-async fn take_in(cluster: &dyn Cluster, id: u64, address: &str) {
-    let (name, peer_address) = (format!("m{id}"), address.to_owned());
-    let member = Member { id, name, peer_address, api_url: String::new() };
-    while let Err(error) = cluster.change(MemberChange::Add(member.clone())).await {
-        eprintln!("member {id} is not taken in: {error}");
-        tokio::time::sleep(PAUSE).await;
+/// Takes the members from the second on in, and waits until all have a vote. Whoever started this program gives up in
+/// time.
+async fn take_in(cluster: &dyn Cluster, peers: &[&str]) {
+    for (id, peer) in (2..).zip(peers) {
+        let member = Member { id, name: format!("m{id}"), peer_address: (*peer).to_owned(), api_url: String::new() };
+        while let Err(error) = cluster.change(MemberChange::Add(member.clone())).await {
+            eprintln!("member {id} is not taken in: {error}");
+            tokio::time::sleep(PAUSE).await;
+        }
     }
-    let votes = |state: &MemberState| state.member.id == id && state.role == MemberRole::Voter;
-    while !cluster.members().await.members.iter().any(votes) {
+    while cluster.members().await.members.iter().filter(|state| state.role == MemberRole::Voter).count() <= peers.len()
+    {
         tokio::time::sleep(PAUSE).await;
     }
 }

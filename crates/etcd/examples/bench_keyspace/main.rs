@@ -1,7 +1,7 @@
 //! Measures nanocloud's keyspace beside Debian's etcd: the same client program, the same disk, in turns.
 //!
-//! `bench_keyspace --face SERVE --dir DIR [--rounds N] [--seconds N] [--keys N] [--only PART,...]` where SERVE is the
-//! program of the example `serve`. Prints a table in Markdown. `make bench-keyspace` runs it.
+//! `bench_keyspace --face SERVE --dir DIR [--rounds N] [--seconds N] [--keys N] [--clients N,...] [--only PART,...]` where
+//! SERVE is the program of the example `serve`. Prints a table in Markdown. `make bench-keyspace` runs it.
 
 mod client;
 mod machine;
@@ -36,6 +36,7 @@ impl Arguments {
                 "--rounds" => plan.rounds = value.parse()?,
                 "--seconds" => plan.seconds = value.parse()?,
                 "--keys" => plan.keys = value.parse()?,
+                "--clients" => plan.clients = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
                 "--only" => plan.only = value.split(',').map(str::to_owned).collect(),
                 _ => return Err(format!("unknown option {word}").into()),
             }

@@ -27,13 +27,15 @@ pub struct Plan {
     pub rounds: usize,
     pub seconds: u64,
     pub keys: usize,
+    /// Numbers of clients that put.
+    pub clients: Vec<usize>,
     /// Parts to run; all when empty.
     pub only: Vec<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { rounds: 3, seconds: 3, keys: 1_000_000, only: Vec::new() }
+        Plan { rounds: 3, seconds: 3, keys: 1_000_000, clients: vec![1, 64, 512], only: Vec::new() }
     }
 }
 
@@ -54,8 +56,8 @@ impl Plan {
 
 pub async fn all(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Result<(), Failure> {
     if plan.wants("puts") {
-        for (clients, target) in [(1, 1.0), (64, 2.0), (512, 2.0)] {
-            puts(plan, pair, table, "", clients, target).await?;
+        for clients in &plan.clients {
+            puts(plan, pair, table, "", *clients, if *clients == 1 { 1.0 } else { 2.0 }).await?;
         }
     }
     if plan.wants("ranges") {
@@ -74,8 +76,8 @@ pub async fn all(plan: &Plan, pair: &mut [Server; 2], table: &mut Table) -> Resu
 
 /// Both as three members that replicate; clients are spread over all of them.
 pub async fn replicated(plan: &Plan, trio: &[Server; 2], table: &mut Table) -> Result<(), Failure> {
-    for clients in [1, 64, 512] {
-        puts(plan, trio, table, "three members, ", clients, 1.5).await?;
+    for clients in &plan.clients {
+        puts(plan, trio, table, "three members, ", *clients, 1.5).await?;
     }
     ranges(plan, trio, table, "three members, ", 1, 1.5).await
 }
