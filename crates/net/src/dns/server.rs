@@ -220,10 +220,10 @@ mod tests {
 
     /// A port that is free for UDP may be taken for TCP: then another one is tried.
     fn on_a_free_port() -> Sockets {
-        let tried = (0..100).map(|_| listen("127.0.0.1:0".parse().unwrap()));
+        let mut tried = (0..100).map(|_| listen("127.0.0.1:0".parse().unwrap()));
         let taken =
             |tried: &io::Result<Sockets>| matches!(tried, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
-        tried.skip_while(taken).next().expect("a free port").unwrap()
+        tried.find(|tried| !taken(tried)).expect("a free port").unwrap()
     }
 
     async fn start(resolv_conf: &str) -> Running {
