@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use runtime::container::{ContainerError, ContainerSpec, LogTarget, Runtime, RuntimeConfig, State, UserIds};
-use runtime::logs::{LogQuery, LogReader};
+use runtime::logs::{LogQuery, LogReader, StreamFilter, StreamKind};
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -99,10 +99,15 @@ impl Host {
         self.root.join("logs").join(id).join("0.log")
     }
 
+    /// What the container printed: standard output first, then standard error. Two pipes have no common order.
     pub async fn log(&self, id: &str) -> Result<String> {
-        use futures::StreamExt;
-        let chunks: Vec<_> = LogReader::new(self.log_path(id)).read(LogQuery::default()).collect().await;
-        let bytes = chunks.into_iter().collect::<std::result::Result<Vec<_>, _>>()?.concat();
+        use futures::TryStreamExt;
+        let reader = LogReader::new(self.log_path(id));
+        let mut bytes = Vec::new();
+        for stream in [StreamKind::Stdout, StreamKind::Stderr] {
+            let query = LogQuery { streams: StreamFilter::Only(stream), ..LogQuery::default() };
+            bytes.extend(reader.read(query).try_collect::<Vec<_>>().await?.concat());
+        }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
