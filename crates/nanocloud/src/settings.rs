@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 use kubelet::{AppArmor, BindingConfig};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::telemetry::LogFormat;
 
@@ -142,7 +142,7 @@ pub fn join_word(
     }
 }
 
-/// What a node runs with.
+/// What a node runs with; as text it is a file that resolves to the same.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Settings {
     /// Folder of everything that must survive a reboot.
@@ -162,6 +162,7 @@ pub struct Settings {
     /// Whether this node runs pods.
     pub agent: bool,
     /// Name of this node.
+    #[serde(rename = "node")]
     pub node_name: String,
     /// Bridge of the pods.
     pub bridge: String,
@@ -182,16 +183,19 @@ pub struct Settings {
     /// Group of binding commands.
     pub binding_gid: u32,
     /// Longest run of a binding command.
+    #[serde(serialize_with = "seconds")]
     pub binding_timeout: Option<Duration>,
     /// User of binding commands.
     pub binding_uid: u32,
     /// Revisions of history the keyspace keeps; 0 sets no bound.
     pub keyspace_keep_revisions: u64,
     /// Age to which the keyspace keeps history; without it, age sets no bound.
+    #[serde(serialize_with = "seconds")]
     pub keyspace_keep_age: Option<Duration>,
     /// Bytes the keyspace may take; 0 sets no bound.
     pub keyspace_quota: u64,
     /// The etcd cluster that holds the keyspace; without one it is on this node.
+    #[serde(flatten)]
     pub etcd_cluster: Option<EtcdCluster>,
     /// Address for etcd's clients; without one they are not served.
     pub etcd_listen: Option<SocketAddr>,
@@ -205,8 +209,10 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EtcdCluster {
     /// URLs of its members, separated by commas.
+    #[serde(rename = "keyspace", serialize_with = "etcd")]
     pub endpoints: String,
     /// What https needs.
+    #[serde(flatten)]
     pub tls: Option<EtcdTls>,
 }
 
@@ -214,10 +220,13 @@ pub struct EtcdCluster {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EtcdTls {
     /// Certificates of the cluster's authority.
+    #[serde(rename = "keyspace_ca")]
     pub ca: PathBuf,
     /// The client certificate of this node.
+    #[serde(rename = "keyspace_certificate")]
     pub certificate: PathBuf,
     /// Its private key.
+    #[serde(rename = "keyspace_key")]
     pub key: PathBuf,
 }
 
@@ -454,6 +463,15 @@ fn duration(name: &'static str, text: &str) -> Result<Duration, SettingsError> {
     if seconds == 0 { Err(refuse()) } else { Ok(Duration::from_secs(seconds)) }
 }
 
+/// Writes a duration as [`duration`] reads it.
+fn seconds<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| format!("{}s", duration.as_secs())).serialize(serializer)
+}
+
+fn etcd<S: Serializer>(endpoints: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("etcd={endpoints}"))
+}
+
 fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let name = name.unwrap_or_default().to_ascii_lowercase();
@@ -502,6 +520,16 @@ mod tests {
         assert_eq!((settings.api_url(), settings.election_ms), ("https://node01.example.org:6443".to_owned(), 2000));
         assert_eq!((settings.keyspace_keep_revisions, settings.keyspace_quota), (1000, 1 << 30));
         assert_eq!(settings.keyspace_keep_age, Some(Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn what_is_printed_resolves_to_the_same() {
+        let tls = "keyspace = 'etcd=https://a:1,https://b:1'\nkeyspace_ca = '/ca'\nkeyspace_certificate = '/crt'\nkeyspace_key = '/key'";
+        for file in ["", include_str!("../../../nix/ci/golden/config.toml"), tls, "keyspace = 'etcd=http://a:1'"] {
+            let settings = resolve(None, &[], file).unwrap();
+            let printed = toml::to_string(&settings).unwrap();
+            assert_eq!(resolve(None, &[], &printed).unwrap(), settings, "{printed}");
+        }
     }
 
     #[test]
