@@ -16,7 +16,7 @@ use etcd::{Access, Alone, Face, serve};
 use jiff::Timestamp;
 use keyspace::{Cluster, Keyspace, Member, MemberChange, MemberRole, MemoryKeyspace};
 use prometheus_client::registry::Registry;
-use replica::{Config, Peer, Replica, Start, TlsTransport};
+use replica::{Config, OwnRuntime, Peer, Replica, Start, TlsTransport};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use trust::Authority;
@@ -30,12 +30,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 async fn main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let own = OwnRuntime::start("keyspace", 1)?;
     let (address, served) = match words[..] {
         [address] => (address, alone(Arc::new(MemoryKeyspace::new()))),
-        [address, dir] => (address, alone(Replica::open(config(dir), &mut Registry::default()).await?)),
+        [address, dir] => (address, alone(own.host(Replica::open(config(dir), &mut Registry::default())).await?)),
         [address, dir, id, peers, folder] => {
             let peers: Vec<&str> = peers.split(',').collect();
-            (address, member(id.parse()?, dir, &peers, Path::new(folder)).await?)
+            (address, own.host(member(id.parse()?, dir, &peers, Path::new(folder))).await?)
         }
         _ => return Err("usage: serve ADDRESS:PORT [DIR [MEMBER PEER,PEER,... FOLDER]]".into()),
     };
@@ -43,7 +44,8 @@ async fn main() -> Result<(), Failure> {
     let url = format!("http://{}", listener.local_addr()?);
     let face = Face::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
     println!("ready");
-    Ok(serve(face, listener, Access::Loopback, CancellationToken::new()).await?)
+    let connections = OwnRuntime::start("etcd", etcd::workers())?;
+    Ok(connections.host(serve(face, listener, Access::Loopback, CancellationToken::new())).await?)
 }
 
 /// A keyspace, and the port to its members.

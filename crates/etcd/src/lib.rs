@@ -30,9 +30,10 @@ mod face;
 pub mod limits;
 mod refuse;
 mod serve;
+mod streams;
 pub mod wire;
 
 pub use error::Error;
 pub use external::{Endpoints, EndpointsError, External};
 pub use face::{Alone, Face, cluster_id};
-pub use serve::{Access, serve};
+pub use serve::{Access, serve, workers};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,7 @@ use tonic::Status;
 use trust::{Attributes, Subject, authorize};
 
 use crate::face::Routes;
+use crate::streams::Streams;
 use crate::{Error, Face, limits, refuse};
 
 /// The path that stands for the raw keyspace when it is asked who may use it. No role names it, so that only
@@ -40,6 +41,11 @@ impl std::fmt::Debug for Access {
             Access::Loopback => "Loopback",
         })
     }
+}
+
+/// Threads for connections: half of the processors, since the keyspace needs as much time as they do.
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
 /// Serves `face` until `stop`; then open requests have a moment to end.
@@ -136,7 +142,8 @@ impl Door {
                 Ok::<_, std::convert::Infallible>(door.routes.answer(&door.face, request).await)
             }
         });
-        let mut server = http2::Builder::new(TokioExecutor::new());
+        let streams = Streams::default();
+        let mut server = http2::Builder::new(streams.clone());
         server
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits::MAX_STREAMS)
@@ -144,14 +151,16 @@ impl Door {
             .initial_connection_window_size(limits::WINDOW_BYTES)
             .keep_alive_interval(limits::PING_EVERY);
         let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-        let served = tokio::select! {
-            served = connection.as_mut() => served,
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let served = async {
+            tokio::select! {
+                served = connection.as_mut() => served,
+                () = self.closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
             }
         };
-        if let Err(error) = served {
+        if let Err(error) = streams.run(served).await {
             tracing::debug!(%error, "connection of an etcd client ended");
         }
     }

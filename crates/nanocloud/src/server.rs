@@ -86,7 +86,7 @@ pub async fn run(
     let (failed, stop) = (store.failed(), serving.token());
     serving.spawn("keyspace", async move { stop.run_until_cancelled(failed).await.map_or(Ok(()), Err) });
     store::serve_etcd(etcd_listener, &settings, &store, &assets, &mut serving).await?;
-    if let (Some(transport), Store::Replica(replica)) = (transport, &store) {
+    if let (Some(transport), Store::Replica { replica, .. }) = (transport, &store) {
         serving.spawn("peer certificate", cluster::renew(transport, assets.clone(), identity, serving.token()));
         serving.spawn("membership", cluster::refusals(replica.rejection(), serving.token()));
     }
@@ -135,7 +135,7 @@ fn api_server(
     };
     let config = apiserver::Config::new(settings.service_cidr);
     let api = ApiServer::new(config, store.keyspace(), security, streams.clone(), metrics.clone());
-    if let Store::Replica(replica) = store {
+    if let Store::Replica { replica, .. } = store {
         let folder = settings.secure_assets();
         let shared = move || trust::SharedAssets::read(&folder);
         api.serve_members(apiserver::Membership { cluster: replica.cluster(), assets: Arc::new(shared) });

@@ -8,7 +8,7 @@ use etcd::{Access, Alone, Endpoints, External, Face};
 use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream, stream::BoxStream};
 use keyspace::{Cluster, Keyspace};
 use prometheus_client::registry::Registry;
-use replica::{Replica, TlsTransport};
+use replica::{OwnRuntime, Replica, TlsTransport};
 use tokio::net::TcpListener;
 use trust::{ClientAuth, Identity, SecretString, SecureAssets, tls::ServerCertificate};
 
@@ -20,8 +20,8 @@ use crate::{
 
 /// The keyspace of this node, opened.
 pub enum Store {
-    /// On this node's disk.
-    Replica(Arc<Replica>),
+    /// On this node's disk, on a thread of its own.
+    Replica { replica: Arc<Replica>, _own: OwnRuntime },
     /// In an etcd cluster.
     External(Arc<External>),
 }
@@ -37,7 +37,9 @@ impl Store {
         match &settings.etcd_cluster {
             None => {
                 let config = cluster::replica_config(settings, identity);
-                Ok(Self::Replica(Replica::open_with(config, cluster::port(transport), registry).await?))
+                let own = OwnRuntime::start("keyspace", 1).context("no thread for the keyspace")?;
+                let replica = own.host(Replica::open_with(config, cluster::port(transport), registry)).await?;
+                Ok(Self::Replica { replica, _own: own })
             }
             Some(cluster) => {
                 let endpoints = endpoints(cluster)?;
@@ -50,7 +52,7 @@ impl Store {
     /// As the rest of the node sees it.
     pub fn keyspace(&self) -> Arc<dyn Keyspace> {
         match self {
-            Self::Replica(replica) => replica.clone(),
+            Self::Replica { replica, .. } => replica.clone(),
             Self::External(external) => external.clone(),
         }
     }
@@ -59,7 +61,7 @@ impl Store {
     /// always is.
     pub fn leads(&self) -> BoxStream<'static, bool> {
         match self {
-            Self::Replica(replica) => replica.leads().boxed(),
+            Self::Replica { replica, .. } => replica.leads().boxed(),
             Self::External(_) => stream::once(async { true }).chain(stream::pending()).boxed(),
         }
     }
@@ -67,7 +69,7 @@ impl Store {
     /// Its members, for etcd's clients.
     fn cluster(&self, settings: &Settings, assets: &SecureAssets) -> Arc<dyn Cluster> {
         match self {
-            Self::Replica(replica) => replica.cluster(),
+            Self::Replica { replica, .. } => replica.cluster(),
             Self::External(external) => {
                 let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
                 Arc::new(Alone::new(external.clone(), cluster_id, &settings.node_name))
@@ -78,7 +80,7 @@ impl Store {
     /// Completes when the keyspace can only be opened anew, with the reason. An etcd cluster is waited for instead.
     pub fn failed(&self) -> BoxFuture<'static, anyhow::Error> {
         match self {
-            Self::Replica(replica) => replica.failed().map(anyhow::Error::from).boxed(),
+            Self::Replica { replica, .. } => replica.failed().map(anyhow::Error::from).boxed(),
             Self::External(_) => future::pending().boxed(),
         }
     }
@@ -86,7 +88,7 @@ impl Store {
     /// Ends it: nothing is served any more.
     pub async fn shutdown(&self) -> anyhow::Result<()> {
         match self {
-            Self::Replica(replica) => Ok(replica.shutdown().await?),
+            Self::Replica { replica, .. } => Ok(replica.shutdown().await?),
             Self::External(external) => {
                 external.close();
                 Ok(())
@@ -124,6 +126,10 @@ pub async fn serve_etcd(
     let url = format!("https://{}", listener.local_addr()?);
     let face = Face::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
     let (access, stop) = (Access::Certificates(Arc::new(tls)), serving.token());
-    serving.spawn("etcd face", async move { etcd::serve(face, listener, access, stop).await.map_err(Into::into) });
+    let own = OwnRuntime::start("etcd", etcd::workers()).context("no thread for etcd's clients")?;
+    serving.spawn(
+        "etcd face",
+        async move { own.host(etcd::serve(face, listener, access, stop)).await.map_err(Into::into) },
+    );
     Ok(())
 }

@@ -45,6 +45,7 @@ mod maintenance;
 mod members;
 mod metrics;
 mod observed;
+mod own_runtime;
 mod peer;
 mod proposer;
 mod reads;
@@ -68,6 +69,7 @@ mod tests;
 
 pub use config::{Config, Start, Timing};
 pub use error::Error;
+pub use own_runtime::OwnRuntime;
 pub use peer::hello::{Rejection, probe};
 pub use repair::{Repaired, repair};
 pub use replica::Replica;
