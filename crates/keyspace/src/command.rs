@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Alarm, EngineError, Error, KvHash, LeaseGranted, LeaseId, Op, Refusal, Revision, Txn, TxnResponse};
+use crate::{
+    Alarm, EngineError, Error, KeyRange, KvHash, LeaseGranted, LeaseId, Op, Refusal, Revision, Txn, TxnResponse,
+};
 
 /// A change of the state. Everything a decision depends on is in it, time included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,16 @@ impl Command {
         matches!(self, Command::LeaseGrant { .. } | Command::LeaseKeepAlive { .. })
     }
 
+    /// Whether the work may grow with the state, as that of deleting all keys does, and not only with the command.
+    pub fn may_take_long(&self) -> bool {
+        match self {
+            Command::Txn(txn) => txn.may_take_long(),
+            // The keys of a lease.
+            Command::LeaseRevoke { .. } | Command::Tick { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Bytes this command takes, roughly.
     pub fn size(&self) -> usize {
         match self {
@@ -73,6 +85,18 @@ impl Txn {
             Op::Range(_) => true,
             Op::Txn(inner) => inner.is_read_only(),
         })
+    }
+
+    /// Whether a compare or an operation, at any depth, is about more than one key.
+    fn may_take_long(&self) -> bool {
+        let many = |range: &KeyRange| !matches!(range, KeyRange::Key(_));
+        let op = |op: &Op| match op {
+            Op::Put(_) => false,
+            Op::Delete(delete) => many(&delete.range),
+            Op::Range(range) => many(&range.range),
+            Op::Txn(inner) => inner.may_take_long(),
+        };
+        self.compares.iter().any(|compare| many(&compare.range)) || self.success.iter().chain(&self.failure).any(op)
     }
 
     /// Bytes of all keys, values and operands.
@@ -164,3 +188,27 @@ impl Reply {
 
 /// Reply, or why not. A refused command changed nothing.
 pub type Outcome = Result<Reply, Refusal>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Compare, Delete, RangeRequest};
+
+    #[test]
+    fn what_is_about_single_keys_is_short() {
+        let many = Op::Range(RangeRequest::prefix("a"));
+        let all = Op::Delete(Delete { range: KeyRange::all(), prev: false });
+        let long = [
+            Txn::run([many.clone()]),
+            Txn::run([all]),
+            Txn::when([Compare { range: KeyRange::prefix("a"), ..Compare::absent("a") }]),
+            Txn::run([Op::Txn(Txn::run([Op::put("a", "b")]).otherwise([many]))]),
+        ];
+        assert!(long.into_iter().map(Command::Txn).all(|command| command.may_take_long()));
+        assert!(Command::LeaseRevoke { id: 1 }.may_take_long());
+        let inner = Txn::run([Op::delete("a"), Op::get("b")]);
+        let short = Txn::when([Compare::absent("a")]).then([Op::put("a", "b")]).otherwise([Op::Txn(inner)]);
+        assert!(!Command::Txn(short).may_take_long());
+        assert!(!Command::LeaseKeepAlive { id: 1 }.may_take_long());
+    }
+}

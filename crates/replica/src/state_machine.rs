@@ -14,7 +14,7 @@ use crate::config::MAX_APPLY_ENTRIES;
 use crate::disk::{AsyncFile, DiskFile};
 use crate::metrics::Metrics;
 use crate::snapshot::{Coming, Snapshots, stamp};
-use crate::store::{self, StateEngine, io, once_there_is_room};
+use crate::store::{self, StateEngine, io, unless_full};
 use crate::types::{Answers, Entry, LogId, Membership, SnapshotMeta, Stamp, StorageError, TypeConfig};
 
 /// The state machine of one replica. Clones are the same one.
@@ -108,6 +108,29 @@ impl StateMachine {
         stamp(&self.inner.engine.view())
     }
 
+    /// Applies entries, once there is room, where it holds up nobody.
+    async fn apply_some(&self, entries: &[Entry], position: &mut Stamp) -> Result<Vec<Answers>, EngineError> {
+        loop {
+            let applied = if entries.iter().any(may_take_long) {
+                self.apply_aside(entries, position).await
+            } else {
+                self.apply_batch(entries, position)
+            };
+            // Of a batch that was not written nothing happened, in memory neither.
+            if let Some(done) = unless_full(applied).await {
+                return done;
+            }
+        }
+    }
+
+    async fn apply_aside(&self, entries: &[Entry], position: &mut Stamp) -> Result<Vec<Answers>, EngineError> {
+        let (this, entries, mut at) = (self.clone(), entries.to_vec(), position.clone());
+        let applied = self.blocking("apply", move |_| this.apply_batch(&entries, &mut at).map(|answers| (answers, at)));
+        let (answers, at) = applied.await?;
+        *position = at;
+        Ok(answers)
+    }
+
     /// Applies entries as one atomic write, log position included.
     fn apply_batch(&self, entries: &[Entry], position: &mut Stamp) -> Result<Vec<Answers>, EngineError> {
         let began = Instant::now();
@@ -172,6 +195,13 @@ impl Inner {
     }
 }
 
+fn may_take_long(entry: &Entry) -> bool {
+    match &entry.payload {
+        EntryPayload::Normal(proposal) => proposal.commands.iter().any(Command::may_take_long),
+        EntryPayload::Blank | EntryPayload::Membership(_) => false,
+    }
+}
+
 fn snapshot_of(meta: SnapshotMeta, file: Coming) -> Snapshot<TypeConfig> {
     Snapshot { meta, snapshot: Box::new(Box::new(file)) }
 }
@@ -213,8 +243,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut position = self.position().map_err(|error| read_failed(&error))?;
         let mut answers = Vec::with_capacity(entries.len());
         for batch in entries.chunks(MAX_APPLY_ENTRIES) {
-            // Of a batch that was not written nothing happened, in memory neither.
-            match once_there_is_room(|| self.apply_batch(batch, &mut position)).await {
+            match self.apply_some(batch, &mut position).await {
                 Ok(more) => answers.extend(more),
                 Err(error) => {
                     let error = self.inner.engine.store().fail(error);

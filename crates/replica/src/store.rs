@@ -115,14 +115,18 @@ const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// byte.
 pub(crate) async fn once_there_is_room<T>(mut run: impl FnMut() -> Result<T, EngineError>) -> Result<T, EngineError> {
     loop {
-        match run() {
-            Err(error @ EngineError::NoSpace { .. }) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the keyspace waits for room on its disk");
-                tokio::time::sleep(FULL_PAUSE).await;
-            }
-            done => return done,
+        if let Some(done) = unless_full(run()).await {
+            return done;
         }
     }
+}
+
+/// What became of it, or nothing after a pause when it failed for want of room.
+pub(crate) async fn unless_full<T>(done: Result<T, EngineError>) -> Option<Result<T, EngineError>> {
+    let Err(error @ EngineError::NoSpace { .. }) = &done else { return Some(done) };
+    tracing::error!(error = error as &dyn std::error::Error, "the keyspace waits for room on its disk");
+    tokio::time::sleep(FULL_PAUSE).await;
+    None
 }
 
 fn remember(fault: &OnceLock<EngineError>, error: EngineError) -> EngineError {

@@ -16,6 +16,9 @@ const ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// Flow control window, for both servers the same.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
+/// Keys deleted at once.
+const PORTION: i64 = 50_000;
+
 /// A connection to a server.
 #[derive(Clone, Debug)]
 pub struct Client(Channel);
@@ -71,10 +74,23 @@ impl Client {
         self.call(methods::TXN, TxnRequest { success: keys.map(put).collect(), ..Default::default() }).await.map(drop)
     }
 
+    /// Deletes all keys, in portions: all at once may take longer than a server lets a request take.
     pub async fn delete_all(&self) -> Result<(), Failure> {
         let all = Bytes::from_static(b"\0");
-        let request = DeleteRangeRequest { key: all.clone(), range_end: all, prev_kv: false };
-        self.call(methods::DELETE_RANGE, request).await.map(drop)
+        loop {
+            let range = RangeRequest {
+                key: all.clone(),
+                range_end: all.clone(),
+                limit: PORTION,
+                keys_only: true,
+                ..Default::default()
+            };
+            let found = self.call(methods::RANGE, range).await?;
+            let Some(last) = found.kvs.last() else { return Ok(()) };
+            let end = Bytes::from([&last.key[..], b"\0"].concat());
+            let request = DeleteRangeRequest { key: all.clone(), range_end: end, prev_kv: false };
+            self.call(methods::DELETE_RANGE, request).await?;
+        }
     }
 
     /// Begins many watches of the keys from `key` to `end` on one stream.
