@@ -6,7 +6,7 @@
 
 use std::io;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::context::TokioContext;
 
 /// Threads for what takes long, such as writing a snapshot.
@@ -15,6 +15,7 @@ const BLOCKING_THREADS: usize = 8;
 /// A runtime beside that of the caller. Dropping it ends its threads, and every task that is left on them.
 #[derive(Debug)]
 pub struct OwnRuntime {
+    handle: Handle,
     /// There until it is dropped.
     runtime: Option<Runtime>,
 }
@@ -27,15 +28,13 @@ impl OwnRuntime {
     pub fn start(name: &str, workers: usize) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.thread_name(name).worker_threads(workers).max_blocking_threads(BLOCKING_THREADS).enable_all();
-        Ok(OwnRuntime { runtime: Some(builder.build()?) })
+        let runtime = builder.build()?;
+        Ok(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Runs a future where it is polled; what it spawns, runs here.
     pub async fn host<F: Future>(&self, future: F) -> F::Output {
-        match &self.runtime {
-            Some(runtime) => TokioContext::new(future, runtime.handle().clone()).await,
-            None => future.await,
-        }
+        TokioContext::new(future, self.handle.clone()).await
     }
 }
 
