@@ -16,7 +16,7 @@ use runtime::{
 };
 use storage::Volumes;
 use tokio::{
-    sync::{Notify, Semaphore, broadcast::error::RecvError, watch},
+    sync::{Notify, Semaphore, SetOnce, broadcast::error::RecvError, watch},
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,8 @@ pub struct Kubelet {
     metrics: Metrics,
     recorder: EventRecorder,
     events: Mutex<Option<client::EventWriter>>,
+    /// The containers of an earlier server have been taken over.
+    adopted: SetOnce<()>,
 }
 
 /// Where a worker learns what the API says, and the task it runs in.
@@ -101,7 +103,14 @@ impl Kubelet {
             config,
         });
         let (pods, metrics) = (Store::default(), Metrics::default());
-        Ok(Self { client, runtime, shared, pods, metrics, recorder, events: Mutex::new(Some(writer)) })
+        let (events, adopted) = (Mutex::new(Some(writer)), SetOnce::new());
+        Ok(Self { client, runtime, shared, pods, metrics, recorder, events, adopted })
+    }
+
+    /// Waits until the pods of this node and the containers of an earlier server are known.
+    pub async fn started(&self) {
+        self.adopted.wait().await;
+        self.pods.wait_until_ready().await;
     }
 
     /// What it counts.
@@ -133,6 +142,7 @@ impl Kubelet {
     pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<()> {
         let fail = |source| Error::Container { container: "(all)".into(), source };
         self.shared.ports.containers.adopt().await.map_err(fail)?;
+        let _ = self.adopted.set(());
         let (services, bindings, claims) = (Store::default(), Store::default(), Store::default());
         let mut tasks = JoinSet::new();
         let mine = ListParams::default().fields(format!("spec.nodeName={}", self.shared.config.node_name));

@@ -162,7 +162,7 @@ async fn start(
         let client = local::client(&router, Subject::node(&settings.node_name));
         let kubelet = node.kubelet(settings, client)?;
         kubelet.metrics().register(&mut metrics.lock());
-        streams.connect(kubelet.clone());
+        streams.serve(kubelet.clone());
         let (dns, stop) = (node.dns(), actors.token());
         actors.spawn("DNS", async move {
             dns.keep(stop).await;

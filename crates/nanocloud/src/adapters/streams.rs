@@ -1,9 +1,6 @@
 //! Logs, commands and ports of pods for the API server, from the kubelet of this node.
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use api::Status;
 use apiserver::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
@@ -18,27 +15,39 @@ use kubelet::{
     streams::{ExecRequest, JoinControl, LogRequest},
 };
 use runtime::container::{ContainerError, ExecControl, ExecOutput, ExecStdin, TermSize};
-use tokio::{io::AsyncWriteExt, sync::mpsc};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{SetOnce, mpsc},
+    time::timeout,
+};
 use tokio_util::io::ReaderStream;
 
 /// Pieces of input that wait for the program.
 const INPUT_BUFFERED: usize = 16;
 /// Terminal size until the client says its own.
 const FIRST_SIZE: TermSize = TermSize { columns: 80, rows: 24 };
+/// How long a request waits for a kubelet that is still starting.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The kubelet, once it is there: the API server is up before.
 #[derive(Default)]
-pub struct Streams(OnceLock<Arc<Kubelet>>);
+pub struct Streams(SetOnce<Arc<Kubelet>>);
 
 impl Streams {
     /// Hands over the kubelet; a second one changes nothing.
-    pub fn connect(&self, kubelet: Arc<Kubelet>) {
+    pub fn serve(&self, kubelet: Arc<Kubelet>) {
         let _ = self.0.set(kubelet);
     }
 
-    fn kubelet(&self) -> Result<&Arc<Kubelet>, StreamError> {
+    /// The kubelet, when it knows its pods and their containers: before, it would deny that they exist.
+    async fn kubelet(&self) -> Result<&Arc<Kubelet>, StreamError> {
+        let started = async {
+            let kubelet = self.0.wait().await;
+            kubelet.started().await;
+            kubelet
+        };
         let starting = || Status::failure(503, "ServiceUnavailable", "the kubelet of this node is still starting");
-        self.0.get().ok_or_else(|| Box::new(starting().with_remedy("try again in a moment")))
+        timeout(PATIENCE, started).await.map_err(|_| Box::new(starting().with_remedy("try again in a moment")))
     }
 }
 
@@ -59,7 +68,7 @@ impl PodStreams for Streams {
             timestamps: options.timestamps,
             limit_bytes: options.limit_bytes,
         };
-        let chunks = self.kubelet()?.logs(namespace, pod, &request).map_err(refusal)?;
+        let chunks = self.kubelet().await?.logs(namespace, pod, &request).map_err(refusal)?;
         Ok(chunks.map(|chunk| chunk.map_err(io::Error::other)).boxed())
     }
 
@@ -70,7 +79,7 @@ impl PodStreams for Streams {
             tty: options.tty.then_some(FIRST_SIZE),
             stdin: options.stdin,
         };
-        let session = match self.kubelet()?.exec(namespace, pod, request).await {
+        let session = match self.kubelet().await?.exec(namespace, pod, request).await {
             Ok(session) => session,
             Err(kubelet::Error::Container { source: source @ ContainerError::Exec { .. }, .. }) => {
                 return Ok(not_started(source.to_string()));
@@ -89,7 +98,7 @@ impl PodStreams for Streams {
 
     async fn attach(&self, namespace: &str, pod: &str, options: ExecOptions) -> Result<ExecSession, StreamError> {
         let container = options.container.as_deref();
-        let joined = self.kubelet()?.attach(namespace, pod, container, options.stdin).await.map_err(refusal)?;
+        let joined = self.kubelet().await?.attach(namespace, pod, container, options.stdin).await.map_err(refusal)?;
         let (attachment, control) = (joined.attachment, joined.control);
         let (stdin, stdout, stderr, conversation) = attachment.into_parts();
         Ok(ExecSession {
@@ -107,7 +116,7 @@ impl PodStreams for Streams {
     }
 
     async fn connect(&self, namespace: &str, pod: &str, port: u16) -> Result<Box<dyn Connection>, StreamError> {
-        let connection = self.kubelet()?.connect(namespace, pod, port).await.map_err(refusal)?;
+        let connection = self.kubelet().await?.connect(namespace, pod, port).await.map_err(refusal)?;
         Ok(Box::new(connection))
     }
 }
@@ -214,5 +223,19 @@ async fn exit(control: ExecControl) -> ExecExit {
     match guard.0.wait().await {
         Ok(exit) => ExecExit::Code(exit.code),
         Err(error) => ExecExit::Failed(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_wait_for_the_kubelet_and_not_forever() {
+        let start = Instant::now();
+        let Err(refused) = Streams::default().connect("default", "web", 80).await else { panic!("no kubelet") };
+        assert_eq!((refused.code, start.elapsed()), (503, PATIENCE));
     }
 }

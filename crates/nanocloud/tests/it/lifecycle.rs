@@ -21,12 +21,11 @@ fn a_crash_of_the_server_loses_neither_writes_nor_containers() {
     node.kill();
     assert_eq!(node.container_processes(), before.0, "containers outlive the server");
     node.start();
-    node.until("the node is ready", |node| node.ok(&["get", "nodes"]).contains("Ready"));
+    assert!(node.ok(&["logs", "redis"]).contains("Ready to accept connections"), "at once, before all is adopted");
     assert_eq!(node.container_processes(), before.0);
     let after = node.json(&["get", "bundle", "redis", "-o", "json"]);
     assert_eq!(after["metadata"]["uid"], before.1["metadata"]["uid"]);
     assert_eq!(after["spec"], before.1["spec"]);
-    assert!(node.ok(&["logs", "redis"]).contains("Ready to accept connections"));
 
     node.ok(&["stop", "redis"]);
     node.until("redis has stopped", |node| node.container_processes().is_empty());
