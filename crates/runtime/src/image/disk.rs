@@ -98,21 +98,15 @@ pub(super) fn is_durable(layer: &Path) -> bool {
     fs::read_to_string(layer.join("mark")).is_ok_and(|mark| mark == DURABLE)
 }
 
-pub(super) fn make_durable(layers: &[PathBuf]) -> io::Result<()> {
-    let Some(first) = layers.first() else { return Ok(()) };
+/// Layers, each with a name of its own for its mark to be written under: two pulls may share a layer.
+pub(super) fn make_durable(layers: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+    let Some((first, _)) = layers.first() else { return Ok(()) };
     let filesystem = File::open(first)?;
     // SAFETY: syncfs takes a descriptor, which is open until it returns.
     if unsafe { libc::syncfs(filesystem.as_raw_fd()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    for layer in layers {
-        let next = layer.join("mark.next");
-        let mut file = File::create(&next)?;
-        file.write_all(DURABLE.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(next, layer.join("mark"))?;
-    }
-    Ok(())
+    layers.iter().try_for_each(|(layer, next)| write_durably(&layer.join("mark"), next, DURABLE.as_bytes()))
 }
 
 pub(super) fn read_refs(path: &Path) -> Result<Refs, ImageError> {
@@ -138,5 +132,27 @@ pub(super) fn write_durably(path: &Path, temporary: &Path, bytes: &[u8]) -> io::
     match path.parent() {
         Some(directory) => File::open(directory)?.sync_all(),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn pulls_at_once_make_a_shared_layer_durable() {
+        let folder = tempfile::tempdir().unwrap();
+        let layer = folder.path().join("layer");
+        fs::create_dir(&layer).unwrap();
+        let names = AtomicUsize::new(0);
+        let shared = || (layer.clone(), folder.path().join(names.fetch_add(1, Ordering::Relaxed).to_string()));
+        std::thread::scope(|scope| {
+            let pull = || (0..25).try_for_each(|_| make_durable(&[shared()]));
+            let pulls: Vec<_> = (0..4).map(|_| scope.spawn(pull)).collect();
+            pulls.into_iter().for_each(|pull| pull.join().unwrap().unwrap());
+        });
+        assert!(is_durable(&layer));
     }
 }

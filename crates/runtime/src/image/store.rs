@@ -386,11 +386,12 @@ impl ImageStore {
 
     /// Makes new layers survive a power cut, without making anybody wait.
     fn flush_later(&self, diff_ids: &[String]) {
-        let layers: Vec<PathBuf> = diff_ids.iter().map(|diff_id| self.inner.layer(diff_id)).collect();
+        let layers = diff_ids.iter().map(|diff_id| (self.inner.layer(diff_id), self.inner.temporary()));
+        let layers: Vec<(PathBuf, PathBuf)> = layers.collect();
         let mut flushing = self.inner.flushing.lock();
         while flushing.try_join_next().is_some() {}
         flushing.spawn_blocking(move || {
-            let waiting: Vec<_> = layers.into_iter().filter(|layer| !is_durable(layer)).collect();
+            let waiting: Vec<_> = layers.into_iter().filter(|(layer, _)| !is_durable(layer)).collect();
             if let Err(error) = make_durable(&waiting) {
                 tracing::warn!(%error, "layers are not on the disk yet; a power cut would cost another pull");
             }
