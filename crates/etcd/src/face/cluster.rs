@@ -166,17 +166,42 @@ impl Face {
     }
 
     pub(super) async fn move_leader(self: Arc<Self>, request: MoveLeaderRequest) -> Result<HeaderResponse, Status> {
-        let leader = self.cluster.members().await.leader;
-        if leader != Some(self.member_id) {
-            return Err(refuse::NOT_LEADER.into());
+        let (leader, id) = (self.cluster.members().await.leader, request.target_id);
+        if must_move(leader, self.member_id, id)? {
+            match self.role(id).await {
+                Ok(MemberRole::Voter) => self.change(MemberChange::Lead { id }).await?,
+                Ok(MemberRole::Learner) | Err(_) => return Err(refuse::BAD_TRANSFEREE.into()),
+            };
         }
-        if leader == Some(request.target_id) {
-            return Ok(HeaderResponse { header: Some(self.member_header()) });
-        }
-        match self.role(request.target_id).await {
-            Ok(MemberRole::Voter) => self.change(MemberChange::Lead { id: request.target_id }).await?,
-            Ok(MemberRole::Learner) | Err(_) => return Err(refuse::BAD_TRANSFEREE.into()),
-        };
         Ok(HeaderResponse { header: Some(self.member_header()) })
+    }
+}
+
+/// Whether `me`, which was asked, has anything to do for `target` to lead. It has not where `target` leads already:
+/// clients ask again when the first answer took too long, and then the one they ask leads no more.
+fn must_move(leader: Option<u64>, me: u64, target: u64) -> Result<bool, Status> {
+    match leader {
+        Some(leader) if leader == target => Ok(false),
+        Some(leader) if leader == me => Ok(true),
+        _ => Err(refuse::NOT_LEADER.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_leader_hands_over_and_asking_again_is_no_error() {
+        let (me, other) = (1, 2);
+        for (leader, target, wanted) in [
+            (Some(me), other, Some(true)),
+            (Some(me), me, Some(false)),
+            (Some(other), other, Some(false)),
+            (Some(other), me, None),
+            (None, other, None),
+        ] {
+            assert_eq!(must_move(leader, me, target).ok(), wanted, "{leader:?} leads, {target} is to");
+        }
     }
 }
