@@ -36,6 +36,12 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(600);
 /// Most watches on one stream.
 pub const MAX_WATCHES_PER_STREAM: usize = 16_384;
 
+/// Answers to the watches of one stream without a pause after which it rests: they are many watches of the same keys.
+pub const WATCH_BURST: usize = 32;
+
+/// How long such a stream rests, while events gather.
+pub const WATCH_REST: Duration = Duration::from_millis(50);
+
 /// How often the face asks for term and leader, which every answer names.
 pub const STANDING_EVERY: Duration = Duration::from_millis(500);
 

@@ -8,6 +8,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
+mod paced;
 mod routes;
 mod session;
 mod snapshot;

@@ -16,6 +16,7 @@ use keyspace::{Error, Refusal, Revision, WatchBatch, WatchEvent};
 use prost::Message;
 use tonic::{Status, Streaming};
 
+use super::paced::Paced;
 use super::routes::Answers;
 use super::{Face, failed};
 use crate::convert::{self, signed};
@@ -34,7 +35,7 @@ impl Face {
             face: self,
             requests: Some(requests),
             watches: HashMap::new(),
-            batches: SelectAll::new(),
+            batches: Paced::new(SelectAll::new()),
             outbox: VecDeque::new(),
             next_id: 0,
             marks: VecDeque::new(),
@@ -55,7 +56,7 @@ struct Session {
     /// None once the client has said all.
     requests: Option<Streaming<WatchRequest>>,
     watches: HashMap<i64, Watch>,
-    batches: SelectAll<Batches>,
+    batches: Paced<SelectAll<Batches>>,
     outbox: VecDeque<WatchResponse>,
     next_id: i64,
     /// Progress requests that are not answered yet: the revision each waits for.
@@ -115,7 +116,7 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        if batches.is_empty() {
+        if batches.get_ref().is_empty() {
             return Happened::Request(request.await);
         }
         tokio::select! {
@@ -205,7 +206,7 @@ impl Session {
         let (ends, registration) = AbortHandle::new_pair();
         let marker = stream.marker();
         let batches = stream.map(move |batch| (id, batch));
-        self.batches.push(Abortable::new(batches, registration).boxed());
+        self.batches.get_mut().push(Abortable::new(batches, registration).boxed());
         let (fragment, progress) = (create.fragment, create.progress_notify);
         self.watches.insert(id, Watch { ends, fragment, mute, progress, delivered: 0, marker });
         if !self.marks.is_empty() {
