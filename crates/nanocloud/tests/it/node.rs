@@ -125,9 +125,16 @@ impl Node {
     pub fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !condition(self) {
-            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}\n{}", tail(&self.log()));
+            assert!(start.elapsed() < PATIENCE, "waited in vain until {what}\n{}", self.account());
             std::thread::park_timeout(PAUSE);
         }
+    }
+
+    /// What a person would look at first when something does not come about.
+    fn account(&self) -> String {
+        let shown = [["get", "pods"], ["get", "events"]].map(|words| self.run(&words).stdout);
+        let [pods, events] = shown.map(|text| String::from_utf8_lossy(&text).into_owned());
+        format!("{}\n{pods}\n{}", tail(&self.log()), tail(&events))
     }
 
     pub fn is_ready(&self, bundle: &str) -> bool {
