@@ -129,6 +129,7 @@ pub(crate) enum Probe {
 /// The endpoint a request is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
+    Paths,
     CoreVersions,
     Groups,
     Group(&'static str),
@@ -157,6 +158,7 @@ impl Route {
     pub(crate) fn parse(method: &Method, path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
         match parts[..] {
+            [] => Some(Self::Paths),
             ["api"] => Some(Self::CoreVersions),
             ["apis"] => Some(Self::Groups),
             ["version"] => Some(Self::ServerVersion),
@@ -330,7 +332,7 @@ mod tests {
             ("/apis/apps/v1/keyspace", "none"),
             ("/openapi/v3/apis/apps/v1", r#"OpenApi { group: "apps", version: "v1" }"#),
             ("/nothing", "none"),
-            ("/", "none"),
+            ("/", "Paths"),
         ] {
             assert_eq!(shape(&Method::GET, path), wanted, "{path}");
         }

@@ -1,5 +1,7 @@
 //! Discovery: which groups, versions and resources there are. Read from the kinds alone.
 
+use std::collections::BTreeSet;
+
 use api::{
     Kind, kinds,
     review::{self, Review},
@@ -99,6 +101,18 @@ fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
 
 fn format(call: &Call) -> Outcome<DiscoveryFormat> {
     negotiate::discovery(call.accept()).ok_or_else(|| not_acceptable("application/json"))
+}
+
+/// `/`: where to look on, as `RootPaths` of the Kubernetes API.
+pub(super) fn paths() -> Response {
+    let one = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let groups = names().into_iter().map(|group| format!("/apis/{group}"));
+    let versions = route::groups().map(|(group, version)| match group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
+    });
+    let all: BTreeSet<String> = one.map(str::to_owned).into_iter().chain(groups).chain(versions).collect();
+    answer::json(StatusCode::OK, &json!({"paths": all}))
 }
 
 /// `/api`.

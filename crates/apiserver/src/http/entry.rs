@@ -198,6 +198,7 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
         Route::Probe(probe) => health::probe(call, probe).await,
         Route::ServerVersion => Ok(health::version()),
         Route::Metrics => health::metrics(call).await,
+        Route::Paths => Ok(discovery::paths()),
         Route::CoreVersions => discovery::core_versions(&call),
         Route::Groups => discovery::groups(&call),
         Route::Group(group) => discovery::group(&call, group),

@@ -23,9 +23,10 @@ fn subjects() -> [(&'static str, Option<Subject>); 7] {
 }
 
 /// Method, path, and who gets past authorisation.
-const ROUTES: [(&str, &str, &[&str]); 23] = [
+const ROUTES: [(&str, &str, &[&str]); 24] = [
     ("GET", "/healthz", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/version", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
+    ("GET", "/", &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/api", &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/openapi/v3", &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/metrics", &["admin"]),

@@ -124,6 +124,17 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
 }
 
 #[tokio::test]
+async fn every_path_that_the_root_names_answers() {
+    let server = server::start().await;
+    let root = ask("GET", "/").send(&server).await.expect(200);
+    let paths: Vec<&str> = root.body["paths"].as_array().unwrap().iter().filter_map(|path| path.as_str()).collect();
+    assert!(["/api/v1", "/apis/apps", "/apis/nanocloud.io/v1"].iter().all(|path| paths.contains(path)), "{paths:?}");
+    for path in paths {
+        ask("GET", path).send(&server).await.expect(200);
+    }
+}
+
+#[tokio::test]
 async fn every_kind_is_discovered_both_ways() {
     let server = server::start().await;
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
