@@ -9,7 +9,6 @@ use std::{
     sync::Arc,
 };
 
-use hickory_proto::rr::LowerName;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -41,10 +40,10 @@ struct Entry {
 impl Document {
     fn of(zone: &Zone) -> Self {
         let names = zone.names.iter().map(|(name, records)| {
-            let services = records.services.iter().map(|Srv { port, target }| (*port, target.to_string())).collect();
-            (name.to_string(), Entry { addresses: records.addresses.clone(), services })
+            let services = records.services.iter().map(|Srv { port, target }| (*port, target.to_ascii())).collect();
+            (name.to_ascii(), Entry { addresses: records.addresses.clone(), services })
         });
-        let origins = zone.origins.iter().map(LowerName::to_string).collect();
+        let origins = zone.origins.iter().map(|origin| origin.to_ascii()).collect();
         Self { serial: zone.serial, origins, names: names.collect() }
     }
 
@@ -152,6 +151,17 @@ mod tests {
             prop_assert_eq!(&*ZoneFile::new(path.clone()).load(), &zone);
             prop_assert!(!publish(&path, &zone).unwrap(), "the same names are not written twice");
         }
+    }
+
+    /// Kubernetes allows any label of letters, digits and hyphens; what it would mean in Punycode is of no account.
+    #[test]
+    fn names_that_look_like_punycode_are_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zone.json");
+        let zone =
+            zone(&["xn--218-7n", "xn--bcher-kva", "xn--a", "ab--c"].map(|label| (label.into(), [10, 0, 0, 1], 80)));
+        assert!(publish(&path, &zone).unwrap());
+        assert_eq!(*ZoneFile::new(path).load(), zone);
     }
 
     #[test]

@@ -208,7 +208,7 @@ pub(crate) fn failure(request: &Message, code: ResponseCode) -> Message {
 }
 
 fn lower(name: &str) -> Result<LowerName> {
-    let mut parsed = Name::from_utf8(name).map_err(|_| Error::DnsName { name: name.to_owned() })?;
+    let mut parsed = Name::from_ascii(name).map_err(|_| Error::DnsName { name: name.to_owned() })?;
     parsed.set_fqdn(true);
     Ok(LowerName::from(parsed))
 }
