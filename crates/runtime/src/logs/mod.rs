@@ -10,6 +10,7 @@
 //!
 //! `<path>` is written to; older parts are `<path>.1` (newest), `<path>.2`, ...
 
+mod files;
 mod format;
 mod reader;
 mod writer;

@@ -1,6 +1,6 @@
 //! Reading a log back, through its rotated files, once or as it grows.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::LogError;
+use super::files::{LogFile, open_all};
 use super::format::{self, StreamKind};
-use super::writer::rotated;
 
 /// Bytes read from a file at once.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -23,8 +23,6 @@ const BLOCK_BYTES: usize = 128 << 10;
 const CHUNKS_MAX: usize = 4;
 /// Pause between looks at a log that has not grown.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(50);
-/// Most files of one log looked for.
-const FILES_MAX: u32 = 1000;
 
 /// What to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -179,8 +177,7 @@ struct Cursor {
     query: LogQuery,
     /// `since` as it would be written; times sort as text.
     since: Option<String>,
-    file: File,
-    inode: u64,
+    reading: LogFile,
     /// Bytes of a line whose end was not there yet.
     held: Vec<u8>,
     /// The last line given was not ended.
@@ -192,17 +189,14 @@ impl Cursor {
     fn open(path: &Path, query: LogQuery) -> io::Result<Self> {
         let since = query.since.map(|since| format!("{since:.9}"));
         let left = query.limit_bytes.unwrap_or(u64::MAX);
-        let mut files = existing(path);
-        // The current file may be missing for a moment in a rotation.
-        let newest = files.first().cloned().ok_or(io::ErrorKind::NotFound)?;
-        let start = match query.tail {
+        let mut files = open_all(path)?;
+        let (index, offset) = match query.tail {
             Some(lines) => tail_start(&files, lines, query.streams)?,
-            None => (files.pop().unwrap_or(newest), 0),
+            None => (files.len().checked_sub(1).ok_or(io::ErrorKind::NotFound)?, 0),
         };
-        let mut file = File::open(&start.0)?;
-        file.seek(SeekFrom::Start(start.1))?;
-        let inode = file.metadata()?.ino();
-        Ok(Self { path: path.to_owned(), query, since, file, inode, held: Vec::new(), open_line: false, left })
+        let mut reading = files.swap_remove(index);
+        reading.file.seek(SeekFrom::Start(offset))?;
+        Ok(Self { path: path.to_owned(), query, since, reading, held: Vec::new(), open_line: false, left })
     }
 
     fn full(&self) -> bool {
@@ -219,8 +213,7 @@ impl Cursor {
             let Some(next) = self.newer_file()? else { break };
             // Between the last read and the rotation something may have been written.
             while self.read_block(&mut out)? {}
-            self.file = next;
-            self.inode = self.file.metadata()?.ino();
+            self.reading = next;
             self.held.clear();
         }
         let keep = usize::try_from(self.left).unwrap_or(usize::MAX);
@@ -233,7 +226,7 @@ impl Cursor {
     fn read_block(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         let start = self.held.len();
         self.held.resize(start + BLOCK_BYTES, 0);
-        let read = self.file.read(&mut self.held[start..]);
+        let read = self.reading.file.read(&mut self.held[start..]);
         self.held.truncate(start + *read.as_ref().unwrap_or(&0));
         if read? == 0 {
             return Ok(false);
@@ -266,19 +259,16 @@ impl Cursor {
     }
 
     /// The file after the one being read, if that was rotated.
-    fn newer_file(&self) -> io::Result<Option<File>> {
-        let files = existing(&self.path);
-        let inodes = files.iter().map(|path| fs::metadata(path).map(|meta| meta.ino()).unwrap_or(0));
-        let next = match inodes.enumerate().find(|(_, inode)| *inode == self.inode) {
-            Some((0, _)) => None,
-            Some((position, _)) => files.get(position - 1),
-            // Rotated away meanwhile: go on with the oldest there is.
-            None => files.last(),
-        };
-        match next.map(File::open) {
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            next => next.transpose(),
+    fn newer_file(&self) -> io::Result<Option<LogFile>> {
+        if fs::metadata(&self.path).is_ok_and(|current| current.ino() == self.reading.inode) {
+            return Ok(None);
         }
+        let mut files = open_all(&self.path)?;
+        Ok(match files.iter().position(|file| file.inode == self.reading.inode) {
+            Some(index) => index.checked_sub(1).map(|newer| files.swap_remove(newer)),
+            // Rotated away meanwhile: go on with the oldest there is.
+            None => files.pop(),
+        })
     }
 }
 
@@ -289,21 +279,13 @@ fn wanted(filter: StreamFilter, stream: StreamKind) -> bool {
     }
 }
 
-/// Files of a log, newest first.
-fn existing(path: &Path) -> Vec<PathBuf> {
-    let current = Some(path.to_owned()).filter(|path| path.exists());
-    let older = (1..FILES_MAX).map(|age| rotated(path, age)).take_while(|path| path.exists());
-    current.into_iter().chain(older).collect()
-}
-
-/// Where the last `lines` lines begin.
-fn tail_start(files: &[PathBuf], lines: u64, streams: StreamFilter) -> io::Result<(PathBuf, u64)> {
+/// Where the last `lines` lines begin: which of the files, and the place in it.
+fn tail_start(files: &[LogFile], lines: u64, streams: StreamFilter) -> io::Result<(usize, u64)> {
     let mut found = 0;
     let mut start = None;
-    for path in files {
-        let file = File::open(path)?;
+    for (index, LogFile { file, .. }) in files.iter().enumerate() {
         let mut end = file.metadata()?.len();
-        start.get_or_insert_with(|| (path.clone(), end));
+        start.get_or_insert((index, end));
         // Bytes after `end` that belong to the line that begins before it.
         let mut held: Vec<u8> = Vec::new();
         while end > 0 {
@@ -328,10 +310,10 @@ fn tail_start(files: &[PathBuf], lines: u64, streams: StreamFilter) -> io::Resul
                     if record.is_some_and(|record| record.full) {
                         found += 1;
                         if found > lines {
-                            return Ok(start.unwrap_or_else(|| (path.clone(), end)));
+                            return Ok(start.unwrap_or((index, end)));
                         }
                     }
-                    start = Some((path.clone(), end + begin as u64));
+                    start = Some((index, end + begin as u64));
                 }
                 until = begin;
             }
@@ -429,6 +411,33 @@ mod tests {
         }
         drop(end);
         assert_eq!(reading.await??, expected);
+        Ok(())
+    }
+
+    /// Whoever reads while a program writes much gets the beginning of it, without a gap.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_is_missed_while_the_log_is_rotated() -> Result<(), Box<dyn std::error::Error>> {
+        let Log { _root, path, mut writer } = log(100)?;
+        let whole: String = (0..90).map(|number| format!("line {number}\n")).collect();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let followed = LogReader::new(&path).follow(LogQuery::default(), async {
+            // Either way it has ended.
+            let _ = ended.await;
+        });
+        let followed = tokio::spawn(all(followed));
+        let lines: Vec<String> = whole.lines().map(|line| format!("{line}\n")).collect();
+        let writing = std::thread::spawn(move || {
+            for (second, line) in (0..).zip(lines) {
+                writer.push(StreamKind::Stdout, line.as_bytes(), at(second));
+            }
+        });
+        let mut read = String::new();
+        while read != whole {
+            read = all(LogReader::new(&path).read(LogQuery::default())).await?;
+            assert!(whole.starts_with(&read), "a gap in: {read}");
+        }
+        drop((writing.join(), end));
+        assert_eq!(followed.await??, whole);
         Ok(())
     }
 
