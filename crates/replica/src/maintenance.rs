@@ -179,6 +179,10 @@ mod tests {
         }
         assert_eq!(replica.alarms().await.expect("alarms"), [Alarm { member: 1, kind: AlarmKind::Corrupt }]);
         replica.put("k", "y").await.expect_err("nothing is written");
+        let closed = replica.closed();
+        replica.shutdown().await.expect("shuts down");
+        drop(replica);
+        closed.await;
     }
 
     #[test]

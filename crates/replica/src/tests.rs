@@ -200,6 +200,8 @@ async fn snapshots_replace_the_state() {
     assert_eq!(events.len() as u64, wanted.revision - 2, "watchers go on from the history in the snapshot");
     let noted = replica.parts.machine.noted().expect("reads").expect("is noted");
     assert_eq!(noted, exported.meta, "up to there the log can be cut");
+    drop((machine, watch));
+    close(replica).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,6 +295,7 @@ async fn a_changed_record_is_named() {
         "nor decided upon"
     );
     assert_eq!(replica.get("a").await.expect("get").expect("there").value, "right");
+    close(replica).await;
 }
 
 fn files(dir: &Path, suffix: &str) -> Vec<PathBuf> {
