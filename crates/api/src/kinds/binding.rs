@@ -11,6 +11,9 @@ use crate::{Column, FieldError, Resource, Scope};
 /// Seconds a binding may take unless it says otherwise.
 pub const TIMEOUT_SECONDS: u32 = 90;
 
+/// End of the token of a run that takes back what an earlier run made.
+pub const UNDO_MARK: &str = "-undo";
+
 /// One step of making a bundle's dependency ready for it, such as creating its database user.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "io.nanocloud.v1.Binding")]
@@ -41,6 +44,9 @@ pub struct BindingSpec {
     /// Values handed to the command on file descriptor 3.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, BindingParameter>,
+    /// What takes it back when the bundle is uninstalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<BindingUndo>,
     /// Seconds until the command is killed.
     #[serde(default = "timeout")]
     pub timeout_seconds: u32,
@@ -58,6 +64,20 @@ pub struct BindingTarget {
     pub bundle: String,
     /// Service of that bundle.
     pub service: String,
+}
+
+/// A command that takes back what another one made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "io.nanocloud.v1.BindingUndo")]
+#[serde(rename_all = "camelCase")]
+pub struct BindingUndo {
+    /// Stable id of the command, such as `revoke_user`.
+    pub binding_id: String,
+    /// Program and arguments, as in the target's image.
+    pub command: Vec<String>,
+    /// Values handed to the command on file descriptor 3.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, BindingParameter>,
 }
 
 /// A value, given here or held in a Secret of the same namespace. Exactly one is set.
@@ -136,6 +156,11 @@ fn timeout() -> u32 {
 }
 
 impl Binding {
+    /// Whether it takes back what its earlier runs made.
+    pub fn revokes(&self) -> bool {
+        self.spec.token.ends_with(UNDO_MARK)
+    }
+
     /// How far the run with the wanted token is.
     pub fn phase(&self) -> BindingPhase {
         self.status

@@ -2,15 +2,20 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::kinds::{
-    Binding, Bundle, Secret,
-    binding::{BindingParameter, BindingPhase, BindingSpec, BindingTarget, SecretKey, TIMEOUT_SECONDS},
-    bundle::BindingRecord,
+use api::{
+    ObjectMeta,
+    kinds::{
+        Binding, Bundle, Secret,
+        binding::{
+            BindingParameter, BindingPhase, BindingSpec, BindingTarget, BindingUndo, SecretKey, TIMEOUT_SECONDS,
+        },
+        bundle::BindingRecord,
+    },
 };
 use dockyard::{BindingPlan, Value};
 use jiff::Timestamp;
 
-use super::{BINDING_BACKOFF_MAX, conditions::Open, names};
+use super::{BINDING_BACKOFF_MAX, conditions::Open, names, revoke};
 use crate::{controller::Next, digest, step::Step};
 
 /// Annotation on a bundle whose value, once changed, runs all its bindings again.
@@ -71,6 +76,10 @@ fn one(observed: &Observed<'_>, plan: &BindingPlan, outcome: &mut Outcome) {
     if let Some(binding) = found.filter(|binding| is_run_of(&binding.spec.token, &base)) {
         return follow(observed, plan, binding, &base, outcome);
     }
+    if found.is_some_and(revoke::is_open) {
+        outcome.open = Some(Open::Pending(format!("{} waits until an earlier one is taken back", plan.id)));
+        return;
+    }
     // A new run needs its target up.
     if let Some(wait) = target_wait(observed, plan) {
         outcome.open = Some(Open::Pending(wait));
@@ -79,7 +88,11 @@ fn one(observed: &Observed<'_>, plan: &BindingPlan, outcome: &mut Outcome) {
     let spec = spec(observed.bundle, plan, observed.targets, format!("{base}-1"));
     outcome.steps.push(match found {
         Some(binding) => Step::replace(&Binding { spec, ..binding.clone() }),
-        None => Step::create(&Binding { metadata: names::owned(observed.bundle, name), spec, status: None }),
+        None => {
+            let finalizers = spec.undo.is_some().then(|| vec![revoke::FINALIZER.to_owned()]);
+            let metadata = ObjectMeta { finalizers, ..names::owned(observed.bundle, name) };
+            Step::create(&Binding { metadata, spec, status: None })
+        }
     });
     outcome.open = Some(Open::Pending(format!("{} is to run in bundle {}", plan.id, plan.target)));
 }
@@ -183,16 +196,10 @@ fn backoff(attempt: u32) -> Duration {
 }
 
 fn spec(bundle: &Bundle, plan: &BindingPlan, targets: &BTreeMap<String, Bundle>, token: String) -> BindingSpec {
-    let secret = names::profile_secret(names::name(bundle));
-    let parameters = plan.parameters.iter().map(|(name, value)| {
-        let parameter = match value {
-            Value::Literal(text) => BindingParameter { value: Some(text.clone()), secret_key_ref: None },
-            Value::SecretRef(key) => BindingParameter {
-                value: None,
-                secret_key_ref: Some(SecretKey { name: secret.clone(), key: key.clone() }),
-            },
-        };
-        (name.clone(), parameter)
+    let undo = plan.undo.as_ref().map(|undo| BindingUndo {
+        binding_id: undo.id.clone(),
+        command: vec![undo.command.clone()],
+        parameters: parameters(bundle, &undo.parameters),
     });
     BindingSpec {
         bundle: names::name(bundle).to_owned(),
@@ -202,10 +209,25 @@ fn spec(bundle: &Bundle, plan: &BindingPlan, targets: &BTreeMap<String, Bundle>,
             service: targets.get(&plan.target).map(|target| target.spec.service.clone()).unwrap_or_default(),
         },
         command: vec![plan.command.clone()],
-        parameters: parameters.collect(),
+        parameters: parameters(bundle, &plan.parameters),
+        undo,
         timeout_seconds: TIMEOUT_SECONDS,
         token,
     }
+}
+
+fn parameters<'v>(
+    bundle: &Bundle,
+    values: impl IntoIterator<Item = (&'v String, &'v Value)>,
+) -> BTreeMap<String, BindingParameter> {
+    let parameter = |value: &Value| match value {
+        Value::Literal(text) => BindingParameter { value: Some(text.clone()), secret_key_ref: None },
+        Value::SecretRef(key) => {
+            let name = names::profile_secret(names::name(bundle));
+            BindingParameter { value: None, secret_key_ref: Some(SecretKey { name, key: key.clone() }) }
+        }
+    };
+    values.into_iter().map(|(name, value)| (name.clone(), parameter(value))).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub mod names;
 mod plan;
 mod readiness;
+mod revoke;
 mod secrets;
 mod workload;
 
@@ -51,7 +52,7 @@ use secrets::Make;
 pub const BINDING_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Longest message of a condition, in bytes.
 pub const MESSAGE_MAX: usize = 4096;
-/// Finalizer that keeps a bundle until it is settled what becomes of its volumes.
+/// Finalizer that keeps a bundle until its bindings are taken back and it is settled what becomes of its volumes.
 pub const FINALIZER: &str = "nanocloud.io/volumes";
 /// Pause before an image that could not be looked at is asked for again.
 const IMAGE_RETRY: Duration = Duration::from_secs(15);
@@ -73,10 +74,8 @@ impl Bundles {
     /// Reads everything about a bundle.
     async fn observe(&self, world: &dyn World, bundle: Bundle) -> Result<Observed, Error> {
         let key = ObjectKey::of(&bundle);
-        let namespace = key.namespace.clone();
         let name = key.name.clone();
         let beside = |name: String| names::beside(&bundle, name);
-        let bindings = world::list::<Binding>(world, namespace.as_deref()).await?;
         let mut observed = Observed {
             image: self.image(&bundle, true).await,
             peers: BTreeMap::new(),
@@ -84,7 +83,7 @@ impl Bundles {
             facts: self.context.host.facts(),
             profile_secret: world::get::<Secret>(world, &beside(names::profile_secret(&name))).await?,
             tls_secret: world::get::<Secret>(world, &beside(names::tls_secret(&name))).await?,
-            bindings: bindings.into_iter().filter(|binding| names::is_owned(&bundle, &binding.metadata)).collect(),
+            bindings: bindings(world, &bundle).await?,
             service: world::get::<Service>(world, &key).await?,
             set: world::get::<StatefulSet>(world, &key).await?,
             pod: world::get::<Pod>(world, &beside(names::pod(&name))).await?,
@@ -105,6 +104,36 @@ impl Bundles {
             }
         }
         Ok(observed)
+    }
+
+    /// Takes back what bindings made, then sets the bundle free.
+    async fn uninstall(&self, world: &dyn World, bundle: &Bundle) -> Result<Next, Error> {
+        if !bundle.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER) {
+            return Ok(Next::OnChange);
+        }
+        let bindings = bindings(world, bundle).await?;
+        let kept = bindings.iter().filter(|binding| binding.metadata.deletion_timestamp.is_none());
+        world::apply(world, &kept.map(Step::delete).collect::<Vec<_>>()).await?;
+        if !bindings.is_empty() {
+            // Their end brings the bundle here again.
+            return self.revoke(world, bundle, &bindings).await;
+        }
+        let claims = claims(world, bundle).await?;
+        world::apply(world, &plan::finalize(bundle, &claims)).await?;
+        Ok(Next::OnChange)
+    }
+
+    /// Goes on with what bindings that are being deleted have to take back.
+    async fn revoke(&self, world: &dyn World, bundle: &Bundle, bindings: &[Binding]) -> Result<Next, Error> {
+        let mut targets = BTreeMap::new();
+        for name in revoke::targets(bindings).collect::<BTreeSet<_>>() {
+            if let Some(target) = world::get::<Bundle>(world, &names::beside(bundle, name.to_owned())).await? {
+                targets.insert(name.to_owned(), target);
+            }
+        }
+        let (steps, next) = revoke::plan(bundle, bindings, &targets, world.now());
+        world::apply(world, &steps).await?;
+        Ok(next)
     }
 
     /// The image of a bundle. The registry is asked again once for each generation that wants it.
@@ -201,9 +230,7 @@ impl Controller for Bundles {
             return Ok(Next::OnChange);
         };
         if bundle.metadata.deletion_timestamp.is_some() {
-            let claims = claims(world, &bundle).await?;
-            world::apply(world, &plan::finalize(&bundle, &claims)).await?;
-            return Ok(Next::OnChange);
+            return self.uninstall(world, &bundle).await;
         }
         let finalizers = bundle.metadata.finalizers.get_or_insert_default();
         if !finalizers.iter().any(|name| name == FINALIZER) {
@@ -214,8 +241,9 @@ impl Controller for Bundles {
         let observed = self.observe(world, bundle).await?;
         let plan = plan::plan(&observed);
         self.carry_out(world, &observed, &plan).await?;
+        let revoked = self.revoke(world, &observed.bundle, &observed.bindings).await?;
         let retry = if observed.image.is_err() { Next::After(IMAGE_RETRY) } else { Next::OnChange };
-        Ok(plan.next.sooner(retry))
+        Ok(plan.next.sooner(retry).sooner(revoked))
     }
 }
 
@@ -224,6 +252,11 @@ impl Controller for Bundles {
 pub fn reference(bundle: &Bundle, registry: &str) -> String {
     let own = bundle.spec.image.as_deref().map(str::trim).filter(|image| !image.is_empty());
     own.map_or_else(|| format!("{registry}/{}:latest", bundle.spec.service), str::to_owned)
+}
+
+async fn bindings(world: &dyn World, bundle: &Bundle) -> Result<Vec<Binding>, Error> {
+    let all = world::list::<Binding>(world, Some(names::namespace(bundle))).await?;
+    Ok(all.into_iter().filter(|binding| names::is_owned(bundle, &binding.metadata)).collect())
 }
 
 async fn claims(world: &dyn World, bundle: &Bundle) -> Result<Vec<PersistentVolumeClaim>, Error> {

@@ -88,7 +88,7 @@ impl Reconciler for Bindings {
         // The store may lag behind a run that just ended: ask before a command runs twice.
         let api = Api::<Binding>::of(self.client.clone(), key);
         let Some(binding) = api.get_opt(&key.name).await? else { return Ok(Next::OnChange) };
-        if binding.metadata.deletion_timestamp.is_some() {
+        if binding.metadata.deletion_timestamp.is_some() && !binding.revokes() {
             return Ok(Next::OnChange);
         }
         match decide(&binding, Timestamp::now()) {

@@ -44,6 +44,32 @@ fn wordpress_reaches_mariadb_over_tls_with_credentials_nobody_wrote_down() {
     node.finish();
 }
 
+#[test]
+fn uninstalling_takes_back_what_a_binding_made_where_that_is_possible() {
+    let mut node = Node::new(159, &["redis", "diagnostics/visits"]);
+    node.start();
+    node.ok(&["install", "redis"]);
+    let users = ["exec", "redis", "--", "cat", "/var/lib/redis/users.acl"];
+    let is_user = |node: &Node| node.ok(&users).contains("user visits ");
+    let install = |node: &Node| {
+        node.ok(&["install", "diagnostics/visits", "--name", "visits", "--option", "store=redis"]);
+        assert!(is_user(node));
+    };
+
+    install(&node);
+    node.ok(&["uninstall", "visits"]);
+    assert!(!is_user(&node), "uninstall ends after the user is gone");
+    assert!(node.ok(&["events"]).contains("revoke_user of visits in redis"), "{}", node.ok(&["events"]));
+
+    // A store that is stopped holds nobody up; what is left there is told.
+    install(&node);
+    node.ok(&["stop", "redis"]);
+    node.until("redis has stopped", |node| !node.run(&users).status.success());
+    node.ok(&["uninstall", "visits"]);
+    assert!(node.ok(&["events"]).contains("BindingNotRevoked"), "{}", node.ok(&["events"]));
+    node.finish();
+}
+
 /// The page as a visitor gets it.
 fn published() -> String {
     let output = std::process::Command::new("curl").args(["-fsS", "http://127.0.0.1:18087/"]).output().unwrap();
