@@ -5,6 +5,8 @@ use etcd::wire::kv::{DeleteRangeRequest, PutRequest, RangeRequest, Request, Requ
 use etcd::wire::methods::{self, Method};
 use etcd::wire::services::Anything;
 use etcd::wire::watch::{Ask, WatchCreateRequest, WatchRequest, WatchResponse};
+use futures::StreamExt;
+use tokio::sync::oneshot;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request as Call, Streaming};
@@ -93,8 +95,14 @@ impl Client {
         }
     }
 
-    /// Begins many watches of the keys from `key` to `end` on one stream.
-    pub async fn watch(&self, key: &str, end: &str, count: usize) -> Result<Streaming<WatchResponse>, Failure> {
+    /// Begins many watches of the keys from `key` to `end` on one stream. They end when the second value is dropped:
+    /// otherwise the open request would keep stream and connection.
+    pub async fn watch(
+        &self,
+        key: &str,
+        end: &str,
+        count: usize,
+    ) -> Result<(Streaming<WatchResponse>, oneshot::Sender<()>), Failure> {
         let create = WatchCreateRequest {
             key: Bytes::copy_from_slice(key.as_bytes()),
             range_end: Bytes::copy_from_slice(end.as_bytes()),
@@ -102,11 +110,13 @@ impl Client {
         };
         let request = WatchRequest { request: Some(Ask::Create(create)) };
         let requests = futures::stream::iter(std::iter::repeat_n(request, count));
-        let requests = futures::StreamExt::chain(requests, futures::stream::pending());
+        let (open, ended) = oneshot::channel();
+        let requests = requests.chain(futures::stream::once(ended).filter_map(|_| std::future::ready(None)));
         let mut grpc = Grpc::new(self.0.clone()).max_decoding_message_size(ANSWER_BYTES);
         grpc.ready().await?;
         let method = methods::WATCH;
-        Ok(grpc.streaming(Call::new(requests), method.uri(), method.client_codec()).await?.into_inner())
+        let answered = grpc.streaming(Call::new(requests), method.uri(), method.client_codec()).await?;
+        Ok((answered.into_inner(), open))
     }
 
     /// Takes a snapshot and throws it away; its size.

@@ -219,7 +219,7 @@ async fn watched_events(urls: &[String], time: Duration) -> Result<f64, Failure>
     let mut streams = JoinSet::new();
     for client in Client::connect_many(urls, WATCH_STREAMS).await? {
         let count = WATCHERS / WATCH_STREAMS;
-        let mut stream = client.watch("w/", "w0", count).await?;
+        let (mut stream, open) = client.watch("w/", "w0", count).await?;
         let mut created = 0;
         while created < count {
             let response = stream.message().await?.ok_or("the watch ended")?;
@@ -234,7 +234,7 @@ async fn watched_events(urls: &[String], time: Duration) -> Result<f64, Failure>
                 }
             }
             // The connection lives as long as its stream is read.
-            drop(client);
+            drop((client, open));
             Ok::<_, Failure>(events)
         });
     }

@@ -87,6 +87,8 @@ impl Server {
         match &self.kind {
             Kind::Face(program) => {
                 let mut command = Command::new(program);
+                // As the binary sets it for itself: memory freed by one thread serves the others (mallopt(3)).
+                command.env("MALLOC_ARENA_MAX", "2");
                 command.arg(format!("127.0.0.1:{port}")).arg(data);
                 if self.members.len() > 1 {
                     let peers = self.members.iter().map(|member| format!("127.0.0.1:{}", member.peer));
