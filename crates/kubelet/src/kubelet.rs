@@ -32,7 +32,7 @@ use crate::{
     node,
     pod::container::label,
     ports::Ports,
-    services::{Cidrs, rules, zone},
+    services::{Cidrs, host_ports, rules, zone},
     worker::{Desired, MAX_PULLS, Shared, Worker},
 };
 
@@ -326,6 +326,18 @@ impl Kubelet {
         }
     }
 
+    /// Host ports of pods that run already are theirs before their workers say so: the first rules after a restart
+    /// must not take them away.
+    fn reclaim_host_ports(&self) {
+        for pod in self.pods.all() {
+            let uid = pod.metadata.uid.clone().unwrap_or_default();
+            if self.has_containers(&uid) {
+                let claims = host_ports(&pod).into_iter().map(|wanted| (wanted.port, uid.clone()));
+                self.shared.host_ports.lock().extend(claims);
+            }
+        }
+    }
+
     /// Keeps address translation and names as pods and services say.
     async fn keep_rules(self: Arc<Self>, services: Store<Service>, stop: CancellationToken) {
         let (mut pod_changes, mut service_changes) = (self.pods.subscribe(), services.subscribe());
@@ -336,6 +348,7 @@ impl Kubelet {
         if stop.run_until_cancelled(ready).await.is_none() {
             return;
         }
+        self.reclaim_host_ports();
         let (pod_cidr, service_cidr) = self.shared.ports.network.cidrs();
         let config = &self.shared.config;
         loop {
