@@ -6,6 +6,17 @@ pub use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use crate::{Column, FieldError, quantity};
 
+/// Annotation with the name of the node that holds the claim's volume (Kubernetes' name for it). Set
+/// once, before the first pod with the claim is bound; from then on the claim's pods run there only.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// The node that holds the claim's volume; `None` while no pod with the claim has been placed.
+#[must_use]
+pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let annotations = claim.metadata.annotations.as_ref()?;
+    annotations.get(SELECTED_NODE).map(String::as_str).filter(|node| !node.is_empty())
+}
+
 kubernetes_kind!(PersistentVolumeClaim, plural: "persistentvolumeclaims", singular: "persistentvolumeclaim", scope: Namespaced {
     const SHORT_NAMES: &'static [&'static str] = &["pvc"];
     const HAS_STATUS: bool = true;
