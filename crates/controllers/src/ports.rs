@@ -98,8 +98,12 @@ pub struct CertificateError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
-/// The certificate authority.
+/// The authority that signs the certificates of services.
 pub trait CertificateIssuer: Send + Sync + 'static {
+    /// The authority's certificate, PEM: a service's certificate of another authority is issued anew. `None` when the
+    /// authority cannot be used; then services keep what they have.
+    fn authority(&self) -> Option<&str>;
+
     /// Issues a server certificate with a fresh key.
     fn issue(&self, request: &CertificateRequest) -> Result<Certificate, CertificateError>;
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trust::{AssetsConfig, JoinToken, SecureAssets, SharedAssets, member};
+use trust::{AssetsConfig, Authority, JoinToken, SecureAssets, SharedAssets, member};
 
 use crate::{host, settings::Settings, setup};
 
@@ -180,9 +180,9 @@ pub async fn transport(
     identity: Identity,
 ) -> anyhow::Result<Option<Arc<TlsTransport>>> {
     let Some(address) = settings.peer_listen else { return Ok(None) };
-    let certificate = member::issue(assets.authority(), identity.id, member::LIFETIME, Timestamp::now())?;
+    let (authority, certificate) = member_certificate(assets, identity)?;
     let listener = host::listen(address).await?;
-    Ok(Some(Arc::new(TlsTransport::new(listener, assets.authority(), &certificate)?)))
+    Ok(Some(Arc::new(TlsTransport::new(listener, &authority, &certificate)?)))
 }
 
 /// The transport as the replica takes it.
@@ -198,10 +198,18 @@ pub async fn renew(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while stop.run_until_cancelled(tokio::time::sleep(RENEW_EVERY)).await.is_some() {
-        let certificate = member::issue(assets.authority(), identity.id, member::LIFETIME, Timestamp::now())?;
-        transport.renew(assets.authority(), &certificate)?;
+        let (authority, certificate) = member_certificate(&assets, identity)?;
+        transport.renew(&authority, &certificate)?;
     }
     Ok(())
+}
+
+/// The authority of members, and a certificate of it for this one.
+fn member_certificate(assets: &SecureAssets, identity: Identity) -> Result<(Authority, trust::Identity), trust::Error> {
+    let now = Timestamp::now();
+    let authority = member::authority(assets.authority(), now)?;
+    let certificate = member::issue(&authority, identity.id, member::LIFETIME, now)?;
+    Ok((authority, certificate))
 }
 
 /// Fails when other members go on refusing this one: it was removed, or runs twice.

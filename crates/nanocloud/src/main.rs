@@ -4,6 +4,7 @@
 //! line, resolve settings (nothing is bound before they are right), run.
 
 mod adapters;
+mod certificates;
 mod cluster;
 mod host;
 mod images;

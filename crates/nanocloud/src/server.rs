@@ -17,6 +17,7 @@ use anyhow::Context;
 use api::kinds::{ConfigMap, Token};
 use apiserver::{ApiServer, Security};
 use client::{Api, Client};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use runtime::image::ImageStore;
@@ -27,7 +28,7 @@ use trust::{AssetsConfig, ClientAuth, JoinToken, SecureAssets, Subject, tls::Ser
 
 use crate::{
     adapters::{catalog::Images, facts, issuer::Issuer, local, reconciles::Reconciles, streams::Streams},
-    cluster, host,
+    certificates, cluster, host,
     node::{self, Node},
     settings::Settings,
     setup::FirstStart,
@@ -78,11 +79,14 @@ pub async fn run(
     }
 
     let auth = if settings.require_client_certificate { ClientAuth::Required } else { ClientAuth::Optional };
-    let tls = trust::tls::server_config(assets.authority(), ServerCertificate::new(assets.server()), auth)?;
+    let shown = ServerCertificate::new(assets.server());
+    let tls = trust::tls::server_config(assets.authority(), shown.clone(), auth)?;
     let mut serving = Supervisor::default();
     let stop = serving.token();
     let server = api.clone();
     serving.spawn("API server", async move { server.serve(listener, Arc::new(tls), stop).await.map_err(Into::into) });
+    let renewal = certificates::renew(assets_config(&settings), shown, Timestamp::now, serving.token());
+    serving.spawn("server certificate", renewal);
     let (failed, stop) = (store.failed(), serving.token());
     serving.spawn("keyspace", async move { stop.run_until_cancelled(failed).await.map_or(Ok(()), Err) });
     store::serve_etcd(etcd_listener, &settings, &store, &assets, &mut serving).await?;
@@ -93,7 +97,7 @@ pub async fn run(
 
     let mut actors = Supervisor::default();
     let result = async {
-        let parts = Parts { settings: &settings, assets: &assets, store: &store, api: &api };
+        let parts = Parts { settings: &settings, store: &store, api: &api };
         let mut none = Supervisor::default();
         tokio::select! {
             started = start(&parts, reconciles, &streams, &metrics, &mut actors) => started?,
@@ -116,7 +120,6 @@ pub async fn run(
 /// What starting the rest needs.
 struct Parts<'s> {
     settings: &'s Settings,
-    assets: &'s SecureAssets,
     store: &'s Store,
     api: &'s ApiServer,
 }
@@ -186,14 +189,16 @@ async fn tidy(stop: CancellationToken) -> anyhow::Result<()> {
 }
 
 fn open_assets(settings: &Settings) -> anyhow::Result<SecureAssets> {
-    let dir = settings.secure_assets();
-    let now = jiff::Timestamp::now();
-    SecureAssets::open(&dir, now)?;
+    let now = Timestamp::now();
+    SecureAssets::open(&settings.secure_assets(), now)?;
     // The server's certificate is renewed when it nears its end or the host got other names.
-    let config = AssetsConfig { dir, server_names: settings.server_names(), data_exists: true };
-    let (assets, changes) = SecureAssets::init(&config, now)?;
+    let (assets, changes) = SecureAssets::init(&assets_config(settings), now)?;
     changes.iter().for_each(|change| tracing::info!(%change, "secure assets"));
     Ok(assets)
+}
+
+fn assets_config(settings: &Settings) -> AssetsConfig {
+    AssetsConfig { dir: settings.secure_assets(), server_names: settings.server_names(), data_exists: true }
 }
 
 /// Takes in what `setup` left.
@@ -229,24 +234,28 @@ fn start_controllers(
     actors: &mut Supervisor,
 ) {
     let settings = parts.settings;
-    let context = controllers::Context {
-        catalog: Arc::new(Images(images.clone())),
-        host: Arc::new(facts::Host {
-            dns: node::network_config(settings).gateway(),
-            bridge: settings.bridge.clone(),
-            resolv_conf: node::RESOLV_CONF.into(),
-        }),
-        issuer: Arc::new(Issuer(parts.assets.authority().clone())),
-        random: Arc::new(controllers::KernelRandom),
-        config: controllers::Config { registry: settings.registry.clone() },
-    };
+    let catalog = Arc::new(Images(images.clone()));
+    let facts = Arc::new(facts::Host {
+        dns: node::network_config(settings).gateway(),
+        bridge: settings.bridge.clone(),
+        resolv_conf: node::RESOLV_CONF.into(),
+    });
+    let config = controllers::Config { registry: settings.registry.clone() };
     let client = local::client(router, Subject::controllers());
     let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());
     actors.spawn("controllers", async move {
         cluster::while_leading(leads, stop, |stop| {
-            let (client, all, host) = (client.clone(), controllers::all(&context), host.clone());
-            let reconciles = reconciles.clone();
-            async move { controllers::run(client, all, &host, Some(reconciles), stop).await }
+            let (client, catalog, facts, config) = (client.clone(), catalog.clone(), facts.clone(), config.clone());
+            let (host, reconciles) = (host.clone(), reconciles.clone());
+            async move {
+                let opening = cluster::patiently("open the authority of services", || {
+                    Issuer::open(&client, Timestamp::now())
+                });
+                let Some(issuer) = stop.run_until_cancelled(opening).await else { return };
+                let random = Arc::new(controllers::KernelRandom);
+                let context = controllers::Context { catalog, host: facts, issuer: Arc::new(issuer), random, config };
+                controllers::run(client.clone(), controllers::all(&context), &host, Some(reconciles), stop).await;
+            }
         })
         .await;
         Ok(())

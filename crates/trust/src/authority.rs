@@ -2,15 +2,18 @@
 
 use std::{collections::BTreeSet, fmt, net::IpAddr, time::Duration};
 
+use hkdf::Hkdf;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
-    SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PublicKeyData,
+    SanType, SerialNumber,
 };
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivatePkcs8KeyDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 use x509_parser::{certificate::X509Certificate, certification_request::X509CertificationRequest, prelude::FromDer};
+use zeroize::Zeroizing;
 
 use crate::{certificate::CertificateInfo, error::Error, random};
 
@@ -28,6 +31,11 @@ pub const MAX_ORGANIZATIONS: usize = 2;
 const MAX_SUBJECT_LEN: usize = 64;
 /// Longest DNS name (RFC 1035 section 3.1), without the root's dot.
 const MAX_DNS_LEN: usize = 253;
+
+const ED25519_SEED_LEN: usize = 32;
+/// What precedes the seed of an Ed25519 key in PKCS #8 version 1 (RFC 8410 section 7).
+const ED25519_PKCS8_PREFIX: [u8; 16] =
+    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
 
 /// What a certificate may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +133,7 @@ impl SigningRequest {
     }
 }
 
-/// A certificate authority with its ECDSA P-256 key.
+/// A certificate authority with its key: ECDSA P-256, or Ed25519 for a [derived](Authority::derive) one.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
@@ -151,6 +159,26 @@ impl Authority {
     /// valid, when the common name is the same.
     pub fn recertify(common_name: &str, key_pem: &SecretString, now: Timestamp) -> Result<Self, Error> {
         Self::certify_itself(common_name, read_key(key_pem)?, now)
+    }
+
+    /// An authority of its own whose key follows from this one's key and `purpose` (HKDF-SHA-256, Ed25519).
+    ///
+    /// Everybody who holds this authority's key derives the same one, so it needs no file and no agreement; neither key
+    /// can be computed from the derived one, and neither authority accepts what the other signed. Its certificate is
+    /// made anew at each call: peers compare name and key.
+    ///
+    /// # Errors
+    /// When the certificate cannot be made.
+    pub fn derive(&self, purpose: &'static str, now: Timestamp) -> Result<Self, Error> {
+        let mut pkcs8 = Zeroizing::new([0_u8; ED25519_PKCS8_PREFIX.len() + ED25519_SEED_LEN]);
+        pkcs8[..ED25519_PKCS8_PREFIX.len()].copy_from_slice(&ED25519_PKCS8_PREFIX);
+        let own_key = Zeroizing::new(self.issuer.key().serialize_der());
+        Hkdf::<Sha256>::new(Some(b"nanocloud.io/authority/v1"), &own_key)
+            .expand(purpose.as_bytes(), &mut pkcs8[ED25519_PKCS8_PREFIX.len()..])
+            .expect("32 bytes are within HKDF-SHA-256's 8160");
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(&pkcs8[..]), &PKCS_ED25519)
+            .map_err(|source| Error::Certificate { action: "derive a key", source })?;
+        Self::certify_itself(purpose, key, now)
     }
 
     fn certify_itself(common_name: &str, key: KeyPair, now: Timestamp) -> Result<Self, Error> {

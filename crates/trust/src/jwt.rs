@@ -1,7 +1,7 @@
 //! Bearer tokens: JWT (RFC 7519) signed with Ed25519 (RFC 8037), and nothing else.
 //!
 //! One algorithm, fixed here and not by the token's header, so there is no algorithm to confuse.
-//! Several keys may verify while one signs: a rotated key goes on verifying for its grace time.
+//! Several keys may verify while one signs: a key that retires goes on verifying until its time is over.
 
 use std::{fmt, time::Duration};
 
@@ -64,7 +64,7 @@ pub enum TokenError {
     /// It is no JWT of ours.
     #[error("the bearer token is malformed")]
     Malformed,
-    /// No key of ours signed it; rotated keys lose their tokens after the grace time.
+    /// No key of ours signed it; a retired key takes its tokens along.
     #[error("the bearer token is signed with a key that is not valid here; ask for a new token")]
     UnknownKey,
     /// The signature is wrong.
@@ -128,24 +128,6 @@ impl TokenKeys {
     /// One new key.
     pub fn generate(now: Timestamp) -> Result<Self, Error> {
         Ok(Self(vec![new_key(now)?]))
-    }
-
-    /// A new key signs; the others verify until `grace` from now. Keys whose time is over are dropped.
-    pub fn rotate(&self, grace: Duration, now: Timestamp) -> Result<Self, Error> {
-        let retires = now.checked_add(grace).unwrap_or(Timestamp::MAX);
-        let mut keys = vec![new_key(now)?];
-        keys.extend(
-            self.0
-                .iter()
-                .cloned()
-                .map(|mut key| {
-                    key.retires = Some(key.retires.map_or(retires, |earlier| earlier.min(retires)));
-                    key
-                })
-                .filter(|key| key.retires.is_some_and(|retires| now < retires)),
-        );
-        keys.truncate(MAX_KEYS);
-        Ok(Self(keys))
     }
 }
 
@@ -348,15 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_key_verifies_for_its_grace_time_only() {
+    fn a_key_that_retires_verifies_until_then_and_signs_nothing() {
         let (keys, old) = tokens();
         let token = old.issue(&grant(), at(1000)).unwrap();
-        let rotated = keys.rotate(Duration::from_secs(20), at(1010)).unwrap();
-        let tokens = Tokens::new("cluster", &rotated).unwrap();
+        let retiring = TokenKey { retires: Some(at(1030)), ..keys.0[0].clone() };
+        let new = TokenKeys::generate(at(1010)).unwrap().0.remove(0);
+        let tokens = Tokens::new("cluster", &TokenKeys(vec![new, retiring])).unwrap();
         let verify = |now| tokens.verify(token.expose_secret(), API_AUDIENCE, at(now)).map(drop);
         assert_eq!(verify(1029), Ok(()));
         assert_eq!(verify(1030), Err(TokenError::UnknownKey));
-        assert_eq!(rotated.rotate(Duration::from_secs(20), at(1031)).unwrap().0.len(), 2);
         let fresh = tokens.issue(&grant(), at(1030)).unwrap();
         assert!(tokens.verify(fresh.expose_secret(), API_AUDIENCE, at(1031)).is_ok());
         assert_eq!(old.verify(fresh.expose_secret(), API_AUDIENCE, at(1031)).map(drop), Err(TokenError::UnknownKey));

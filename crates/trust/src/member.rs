@@ -2,8 +2,9 @@
 //!
 //! A member's certificate has the common name `system:nanocloud:member:<id>`, the organisation
 //! `system:nanocloud:members`, and one DNS name made of the id, so that a connection to a member is refused in the
-//! handshake when another one answers. All members of a cluster hold its authority, so each makes its own certificate at
-//! its start and none is stored.
+//! handshake when another one answers. An authority for members alone signs them: no certificate of the API, of a client
+//! or of a workload passes the handshake, and no member's is good for the API. Its key follows from the cluster's
+//! authority, which all members hold, so each makes its own certificate at its start and none is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,17 @@ use crate::{
 /// How long a member's certificate is valid: a process renews it when a third is left.
 pub const LIFETIME: Duration = Duration::from_secs(397 * 24 * 3600);
 const ALPN: &[u8] = b"nanocloud-peer";
+
+/// Name and purpose of the authority of members.
+const AUTHORITY_NAME: &str = "nanocloud-members-ca";
+
+/// The authority that signs members' certificates, from the cluster's authority.
+///
+/// # Errors
+/// When its certificate cannot be made.
+pub fn authority(cluster: &Authority, now: Timestamp) -> Result<Authority, Error> {
+    cluster.derive(AUTHORITY_NAME, now)
+}
 
 /// Makes the certificate of a member, for servers and clients.
 pub fn issue(authority: &Authority, id: u64, lifetime: Duration, now: Timestamp) -> Result<Identity, Error> {
@@ -83,6 +95,47 @@ mod tests {
 
     fn now() -> Timestamp {
         Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    /// Shakes hands in memory. Answers with the first error of either end.
+    fn handshake(server: ServerConfig, client: ClientConfig, member: u64) -> Result<(), rustls::Error> {
+        let mut server = rustls::ServerConnection::new(Arc::new(server))?;
+        let mut client = rustls::ClientConnection::new(Arc::new(client), server_name(member).unwrap())?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut bytes.as_slice()).unwrap();
+            server.process_new_packets()?;
+            let mut bytes = Vec::new();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut bytes.as_slice()).unwrap();
+            client.process_new_packets()?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn members_trust_the_authority_of_members_only() {
+        let at = Timestamp::now();
+        let (cluster, key) = Authority::generate("test-ca", at).unwrap();
+        let copy = Authority::recertify("test-ca", &key, at).unwrap();
+        // Two members derive it each for itself.
+        let (ours, theirs) = (authority(&cluster, at).unwrap(), authority(&copy, at).unwrap());
+        let one = issue(&ours, 1, LIFETIME, at).unwrap();
+        let two = issue(&theirs, 2, LIFETIME, at).unwrap();
+        let (server, _) = tls(&ours, &one).unwrap();
+        let (_, client) = tls(&theirs, &two).unwrap();
+        handshake(server, client, 1).unwrap();
+        // A certificate that the cluster's own authority signed says the same and is refused, at both ends.
+        let forged = issue(&cluster, 2, LIFETIME, at).unwrap();
+        let (server, _) = tls(&ours, &one).unwrap();
+        let (_, client) = tls(&ours, &forged).unwrap();
+        assert!(handshake(server, client, 1).is_err(), "as a client");
+        let (server, _) = tls(&ours, &forged).unwrap();
+        let (_, client) = tls(&ours, &one).unwrap();
+        assert!(handshake(server, client, 2).is_err(), "as a server");
+        // The API does not take a member's certificate.
+        assert!(!cluster.signed(one.certificate_der()));
     }
 
     #[test]

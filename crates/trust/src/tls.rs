@@ -91,11 +91,20 @@ impl ServerCertificate {
     pub fn replace(&self, identity: &Identity) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = identity.certified.clone();
     }
+
+    /// The certificate that is shown now, DER.
+    pub fn certificate_der(&self) -> CertificateDer<'static> {
+        self.current().cert[0].clone()
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl ResolvesServerCert for ServerCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).clone())
+        Some(self.current())
     }
 }
 

@@ -81,6 +81,7 @@ impl Bundles {
             peers: BTreeMap::new(),
             surfaces: BTreeMap::new(),
             facts: self.context.host.facts(),
+            authority: self.context.issuer.authority().map(str::to_owned),
             profile_secret: world::get::<Secret>(world, &beside(names::profile_secret(&name))).await?,
             tls_secret: world::get::<Secret>(world, &beside(names::tls_secret(&name))).await?,
             bindings: bindings(world, &bundle).await?,

@@ -36,6 +36,8 @@ pub(crate) struct Observed {
     /// Option surfaces of those whose image can be read.
     pub(crate) surfaces: BTreeMap<String, Surface>,
     pub(crate) facts: dockyard::Facts,
+    /// Certificate of the authority that signs services' certificates, PEM, when it can be used.
+    pub(crate) authority: Option<String>,
     pub(crate) profile_secret: Option<Secret>,
     pub(crate) tls_secret: Option<Secret>,
     pub(crate) bindings: Vec<Binding>,
@@ -150,7 +152,7 @@ fn advance(observed: &Observed, plan: &mut Plan) -> Progress {
     let bundle = &observed.bundle;
     let before = plan.status.profile.take().unwrap_or_default();
     plan.status.profile = Some(Profile { bindings: before.bindings, ..profile(bundle, image, &resolution) });
-    let (make, renewal) = secrets::missing(bundle, &resolution, observed.tls_secret.as_ref(), observed.now);
+    let (make, renewal) = secrets::missing(bundle, &resolution, observed.tls_secret.as_ref(), observed.authority.as_deref(), observed.now);
     plan.next = plan.next.sooner(renewal.map_or(Next::OnChange, Next::After));
     if make.is_some() {
         plan.make = make;

@@ -28,6 +28,7 @@ fn observed(bundle: Bundle) -> Observed {
         peers: BTreeMap::new(),
         surfaces: BTreeMap::new(),
         facts: dockyard::Facts::default(),
+        authority: crate::testing::context().issuer.authority().map(str::to_owned),
         profile_secret: None,
         tls_secret: None,
         bindings: Vec::new(),
@@ -55,6 +56,17 @@ fn prepared_database() -> Observed {
     let Step::Create { object, .. } = step else { panic!() };
     observed.tls_secret = Some(decode(object).unwrap());
     observed
+}
+
+#[test]
+fn a_certificate_of_another_authority_is_issued_anew() {
+    let mut observed = prepared_database();
+    let due = |observed: &Observed| plan(observed).make.is_some_and(|make| make.certificate.is_some());
+    assert!(!due(&observed));
+    observed.authority = None;
+    assert!(!due(&observed), "an authority that cannot be used");
+    observed.authority = Some("another".into());
+    assert!(due(&observed));
 }
 
 #[test]

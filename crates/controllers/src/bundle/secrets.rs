@@ -45,6 +45,7 @@ pub(crate) fn missing(
     bundle: &Bundle,
     resolution: &Resolution,
     tls: Option<&Secret>,
+    authority: Option<&str>,
     now: Timestamp,
 ) -> (Option<Make>, Option<Duration>) {
     let secrets = resolution.secrets.iter().filter(|(_, plan)| !plan.exists);
@@ -52,7 +53,7 @@ pub(crate) fn missing(
         Make { secrets: secrets.map(|(name, plan)| (name.clone(), plan.recipe.clone())).collect(), certificate: None };
     let mut renewal = None;
     if let Some(request) = certificate_request(bundle, resolution) {
-        match tls.and_then(|secret| renewal_in(secret, &request, now)) {
+        match tls.and_then(|secret| renewal_in(secret, &request, authority, now)) {
             Some(left) => renewal = Some(left),
             None => make.certificate = Some(request),
         }
@@ -72,8 +73,12 @@ fn certificate_request(bundle: &Bundle, resolution: &Resolution) -> Option<Certi
     Some(CertificateRequest { common_name: wanted.common_name.clone(), names })
 }
 
-/// Time until the certificate must be renewed; `None` when it is due, or for other names.
-fn renewal_in(secret: &Secret, request: &CertificateRequest, now: Timestamp) -> Option<Duration> {
+/// Time until the certificate must be renewed; `None` when it is due, for other names, or of another authority.
+fn renewal_in(secret: &Secret, request: &CertificateRequest, authority: Option<&str>, now: Timestamp) -> Option<Duration> {
+    let signed_by = secret.data.as_ref()?.get("ca.crt")?;
+    if authority.is_some_and(|authority| signed_by.0 != authority.as_bytes()) {
+        return None;
+    }
     let annotations = secret.metadata.annotations.as_ref()?;
     let complete =
         ["tls.crt", "tls.key", "ca.crt"].iter().all(|key| secret.data.iter().any(|data| data.contains_key(*key)));

@@ -66,12 +66,16 @@ impl HostFacts for TestHost {
 struct TestIssuer;
 
 impl CertificateIssuer for TestIssuer {
+    fn authority(&self) -> Option<&str> {
+        Some("authority")
+    }
+
     fn issue(&self, request: &CertificateRequest) -> Result<Certificate, CertificateError> {
         let not_before = Timestamp::UNIX_EPOCH;
         Ok(Certificate {
             certificate: format!("certificate of {}", request.common_name),
             key: "key".to_owned().into(),
-            authority: "authority".into(),
+            authority: self.authority().unwrap_or_default().into(),
             not_before,
             not_after: not_before + SignedDuration::from_hours(24 * 365),
         })

@@ -154,23 +154,6 @@ impl SecureAssets {
         })
     }
 
-    /// A new master key seals from now on; older ones go on opening. Returns the assets with it.
-    pub fn rotate_master_key(&self, dir: &Path, now: Timestamp) -> Result<Self, Error> {
-        let master_keys = self.master_keys.rotate(now)?;
-        let text = key_files::write_master_keys(&master_keys)?;
-        Directory::create(dir)?.write(Asset::MasterKeys.file(), text.expose_secret().as_bytes())?;
-        Ok(Self { master_keys, ..self.clone() })
-    }
-
-    /// A new key signs bearer tokens from now on; older ones verify until `grace` from now. Returns
-    /// the assets with it.
-    pub fn rotate_token_key(&self, dir: &Path, grace: Duration, now: Timestamp) -> Result<Self, Error> {
-        let token_keys = self.token_keys.rotate(grace, now)?;
-        let text = key_files::write_token_keys(&token_keys)?;
-        Directory::create(dir)?.write(Asset::TokenKeys.file(), text.expose_secret().as_bytes())?;
-        Ok(Self { token_keys, ..self.clone() })
-    }
-
     /// The certificate authority.
     pub fn authority(&self) -> &Arc<Authority> {
         &self.authority

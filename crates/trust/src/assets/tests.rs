@@ -211,20 +211,6 @@ fn an_expired_authority_is_recertified_only_with_consent() {
 }
 
 #[test]
-fn rotated_keys_are_kept_on_disk() {
-    let place = Place::new();
-    let (assets, _) = SecureAssets::init(&place.config, at(0)).unwrap();
-    let sealed = assets.envelope().seal(b"x", HERE).unwrap();
-    let rotated = assets.rotate_master_key(&place.config.dir, at(1)).unwrap();
-    rotated.rotate_token_key(&place.config.dir, Duration::from_secs(60), at(1)).unwrap();
-    let opened = SecureAssets::open(&place.config.dir, at(1)).unwrap();
-    assert_eq!(opened.envelope().active_key_id(), rotated.envelope().active_key_id());
-    assert_ne!(opened.envelope().active_key_id(), assets.envelope().active_key_id());
-    assert!(opened.envelope().open(&sealed, HERE).is_ok());
-    assert_eq!(opened.token_keys.0.len(), 2);
-}
-
-#[test]
 fn neither_debug_nor_errors_show_keys() {
     let place = Place::new();
     let (assets, _) = SecureAssets::init(&place.config, at(0)).unwrap();
