@@ -126,6 +126,9 @@ in
         KillMode = "process";
         OOMPolicy = "continue";
         TasksMax = "infinity";
+        # Whatever it is asked to do, the server takes no more than half of the machine. Containers have
+        # control groups of their own; those of them that are to be limited name their limit.
+        MemoryMax = lib.mkDefault "50%";
         LimitNOFILE = 1048576;
         LimitNPROC = "infinity";
         LimitCORE = 0;

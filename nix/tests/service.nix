@@ -45,6 +45,10 @@ in
       "/test/nanocloud/bin/nanocloud server"
     ];
   };
+  "the server's memory is bounded" = {
+    expr = service.MemoryMax;
+    expected = "50%";
+  };
   "containers outlive a restart" = {
     expr = [
       service.KillMode
