@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     codec::{decode, encode, unknown_fields},
+    fields::Findings,
     resource::{FieldError, Resource, Scope},
     table::ColumnDefinition,
 };
@@ -50,6 +51,8 @@ pub struct Admitted {
     pub object: Value,
     /// Paths of fields that were dropped.
     pub unknown: Vec<String>,
+    /// What the client should know: fields without effect, and what the kind itself says.
+    pub warnings: Vec<String>,
 }
 
 impl Kind {
@@ -128,10 +131,33 @@ fn admit<R: Resource>(document: Value, old: Option<&Value>) -> Result<Admitted, 
         return Err(unknown.into_iter().map(FieldError::unknown).collect());
     }
     object.apply_defaults();
+    let typed = encode(&object);
+    let mut findings = R::FIELDS.examine(&typed, old);
     let old = old.and_then(|old| decode::<R>(old.clone()).ok());
+    let mut errors = check(&object, old.as_ref());
+    if let Some(old) = &old
+        && !(errors.is_empty() && findings == Findings::default())
+    {
+        // What was stored before it was refused may stay; else nothing of the object could be changed any more.
+        let mut before = old.clone();
+        before.apply_defaults();
+        let known = check(&before, None);
+        errors.retain(|error| !known.contains(error));
+        findings = R::FIELDS.examine(&typed, Some(&encode(&before)));
+    }
+    errors.extend(findings.refused);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mut warnings = findings.warnings;
+    warnings.extend(object.warnings(old.as_ref()));
+    Ok(Admitted { object: typed, unknown, warnings })
+}
+
+fn check<R: Resource>(object: &R, old: Option<&R>) -> Vec<FieldError> {
     let mut errors = crate::meta::validate(object.meta(), R::SCOPE);
-    errors.extend(object.validate(old.as_ref()));
-    if errors.is_empty() { Ok(Admitted { object: encode(&object), unknown }) } else { Err(errors) }
+    errors.extend(object.validate(old));
+    errors
 }
 
 fn row<R: Resource>(object: &Value, now: Timestamp) -> Vec<Value> {

@@ -12,9 +12,11 @@
 //! idempotent. Limits: the named constants in [`meta`].
 
 mod codec;
+pub mod fields;
 mod kind;
 pub mod kinds;
 pub mod meta;
+mod path;
 pub mod quantity;
 mod resource;
 pub mod review;
@@ -27,6 +29,7 @@ pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 pub use kind::Kind;
 pub use meta::ObjectKey;
+pub use path::Path;
 pub use resource::{FieldError, KindVisitor, Resource, Scope};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Status, StatusCause, StatusDetails};

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::table::Column;
+use crate::{fields::Shape, table::Column};
 
 /// Whether objects of a kind live in a namespace or belong to the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,26 @@ impl FieldError {
         Self { field: field.into(), reason: "FieldValueUnknown", message: "unknown field".into() }
     }
 
+    /// A field that may not be set as it is, whatever its value.
+    pub fn forbidden(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueForbidden", message: message.into() }
+    }
+
+    /// A value that is there already where it may be once only.
+    pub fn duplicate(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueDuplicate", message: message.into() }
+    }
+
+    /// More characters, bytes or items than are allowed.
+    pub fn too_long(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueTooLong", message: message.into() }
+    }
+
+    /// A reference to something that is not there.
+    pub fn not_found(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason: "FieldValueNotFound", message: message.into() }
+    }
+
     /// A field that may not change once the object exists.
     pub fn immutable(field: impl Into<String>) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: "field is immutable".into() }
@@ -85,6 +105,8 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
     const NAMED_ROWS: bool = true;
     /// Whether unknown fields are refused always, and not only under `fieldValidation=Strict`.
     const STRICT: bool = false;
+    /// What becomes of each field.
+    const FIELDS: &'static Shape;
 
     /// The object's metadata.
     fn meta(&self) -> &ObjectMeta;
@@ -97,6 +119,12 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
 
     /// Checks what the schema cannot say. Pure; `old` is set on update.
     fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        Vec::new()
+    }
+
+    /// What the client should know about an object that is accepted, beside what [`Resource::FIELDS`] says of single
+    /// fields. Pure; `old` is set on update.
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
         Vec::new()
     }
 

@@ -55,5 +55,10 @@ pub const BEARER_SECONDS: u64 = 60 * 60;
 /// Seconds a client certificate lives when the request does not say: 90 days.
 pub const CERTIFICATE_SECONDS: u64 = 90 * 24 * 60 * 60;
 
+/// Most characters of all warnings of one answer, as in Kubernetes.
+pub(crate) const MAX_WARNINGS_CHARS: usize = 4 * 1024;
+/// Most characters of one warning when all are longer than [`MAX_WARNINGS_CHARS`], as in Kubernetes.
+pub(crate) const MAX_WARNING_CHARS: usize = 256;
+
 /// Longest name of a field manager in bytes (Kubernetes).
 pub(crate) const MAX_MANAGER_BYTES: usize = 128;

@@ -248,9 +248,8 @@ fn start_controllers(
             let (client, catalog, facts, config) = (client.clone(), catalog.clone(), facts.clone(), config.clone());
             let (host, reconciles) = (host.clone(), reconciles.clone());
             async move {
-                let opening = cluster::patiently("open the authority of services", || {
-                    Issuer::open(&client, Timestamp::now())
-                });
+                let opening =
+                    cluster::patiently("open the authority of services", || Issuer::open(&client, Timestamp::now()));
                 let Some(issuer) = stop.run_until_cancelled(opening).await else { return };
                 let random = Arc::new(controllers::KernelRandom);
                 let context = controllers::Context { catalog, host: facts, issuer: Arc::new(issuer), random, config };

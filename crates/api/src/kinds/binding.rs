@@ -172,6 +172,7 @@ impl Binding {
 }
 
 impl Resource for Binding {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::BINDING;
     const GROUP: &'static str = "nanocloud.io";
     const VERSION: &'static str = "v1";
     const KIND: &'static str = "Binding";

@@ -196,6 +196,7 @@ impl Bundle {
 }
 
 impl Resource for Bundle {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::BUNDLE;
     const GROUP: &'static str = "nanocloud.io";
     const VERSION: &'static str = "v1";
     const KIND: &'static str = "Bundle";

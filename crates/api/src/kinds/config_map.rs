@@ -8,6 +8,7 @@ use crate::{Column, FieldError};
 pub const DATA_MAX_BYTES: usize = 1024 * 1024;
 
 kubernetes_kind!(ConfigMap, plural: "configmaps", singular: "configmap", scope: Namespaced {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::CONFIG_MAP;
     const SHORT_NAMES: &'static [&'static str] = &["cm"];
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {

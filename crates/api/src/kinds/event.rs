@@ -10,6 +10,7 @@ use crate::{Column, human_age};
 pub const EVENT_TTL_SECONDS: i64 = 3600;
 
 kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::EVENT;
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const NAMED_ROWS: bool = false;
 

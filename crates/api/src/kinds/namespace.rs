@@ -10,6 +10,7 @@ use crate::Column;
 pub const CONTENTS_FINALIZER: &str = "kubernetes";
 
 kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: Cluster {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::NAMESPACE;
     const SHORT_NAMES: &'static [&'static str] = &["ns"];
     const HAS_STATUS: bool = true;
 

@@ -5,6 +5,7 @@ pub use k8s_openapi::api::core::v1::Node;
 use crate::Column;
 
 kubernetes_kind!(Node, plural: "nodes", singular: "node", scope: Cluster {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::NODE;
     const SHORT_NAMES: &'static [&'static str] = &["no"];
     const HAS_STATUS: bool = true;
 

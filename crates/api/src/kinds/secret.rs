@@ -8,6 +8,7 @@ use super::config_map::{DATA_MAX_BYTES, validate_keys};
 use crate::{Column, FieldError};
 
 kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespaced {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::SECRET;
     const CONFIDENTIAL: bool = true;
 
     fn apply_defaults(&mut self) {

@@ -10,6 +10,7 @@ use crate::{Column, FieldError};
 pub const HEADLESS: &str = "None";
 
 kubernetes_kind!(Service, plural: "services", singular: "service", scope: Namespaced {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::SERVICE;
     const SHORT_NAMES: &'static [&'static str] = &["svc"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;

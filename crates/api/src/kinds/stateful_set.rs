@@ -5,9 +5,10 @@ use k8s_openapi::api::apps::v1::StatefulSetUpdateStrategy;
 pub use k8s_openapi::api::apps::v1::StatefulSet;
 
 use super::pod;
-use crate::{Column, FieldError, selector::LabelSelector};
+use crate::{Column, FieldError, Path, selector::LabelSelector};
 
 kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", scope: Namespaced {
+    const FIELDS: &'static crate::fields::Shape = &crate::fields::STATEFUL_SET;
     const SHORT_NAMES: &'static [&'static str] = &["sts"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
@@ -20,14 +21,14 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
         let strategy = spec.update_strategy.get_or_insert_with(StatefulSetUpdateStrategy::default);
         strategy.type_.get_or_insert_with(|| "RollingUpdate".into());
         if let Some(template) = &mut spec.template.spec {
-            pod::default_spec(template);
+            pod::fill_template(template);
         }
     }
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a stateful set needs a spec")] };
         let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.as_deref());
-        let mut errors = pod::validate_template(&spec.template, "spec.template", &claims.collect::<Vec<_>>());
+        let mut errors = pod::check_template(&spec.template, &claims.collect::<Vec<_>>(), &Path::ROOT.field("spec.template"));
         if spec.replicas.is_some_and(|replicas| replicas < 0) {
             errors.push(FieldError::invalid("spec.replicas", "must not be negative"));
         }
@@ -49,6 +50,16 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
             }
         }
         errors
+    }
+
+    fn warnings(&self, old: Option<&Self>) -> Vec<String> {
+        let template = |set: &Self| set.spec.as_ref().and_then(|spec| spec.template.spec.clone());
+        match template(self) {
+            Some(spec) if old.and_then(template).as_ref() != Some(&spec) => {
+                pod::spec_warnings(&spec, &Path::ROOT.field("spec.template.spec"))
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn columns() -> Vec<Column<Self>> {

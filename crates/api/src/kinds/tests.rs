@@ -75,36 +75,3 @@ fn containers_of_a_stateful_set_may_mount_its_claims() {
     let errors = kind.admit(set("other"), None).unwrap_err();
     assert_eq!(errors[0].field, "spec.template.spec.containers[0].volumeMounts[0].name");
 }
-
-#[test]
-fn a_pod_follows_no_change_of_what_it_was_created_with() {
-    let pod = |spec: Value| -> super::Pod {
-        let mut pod: super::Pod = decode(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
-        pod.apply_defaults();
-        pod
-    };
-    let container = json!({"name": "c", "image": "a", "env": [{"name": "A", "value": "1"}]});
-    let before = pod(json!({"containers": [container]}));
-    let with = |change: fn(&mut Value)| {
-        let mut spec = json!({"containers": [container]});
-        change(&mut spec);
-        let errors = pod(spec).validate(Some(&before));
-        errors.into_iter().map(|error| error.field).collect::<Vec<_>>()
-    };
-    for (change, wanted) in [
-        ((|_| {}) as fn(&mut Value), &[][..]),
-        (|spec| spec["nodeName"] = "n".into(), &[]),
-        (|spec| spec["activeDeadlineSeconds"] = 5.into(), &[]),
-        (|spec| spec["tolerations"] = json!([{"key": "k", "operator": "Exists"}]), &[]),
-        (|spec| spec["containers"][0]["image"] = "b".into(), &[]),
-        (|spec| spec["containers"][0]["name"] = "d".into(), &["spec.containers[0].name"]),
-        (|spec| spec["containers"][0]["env"][0]["value"] = "2".into(), &["spec.containers[0].env[0].value"]),
-        (
-            |spec| spec["containers"] = json!([{"name": "c", "image": "a"}, {"name": "d", "image": "d"}]),
-            &["spec.containers"],
-        ),
-        (|spec| spec["restartPolicy"] = "Never".into(), &["spec.restartPolicy"]),
-    ] {
-        assert_eq!(with(change), wanted);
-    }
-}

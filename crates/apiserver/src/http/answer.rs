@@ -1,5 +1,7 @@
 //! Answers: objects, lists, tables, metadata and failures as HTTP responses.
 
+use std::collections::BTreeSet;
+
 use api::Kind;
 use axum::{body::Body, response::Response};
 use http::{HeaderValue, StatusCode, header};
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     failure::{Failure, Outcome},
+    limits,
     negotiate::Representation,
     object,
     options::Query,
@@ -120,27 +123,22 @@ pub(crate) fn typed(code: StatusCode, media_type: &'static str, body: impl Into<
     response
 }
 
-/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each text.
+/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each text, once. When they are long in all, each is
+/// cut; what then is still too long is left out, as in Kubernetes.
 pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
-    for text in warnings {
-        let quoted: String = text
-            .chars()
-            .filter(|c| !c.is_control())
-            .flat_map(|c| match c {
-                '"' | '\\' => vec!['\\', c],
-                c => vec![c],
-            })
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+    let total: usize = warnings.iter().map(|text| text.chars().count()).sum();
+    let longest = if total > limits::MAX_WARNINGS_CHARS { limits::MAX_WARNING_CHARS } else { total };
+    let (mut seen, mut room) = (BTreeSet::new(), limits::MAX_WARNINGS_CHARS);
+    for text in warnings.iter().filter(|text| seen.insert(text.as_str())) {
+        let cut: String = text.chars().filter(|c| !c.is_control()).take(longest).collect();
+        let Some(left) = room.checked_sub(cut.chars().count()) else { break };
+        room = left;
+        let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
     }
     response
-}
-
-/// The warnings about fields that were dropped.
-pub(crate) fn unknown_fields(unknown: &[String]) -> Vec<String> {
-    unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect()
 }
 
 /// The answer to a failed request.
@@ -168,4 +166,26 @@ pub(crate) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
         "status": "Success",
         "details": {"name": name, "group": kind.group, "kind": kind.plural, "uid": uid},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(texts: &[String]) -> Vec<String> {
+        let response = warn(Response::new(Body::empty()), texts);
+        response.headers().get_all(header::WARNING).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn warnings_are_quoted_told_once_and_bounded() {
+        let texts = [r#"unknown field "a\b""#, "two\nlines", "two\nlines"].map(str::to_owned);
+        assert_eq!(warnings(&texts), [r#"299 - "unknown field \"a\\b\"""#, "299 - \"twolines\""]);
+        let one = warnings(&["x".repeat(1000)]);
+        assert_eq!(one[0].len(), 1000 + "299 - \"\"".len());
+        let many: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "x".repeat(1000))).collect();
+        let told = warnings(&many);
+        assert_eq!(told.len(), limits::MAX_WARNINGS_CHARS / limits::MAX_WARNING_CHARS);
+        assert!(told.iter().all(|text| text.len() == limits::MAX_WARNING_CHARS + "299 - \"\"".len()));
+    }
 }

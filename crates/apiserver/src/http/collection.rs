@@ -55,7 +55,7 @@ pub(super) async fn create(mut call: Call, kind: &'static Kind, namespace: Optio
     let namespace = namespace_of(kind, namespace, &mut document);
     let written = call.app.registry.create(kind, namespace.as_deref(), document, &options).await?;
     let response = answer::json(StatusCode::CREATED, &view.one(written.stored.published()));
-    Ok(answer::warn(response, &answer::unknown_fields(&written.unknown)))
+    Ok(answer::warn(response, &written.warnings))
 }
 
 /// The namespace of a request, or the document's when the path names none.

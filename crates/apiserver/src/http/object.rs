@@ -66,7 +66,7 @@ pub(super) async fn update(
     let written = call.app.registry.update(kind, namespace, name, &edit, part, &options).await?;
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let response = answer::json(code, &view.one(written.stored.published()));
-    Ok(answer::warn(response, &answer::unknown_fields(&written.unknown)))
+    Ok(answer::warn(response, &written.warnings))
 }
 
 pub(super) async fn delete(

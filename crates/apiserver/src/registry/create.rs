@@ -21,8 +21,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) stored: Stored,
-    /// Paths of fields that were dropped.
-    pub(crate) unknown: Vec<String>,
+    /// Texts of warnings: fields that were dropped, and fields without effect.
+    pub(crate) warnings: Vec<String>,
     /// Whether it was not there before.
     pub(crate) created: bool,
 }
@@ -73,7 +73,7 @@ impl Registry {
         prepare(kind, namespace, &mut document)?;
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
-        let (mut object, unknown) = admit(kind, document, None, options.validation)?;
+        let (mut object, warnings) = admit(kind, document, None, options.validation)?;
         if object.get("spec").is_some() {
             object::set_meta(&mut object, "generation", Some(1.into()));
         }
@@ -108,7 +108,7 @@ impl Registry {
             }
             if options.dry_run {
                 let stored = Stored { object: candidate, revision: self.newest().await?, lease };
-                return Ok(Written { stored, unknown, created: true });
+                return Ok(Written { stored, warnings, created: true });
             }
             let answer = match self.keyspace.txn(Txn::when(compares).then(ops)).await {
                 Err(keyspace::Error::Refused(keyspace::Refusal::LeaseNotFound { .. })) => {
@@ -119,7 +119,7 @@ impl Registry {
             };
             if answer.succeeded {
                 let stored = Stored { object: candidate, revision: answer.revision, lease };
-                return Ok(Written { stored, unknown, created: true });
+                return Ok(Written { stored, warnings, created: true });
             }
         }
         Err(Failure::conflict(kind, object::name(&object), "its namespace or address kept changing"))
@@ -186,7 +186,7 @@ pub(super) fn place(kind: &Kind, namespace: Option<&str>, document: &mut Value) 
     }
 }
 
-/// Admission: defaults, validation, and what to do with unknown fields.
+/// Admission: defaults, validation, and what to do with unknown fields. Answers the object and texts of warnings.
 pub(super) fn admit(
     kind: &Kind,
     document: Value,
@@ -195,20 +195,21 @@ pub(super) fn admit(
 ) -> Outcome<(Value, Vec<String>)> {
     let name = object::name(&document).to_owned();
     let admitted = kind.admit(document, old).map_err(|errors| Failure::invalid(kind, &name, &errors))?;
+    let mut list: Vec<_> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     match validation {
-        FieldValidation::Strict if !admitted.unknown.is_empty() => {
-            let list: Vec<_> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-            Err(Failure::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-                kind.kind,
-                kind.version,
-                kind.kind,
-                list.join(", ")
-            ))
-            .remedy("remove the unknown fields, or use fieldValidation=Warn"))
+        FieldValidation::Strict if !list.is_empty() => Err(Failure::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            kind.kind,
+            kind.version,
+            kind.kind,
+            list.join(", ")
+        ))
+        .remedy("remove the unknown fields, or use fieldValidation=Warn")),
+        FieldValidation::Ignore => Ok((admitted.object, admitted.warnings)),
+        _ => {
+            list.extend(admitted.warnings);
+            Ok((admitted.object, list))
         }
-        FieldValidation::Ignore => Ok((admitted.object, Vec::new())),
-        _ => Ok((admitted.object, admitted.unknown)),
     }
 }
 

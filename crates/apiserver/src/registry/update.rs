@@ -133,13 +133,13 @@ impl Registry {
                     "the object has been modified; please apply your changes to the latest version and try again",
                 ));
             }
-            let (mut next, unknown) = plan(kind, namespace, document, &current.object, part, options)?;
+            let (mut next, warnings) = plan(kind, namespace, document, &current.object, part, options)?;
             self.sign(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
             if next == current.object || options.dry_run {
-                return Ok(Written { stored: Stored { object: next, ..current }, unknown, created: false });
+                return Ok(Written { stored: Stored { object: next, ..current }, warnings, created: false });
             }
             if let Some(stored) = self.replace(kind, namespace, name, &current, next).await? {
-                return Ok(Written { stored, unknown, created: false });
+                return Ok(Written { stored, warnings, created: false });
             }
             if insists.is_some() {
                 return Err(Failure::conflict(kind, name, "the object was changed at the same time"));
@@ -288,14 +288,14 @@ fn plan(
             document
         }
     };
-    let (mut next, unknown) = admit(kind, wanted, Some(current), options.validation)?;
+    let (mut next, warnings) = admit(kind, wanted, Some(current), options.validation)?;
     let generation = current.pointer("/metadata/generation").and_then(Value::as_i64);
     if let Some(generation) = generation
         && object::desired_differs(current, &next)
     {
         object::set_meta(&mut next, "generation", Some((generation + 1).into()));
     }
-    Ok((next, unknown))
+    Ok((next, warnings))
 }
 
 fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> {

@@ -61,6 +61,27 @@ async fn unknown_fields_warn_or_fail_as_asked() {
 }
 
 #[tokio::test]
+async fn what_has_no_effect_is_warned_of_and_what_is_unsafe_is_refused() {
+    let server = server::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, field: &str, value: serde_json::Value| {
+        let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+        pod["spec"][field] = value;
+        pod
+    };
+    let wish = pod("a", "priorityClassName", "system-node-critical".into());
+    let warned = ask("POST", &format!("{pods}?fieldValidation=Ignore")).json(&wish).send(&server).await.expect(201);
+    assert_eq!(warned.headers["warning"], "299 - \"spec.priorityClassName: no pod comes before another\"");
+    let refused = ask("POST", pods).json(&pod("b", "hostUsers", false.into())).send(&server).await.expect(422);
+    let cause = &refused.body["details"]["causes"][0];
+    assert_eq!((&cause["field"], &cause["reason"]), (&json!("spec.hostUsers"), &json!("FieldValueForbidden")));
+    // A change elsewhere does not repeat what was said.
+    let labels = json!({"metadata": {"labels": {"a": "b"}}});
+    let patch = ask("PATCH", &format!("{pods}/a")).typed("application/merge-patch+json", &labels);
+    assert!(!patch.send(&server).await.expect(200).headers.contains_key("warning"));
+}
+
+#[tokio::test]
 async fn health_is_for_everybody_and_metrics_are_text() {
     let server = server::start().await;
     for path in ["/healthz", "/livez", "/readyz", "/version"] {

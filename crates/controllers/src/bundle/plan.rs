@@ -152,7 +152,13 @@ fn advance(observed: &Observed, plan: &mut Plan) -> Progress {
     let bundle = &observed.bundle;
     let before = plan.status.profile.take().unwrap_or_default();
     plan.status.profile = Some(Profile { bindings: before.bindings, ..profile(bundle, image, &resolution) });
-    let (make, renewal) = secrets::missing(bundle, &resolution, observed.tls_secret.as_ref(), observed.authority.as_deref(), observed.now);
+    let (make, renewal) = secrets::missing(
+        bundle,
+        &resolution,
+        observed.tls_secret.as_ref(),
+        observed.authority.as_deref(),
+        observed.now,
+    );
     plan.next = plan.next.sooner(renewal.map_or(Next::OnChange, Next::After));
     if make.is_some() {
         plan.make = make;

@@ -74,7 +74,12 @@ fn certificate_request(bundle: &Bundle, resolution: &Resolution) -> Option<Certi
 }
 
 /// Time until the certificate must be renewed; `None` when it is due, for other names, or of another authority.
-fn renewal_in(secret: &Secret, request: &CertificateRequest, authority: Option<&str>, now: Timestamp) -> Option<Duration> {
+fn renewal_in(
+    secret: &Secret,
+    request: &CertificateRequest,
+    authority: Option<&str>,
+    now: Timestamp,
+) -> Option<Duration> {
     let signed_by = secret.data.as_ref()?.get("ca.crt")?;
     if authority.is_some_and(|authority| signed_by.0 != authority.as_bytes()) {
         return None;

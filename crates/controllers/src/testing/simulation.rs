@@ -55,7 +55,7 @@ impl Simulation {
             secrets: BTreeSet::new(),
         };
         simulation.create::<Namespace>(json!({"metadata": {"name": "default"}})).await;
-        let status = json!({"allocatable": {"pods": "20"}, "conditions": [{"type": "Ready", "status": "True"}]});
+        let status = json!({"allocatable": {"cpu": "16", "memory": "64Gi", "pods": "20"}, "conditions": [{"type": "Ready", "status": "True"}]});
         simulation.create::<Node>(json!({"metadata": {"name": "one"}, "status": status})).await;
         // The clock of the game jumps: the node's lease outlasts it.
         let lease = json!({"leaseDurationSeconds": 100_000_000, "renewTime": "1970-01-01T00:00:00.000000Z"});

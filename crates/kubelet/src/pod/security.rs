@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use api::kinds::Pod;
+use api::kinds::{Pod, pod::refusals};
 use k8s_openapi::api::core::v1::{Container, SeccompProfile as Profile};
 use runtime::container::UserIds;
 
 use crate::error::{Error, Result};
 
-/// Capabilities a pod may keep without a special permission: those of its own network namespace.
-const NETWORK_CAPABILITIES: [&str; 4] = ["CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_RAW"];
+/// Capabilities a pod may keep without a special permission. Others of its own network namespace are not among them: by
+/// `CAP_NET_ADMIN` large parts of the kernel are reached, and by `CAP_NET_RAW` a pod speaks in its neighbours' names.
+const FREE_CAPABILITIES: [&str; 1] = ["CAP_NET_BIND_SERVICE"];
 
 /// What the node's owner allows beyond the default.
 #[derive(Debug, Clone, Default)]
@@ -58,14 +59,9 @@ pub struct Confinement {
 /// [`Error::Refused`] with the field.
 pub fn check_pod(pod: &Pod, policy: &Policy) -> Result<()> {
     let Some(spec) = &pod.spec else { return Err(Error::refused("spec", "a pod needs a spec")) };
-    for (field, set) in [
-        ("hostPID", spec.host_pid),
-        ("hostIPC", spec.host_ipc),
-        ("shareProcessNamespace", spec.share_process_namespace),
-    ] {
-        if set == Some(true) {
-            return Err(Error::refused(format!("spec.{field}"), "not available on this node; remove it"));
-        }
+    // The API refuses the same; this is for what an older version took, or what came by another road.
+    if let Some(error) = refusals(spec).into_iter().next() {
+        return Err(Error::refused(error.field, error.message));
     }
     if spec.host_network == Some(true) && !policy.host_network {
         return Err(Error::refused(
@@ -73,18 +69,11 @@ pub fn check_pod(pod: &Pod, policy: &Policy) -> Result<()> {
             "the node's owner does not allow it; publish ports with hostPort",
         ));
     }
-    if spec.ephemeral_containers.as_ref().is_some_and(|all| !all.is_empty()) {
-        return Err(Error::refused("spec.ephemeralContainers", "not available on this node; use exec"));
-    }
     for (list, containers) in
         [("initContainers", spec.init_containers.as_ref()), ("containers", Some(&spec.containers))]
     {
         for (index, container) in containers.into_iter().flatten().enumerate() {
             let path = format!("spec.{list}[{index}]");
-            if list == "initContainers" && container.restart_policy.is_some() {
-                let problem = "sidecars are not available on this node; make it a container";
-                return Err(Error::refused(format!("{path}.restartPolicy"), problem));
-            }
             confinement(pod, container, policy).map_err(|e| at(&path, e))?;
         }
     }
@@ -105,15 +94,6 @@ fn at(path: &str, error: Error) -> Error {
 pub fn confinement(pod: &Pod, container: &Container, policy: &Policy) -> Result<Confinement> {
     let whole = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let own = container.security_context.as_ref();
-    if own.and_then(|c| c.privileged) == Some(true) {
-        return Err(Error::refused(
-            "securityContext.privileged",
-            "privileged containers are not available on this node",
-        ));
-    }
-    if own.is_some_and(|c| c.proc_mount.as_deref().is_some_and(|m| m != "Default")) {
-        return Err(Error::refused("securityContext.procMount", "only Default is available on this node"));
-    }
     let id = |field: &'static str, own: Option<i64>, whole: Option<i64>| match own.or(whole) {
         None => Ok(None),
         Some(id) => u32::try_from(id)
@@ -159,8 +139,8 @@ fn capabilities(container: &Container, policy: &Policy) -> Result<Vec<String>> {
     // Nothing is there to begin with, so dropping ALL changes nothing; what is named in both lists is not kept.
     kept.retain(|name| !dropped.contains(name));
     for name in &kept {
-        if !policy.capabilities && !NETWORK_CAPABILITIES.contains(&name.as_str()) {
-            let allowed = NETWORK_CAPABILITIES.join(", ");
+        if !policy.capabilities && !FREE_CAPABILITIES.contains(&name.as_str()) {
+            let allowed = FREE_CAPABILITIES.join(", ");
             let problem = format!("{name} is not allowed; this node allows {allowed}");
             return Err(Error::refused("securityContext.capabilities.add", problem));
         }
@@ -232,11 +212,11 @@ mod tests {
         let found = read(
             json!({"securityContext": {"runAsUser": 1, "runAsGroup": 2, "fsGroup": 9, "supplementalGroups": [9, 8]},
             "containers": [{"name": "a", "securityContext": {"runAsUser": 5, "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"], "add": ["net_raw", "CAP_NET_RAW"]}}}]}),
+                "capabilities": {"drop": ["ALL"], "add": ["net_bind_service", "CAP_NET_BIND_SERVICE"]}}}]}),
         )
         .unwrap();
         assert_eq!((found.user, found.group, found.groups), (Some(5), Some(2), vec![8, 9]));
-        assert_eq!(found.capabilities, ["CAP_NET_RAW"]);
+        assert_eq!(found.capabilities, ["CAP_NET_BIND_SERVICE"]);
         assert!(found.read_only_root);
     }
 
@@ -253,6 +233,17 @@ mod tests {
                 json!({"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}]}),
                 "spec.containers[0].securityContext.capabilities.add",
             ),
+            (
+                json!({"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}]}),
+                "spec.containers[0].securityContext.capabilities.add",
+            ),
+            (
+                json!({"containers": [{"name": "a", "securityContext": {"capabilities": {"add": ["CAP_NET_RAW"]}}}]}),
+                "spec.containers[0].securityContext.capabilities.add",
+            ),
+            (json!({"hostUsers": false, "containers": []}), "spec.hostUsers"),
+            (json!({"containers": [], "volumes": [{"name": "/etc", "emptyDir": {}}]}), "spec.volumes[0].name"),
+            (json!({"containers": [{"name": "../x"}]}), "spec.containers[0].name"),
             (
                 json!({"containers": [{"name": "a", "securityContext": {"seccompProfile": {"type": "Unconfined"}}}]}),
                 "spec.containers[0].securityContext.seccompProfile.type",

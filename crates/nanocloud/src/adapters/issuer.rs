@@ -69,11 +69,8 @@ fn secret(authority: &Authority, key: &SecretString) -> Secret {
     secret.metadata.name = Some(name.into());
     let file = |text: &str| ByteString(text.as_bytes().to_vec());
     secret.data = Some(
-        [
-            (CERTIFICATE.to_owned(), file(authority.certificate_pem())),
-            (KEY.to_owned(), file(key.expose_secret())),
-        ]
-        .into(),
+        [(CERTIFICATE.to_owned(), file(authority.certificate_pem())), (KEY.to_owned(), file(key.expose_secret()))]
+            .into(),
     );
     secret
 }

@@ -1,0 +1,46 @@
+//! Fields of services.
+
+use super::{Shape, done, of, only, refused, reported, shared, warned};
+
+/// Remedy of fields that only other types of services have.
+const CLUSTER_IP_ONLY: &str =
+    "only services of type ClusterIP are served; leave it out and publish ports with hostPort";
+
+pub(crate) static SERVICE: Shape = Shape(&[shared("metadata"), of("spec", &SERVICE_SPEC), reported("status")]);
+
+static SERVICE_SPEC: Shape = Shape(&[
+    refused("allocateLoadBalancerNodePorts", &[], CLUSTER_IP_ONLY),
+    done("clusterIP"),
+    done("clusterIPs"),
+    refused("externalIPs", &[], "traffic to addresses outside the cluster is not taken; publish ports with hostPort"),
+    refused("externalName", &[], CLUSTER_IP_ONLY),
+    refused("externalTrafficPolicy", &[], CLUSTER_IP_ONLY),
+    refused("healthCheckNodePort", &["0"], CLUSTER_IP_ONLY),
+    only("internalTrafficPolicy", &["Cluster"], "only Cluster is served: traffic goes to the pods of all nodes"),
+    done("ipFamilies"),
+    done("ipFamilyPolicy"),
+    refused("loadBalancerClass", &[], CLUSTER_IP_ONLY),
+    refused("loadBalancerIP", &[], CLUSTER_IP_ONLY),
+    refused("loadBalancerSourceRanges", &[], CLUSTER_IP_ONLY),
+    of("ports", &SERVICE_PORT),
+    done("publishNotReadyAddresses"),
+    done("selector"),
+    done("sessionAffinity"),
+    of("sessionAffinityConfig", &SESSION_AFFINITY),
+    warned("trafficDistribution", &[], "traffic is spread over all ready pods alike"),
+    done("type"),
+]);
+
+static SERVICE_PORT: Shape = Shape(&[
+    done("appProtocol"),
+    done("name"),
+    refused("nodePort", &["0"], CLUSTER_IP_ONLY),
+    done("port"),
+    done("protocol"),
+    done("targetPort"),
+]);
+
+static SESSION_AFFINITY: Shape = Shape(&[of("clientIP", &CLIENT_IP)]);
+
+static CLIENT_IP: Shape =
+    Shape(&[warned("timeoutSeconds", &["10800"], "clients stay with their pod for 10800 seconds")]);

@@ -1,0 +1,51 @@
+//! Where a container sees the volumes of its pod.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{Container, VolumeMount};
+
+use super::rules::{Errors, path_below, text, unless};
+use crate::{FieldError, Path};
+
+/// Checks the mounts of one container; `volumes` are the names there are.
+pub(super) fn check(container: &Container, volumes: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
+    let list = path.field("volumeMounts");
+    let mut places = BTreeSet::new();
+    let mut errors = Errors::new();
+    for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
+        let path = list.index(index);
+        errors.extend(one(mount, volumes, &path));
+        let place = mount.mount_path.as_str();
+        errors.extend(unless(place.is_empty() || places.insert(place), || {
+            FieldError::invalid(path.field("mountPath"), format!("{place:?} is the place of another mount"))
+        }));
+    }
+    errors
+}
+
+fn one(mount: &VolumeMount, volumes: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
+    let mut errors = match mount.name.as_str() {
+        "" => vec![FieldError::required(path.field("name"), "name the volume")],
+        name => unless(volumes.contains(name), || {
+            FieldError::not_found(path.field("name"), format!("no volume {name:?} in spec.volumes"))
+        }),
+    };
+    errors.extend(match mount.mount_path.as_str() {
+        "" => vec![FieldError::required(path.field("mountPath"), "say where in the container the volume is seen")],
+        place => {
+            unless(place.starts_with('/'), || FieldError::invalid(path.field("mountPath"), "must be an absolute path"))
+        }
+    });
+    errors.extend(text(&mount.sub_path).map(|below| path_below(below, path.field("subPath"))).unwrap_or_default());
+    if let Some(below) = text(&mount.sub_path_expr) {
+        errors.extend(path_below(below, path.field("subPathExpr")));
+        errors.extend(unless(text(&mount.sub_path).is_none(), || {
+            FieldError::invalid(path.field("subPathExpr"), "give subPath or subPathExpr, not both")
+        }));
+    }
+    errors.extend(unless(
+        mount.recursive_read_only.as_deref() != Some("Enabled") || mount.read_only == Some(true),
+        || FieldError::forbidden(path.field("recursiveReadOnly"), "only with readOnly: true"),
+    ));
+    errors
+}
