@@ -14,6 +14,8 @@ pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
 pub const OPTION_VALUE_MAX: usize = 64 * 1024;
 /// Most options of one bundle.
 pub const OPTIONS_MAX: usize = 256;
+/// The capability that every node gives to who asks for it.
+const FREE_CAPABILITY: &str = "CAP_NET_BIND_SERVICE";
 /// Annotation that keeps a bundle's volumes when the bundle is deleted.
 pub const KEEP_VOLUMES: &str = "nanocloud.io/keep-volumes";
 /// Annotation whose value, once changed, restarts the bundle's workload.
@@ -214,6 +216,13 @@ impl Resource for Bundle {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+
+    fn warnings(&self, _old: Option<&Self>) -> Vec<String> {
+        let asked = self.spec.security.iter().flat_map(|security| &security.extra_capabilities);
+        let special = asked.filter(|name| name.as_str() != FREE_CAPABILITY);
+        let field = "spec.security.extraCapabilities";
+        special.map(|name| format!("{field}: only nodes whose owner allows {name} run the bundle")).collect()
     }
 
     fn apply_defaults(&mut self) {

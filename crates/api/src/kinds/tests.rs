@@ -75,3 +75,14 @@ fn containers_of_a_stateful_set_may_mount_its_claims() {
     let errors = kind.admit(set("other"), None).unwrap_err();
     assert_eq!(errors[0].field, "spec.template.spec.containers[0].volumeMounts[0].name");
 }
+
+#[test]
+fn a_bundle_is_told_of_capabilities_that_nodes_withhold() {
+    let bundle = |names: &[&str]| json!({"metadata": {"name": "b"}, "spec": {"service": "redis", "security": {"allowPrivileged": true, "extraCapabilities": names}}});
+    let warned = |names: &[&str]| super::find("bundles").unwrap().admit(bundle(names), None).unwrap().warnings;
+    assert!(warned(&["NET_BIND_SERVICE"]).is_empty());
+    assert_eq!(
+        warned(&["NET_RAW"]),
+        ["spec.security.extraCapabilities: only nodes whose owner allows CAP_NET_RAW run the bundle"]
+    );
+}

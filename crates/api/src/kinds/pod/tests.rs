@@ -6,6 +6,7 @@ use crate::{FieldError, kinds};
 mod changes;
 mod defaults;
 mod invalid;
+mod names;
 mod valid;
 
 /// A pod that is valid as it is, to be changed.
