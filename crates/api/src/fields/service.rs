@@ -42,5 +42,8 @@ static SERVICE_PORT: Shape = Shape(&[
 
 static SESSION_AFFINITY: Shape = Shape(&[of("clientIP", &CLIENT_IP)]);
 
-static CLIENT_IP: Shape =
-    Shape(&[warned("timeoutSeconds", &["10800"], "clients stay with their pod for 10800 seconds")]);
+static CLIENT_IP: Shape = Shape(&[warned(
+    "timeoutSeconds",
+    &["10800"],
+    "clients stay with their pod for as long as the ready pods stay the same",
+)]);

@@ -1,8 +1,7 @@
 //! Fields of stateful sets.
 
 use super::{
-    PERSISTENT_VOLUME_CLAIM, Shape, done, of, pod::POD_SPEC, reference::LABEL_SELECTOR, refused, reported, shared,
-    warned,
+    PERSISTENT_VOLUME_CLAIM, Shape, done, of, pod::POD_SPEC, reference::LABEL_SELECTOR, reported, shared, warned,
 };
 
 pub(crate) static STATEFUL_SET: Shape =
@@ -22,7 +21,7 @@ static STATEFUL_SET_SPEC: Shape = Shape(&[
     of("volumeClaimTemplates", &PERSISTENT_VOLUME_CLAIM),
 ]);
 
-static ORDINALS: Shape = Shape(&[refused("start", &["0"], "the first pod always has the number 0; leave it out")]);
+static ORDINALS: Shape = Shape(&[warned("start", &["0"], "the first pod has the number 0")]);
 
 static CLAIM_RETENTION: Shape = Shape(&[
     warned("whenDeleted", &["Retain"], "claims are kept when the set is deleted"),

@@ -3,6 +3,7 @@
 //! What a pod may be is checked by small functions, one file for each part of it: each takes a part and its path, and
 //! answers what is wrong. What no node does is refused, or warned of, by the table of fields.
 
+mod annotations;
 mod changes;
 mod columns;
 mod container;
@@ -28,12 +29,9 @@ use serde_json::json;
 
 pub use k8s_openapi::api::core::v1::Pod;
 
-pub use self::{columns::summary, defaults::GRACE_SECONDS};
+pub use self::{annotations::PIDS_LIMIT, columns::summary, defaults::GRACE_SECONDS};
 pub(super) use self::{defaults::fill_template, spec::check_template, warnings::of_spec as spec_warnings};
 use crate::{Column, FieldError, Path, fields};
-
-/// Annotation of pods: most processes and threads of each container, which Kubernetes has no field for.
-pub const PIDS_LIMIT: &str = "nanocloud.io/pids-limit";
 
 kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::POD;
@@ -53,7 +51,7 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a pod needs a spec")] };
         let path = Path::ROOT.field("spec");
         let mut errors = spec::check(spec, &[], &path);
-        errors.extend(pids_limit(self));
+        errors.extend(annotations::check(self.metadata.annotations.as_ref(), &Path::ROOT.field("metadata.annotations")));
         if let Some(before) = old.and_then(|old| old.spec.clone()) {
             // What an older version stored lacks newer defaults, and gets them now.
             let mut before = before;
@@ -90,11 +88,4 @@ pub fn refusals(spec: &PodSpec) -> Vec<FieldError> {
     errors.retain(|error| !CHOICE_OF_NODE.iter().any(|field| error.field.starts_with(field)));
     errors.extend(spec::check_for_node(spec, &Path::ROOT.field("spec")));
     errors
-}
-
-fn pids_limit(pod: &Pod) -> Option<FieldError> {
-    let text = pod.metadata.annotations.as_ref()?.get(PIDS_LIMIT)?;
-    let bad = text.parse::<u64>().map_or(true, |limit| limit == 0);
-    let field = Path::ROOT.field("metadata.annotations").key(PIDS_LIMIT).to_string();
-    bad.then(|| FieldError::invalid(field, format!("{text:?} must be a number above 0")))
 }

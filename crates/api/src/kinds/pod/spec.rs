@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 
 use super::{
-    GRACE_SECONDS,
+    GRACE_SECONDS, annotations,
     container::{self, Surroundings},
     dns, mounts, ports, probes,
     rules::{Errors, label, label_value, name, one_of, qualified, text, unless, within},
@@ -91,6 +91,7 @@ pub(in crate::kinds) fn check_template(template: &PodTemplateSpec, claimed: &[&s
     for key in meta.annotations.iter().flatten().map(|(key, _)| key) {
         errors.extend(qualified(&key.to_ascii_lowercase(), path.field("annotations")));
     }
+    errors.extend(annotations::check(meta.annotations.as_ref(), &path.field("metadata.annotations")));
     match &template.spec {
         None => errors.push(FieldError::required(path.field("spec"), "a pod template needs a spec")),
         Some(spec) => errors.extend(check(spec, claimed, &path.field("spec"))),

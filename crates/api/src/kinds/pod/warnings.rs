@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::{rules::text, volumes};
+use super::{annotations, rules::text, volumes};
 use crate::{ObjectMeta, Path, meta::is_dns_label, quantity};
 
 /// The capability that every node gives to who asks for it.
@@ -15,6 +15,7 @@ const FREE_CAPABILITY_BARE: &str = "NET_BIND_SERVICE";
 /// Texts about a pod: its name and its spec.
 pub(super) fn of_pod(meta: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
     let mut warnings = of_spec(spec, &Path::ROOT.field("spec"));
+    warnings.extend(annotations::warnings(meta.annotations.as_ref(), &Path::ROOT.field("metadata.annotations")));
     if meta.name.as_deref().is_some_and(|name| !is_dns_label(name)) {
         let problem =
             "this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended";

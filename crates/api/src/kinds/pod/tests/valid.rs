@@ -199,6 +199,10 @@ fn what_is_accepted_and_does_not_happen_is_said() {
     ] {
         assert_eq!(warned(&[(pointer, value.clone())]), [field], "{pointer} {value}");
     }
+    let mut annotated = pod(changed(&[]));
+    annotated["metadata"]["annotations"] = json!({"container.apparmor.security.beta.kubernetes.io/c": "unconfined",
+        "seccomp.security.alpha.kubernetes.io/pod": "runtime/default"});
+    assert_eq!(kind.admit(annotated, None).unwrap().warnings.len(), 2);
     let mut dotted = pod(changed(&[]));
     dotted["metadata"]["name"] = "a.b".into();
     let warnings = kind.admit(dotted, None).unwrap().warnings;

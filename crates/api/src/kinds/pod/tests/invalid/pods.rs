@@ -365,10 +365,21 @@ fn only_templates_and_only_pods() {
     let mut template = set(changed(&[]));
     template["spec"]["template"]["metadata"]["annotations"] = json!({"a b": "c"});
     assert_eq!(errors("statefulsets", template, None), [("spec.template.annotations".into(), "Invalid")]);
-    for bad in ["0", "-1", "many", ""] {
-        let mut object = pod(changed(&[]));
-        object["metadata"]["annotations"] = json!({"nanocloud.io/pids-limit": bad});
-        let wanted = [("metadata.annotations[nanocloud.io/pids-limit]".into(), "Invalid")];
-        assert_eq!(errors("pods", object, None), wanted, "{bad:?}");
+    let app_armor = "container.apparmor.security.beta.kubernetes.io/c";
+    let pids = "nanocloud.io/pids-limit";
+    for (key, value, reason) in [
+        (pids, "0", "Invalid"),
+        (pids, "-1", "Invalid"),
+        (pids, "many", "Invalid"),
+        (pids, "", "Invalid"),
+        (app_armor, "runtime/default", "NotSupported"),
+        (app_armor, "localhost/mine", "NotSupported"),
+    ] {
+        let (mut object, mut template) = (pod(changed(&[])), set(changed(&[])));
+        object["metadata"]["annotations"] = json!({key: value});
+        template["spec"]["template"]["metadata"]["annotations"] = json!({key: value});
+        assert_eq!(errors("pods", object, None), [(format!("metadata.annotations[{key}]"), reason)], "{value:?}");
+        let wanted = [(format!("spec.template.metadata.annotations[{key}]"), reason)];
+        assert_eq!(errors("statefulsets", template, None), wanted, "{value:?}");
     }
 }
