@@ -43,7 +43,7 @@ mod switch;
 pub use accelerator::{Accelerator, Signs, VARIABLE};
 pub use error::{Error, Result};
 pub use guest::Guest;
-pub use image::{Debian, Image, disk_from_folder};
+pub use image::{Debian, Extra, Image, disk_from_folder};
 pub use lab::Lab;
 pub use machine::{Attached, Disk, Spec};
 pub use switch::{Rule, Switch};

@@ -11,7 +11,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Image, ROOT_SERIAL, initramfs};
+use super::{Extra, Image, ROOT_SERIAL, initramfs};
 use crate::{
     error::{Error, Result, file},
     program,
@@ -82,6 +82,14 @@ impl Debian {
     /// # Errors
     /// When packages cannot be fetched or unpacked.
     pub fn tiny(&self, folder: &Path) -> Result<Image> {
+        self.tiny_with(folder, &Extra::default())
+    }
+
+    /// The same with more modules and programs.
+    ///
+    /// # Errors
+    /// As [`Debian::tiny`], or when a module or program is not there.
+    pub fn tiny_with(&self, folder: &Path, extra: &Extra) -> Result<Image> {
         let kept = self.kept("kernel", &[KERNEL.to_owned()], |unfinished| {
             let tree = unfinished.join("tree");
             let mut command = bootstrap("extract", &[KERNEL.to_owned()]);
@@ -89,7 +97,7 @@ impl Debian {
             keep_kernel(&tree, unfinished)?;
             fs::remove_dir_all(&tree).map_err(file("remove", &tree))
         })?;
-        self.image(&kept, folder, None)
+        self.image(&kept, folder, None, extra)
     }
 
     /// A guest with systemd on a disk, and `packages` beside the usual ones.
@@ -110,12 +118,12 @@ impl Debian {
             disk_from_folder(&tree, &unfinished.join("disk"), DISK_MIB)?;
             fs::remove_dir_all(&tree).map_err(file("remove", &tree))
         })?;
-        self.image(&kept, folder, Some(kept.join("disk")))
+        self.image(&kept, folder, Some(kept.join("disk")), &Extra::default())
     }
 
-    fn image(&self, kept: &Path, folder: &Path, disk: Option<PathBuf>) -> Result<Image> {
+    fn image(&self, kept: &Path, folder: &Path, disk: Option<PathBuf>, extra: &Extra) -> Result<Image> {
         let initrd = folder.join(if disk.is_some() { "systemd.initrd" } else { "tiny.initrd" });
-        let archive = initramfs::build(&self.agent, &kept.join("modules"))?;
+        let archive = initramfs::build(&self.agent, &kept.join("modules"), extra)?;
         fs::write(&initrd, archive).map_err(file("write", &initrd))?;
         let append = match disk {
             Some(_) => format!("vmtest.root={ROOT_SERIAL} systemd.show_status=0"),

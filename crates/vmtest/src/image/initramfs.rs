@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::{Result, file},
-    image::modules,
+    image::{Extra, modules},
     program,
 };
 
@@ -86,6 +86,19 @@ impl Archive {
         self.entry(path, mode, content);
     }
 
+    /// A program with its libraries, unless they are `known` to be there.
+    fn program(&mut self, program: &Path, place: &str, known: &mut BTreeSet<PathBuf>) -> Result<()> {
+        self.add(place, FILE, &read(program)?);
+        let listing = program::run(Command::new("ldd").arg(program))?;
+        for library in libraries(&listing).into_iter().filter(|library| known.insert(library.clone())) {
+            let name = library.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let kept = if name.starts_with("ld-") { "ld.so".to_owned() } else { name };
+            self.add(&format!("{LIBRARIES}/{kept}"), FILE, &read(&library)?);
+            self.add(&library.to_string_lossy(), LINK, format!("/{LIBRARIES}/{kept}").as_bytes());
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Vec<u8> {
         self.entry(Path::new("TRAILER!!!"), 0, &[]);
         self.bytes
@@ -96,30 +109,31 @@ impl Archive {
 ///
 /// # Errors
 /// When a module, library or program cannot be read.
-pub fn build(agent: &Path, modules: &Path) -> Result<Vec<u8>> {
+pub fn build(agent: &Path, modules: &Path, extra: &Extra) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
-    let read = |path: &Path| fs::read(path).map_err(file("read", path));
-    archive.add("init", FILE, &read(agent)?);
     for folder in ["proc", "sys", "dev", "run", "tmp"] {
         archive.folder(Path::new(folder));
     }
-    let listing = program::run(Command::new("ldd").arg(agent))?;
-    for library in libraries(&listing) {
-        let name = library.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let kept = if name.starts_with("ld-") { "ld.so".to_owned() } else { name };
-        archive.add(&format!("{LIBRARIES}/{kept}"), FILE, &read(&library)?);
-        archive.add(&library.to_string_lossy(), LINK, format!("/{LIBRARIES}/{kept}").as_bytes());
+    let mut known = BTreeSet::new();
+    archive.program(agent, "init", &mut known)?;
+    for (program, place) in &extra.programs {
+        archive.program(program, place, &mut known)?;
     }
     archive.add("bin/busybox", FILE, &read(Path::new(BUSYBOX))?);
     let applets = program::run(Command::new(BUSYBOX).arg("--list"))?;
     for applet in applets.lines().filter(|applet| *applet != "busybox") {
         archive.add(&format!("bin/{applet}"), LINK, b"busybox");
     }
-    for (number, module) in modules::load_order(modules, &MODULES)?.iter().enumerate() {
+    let wanted: Vec<&str> = MODULES.into_iter().chain(extra.modules.iter().map(String::as_str)).collect();
+    for (number, module) in modules::load_order(modules, &wanted)?.iter().enumerate() {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         archive.add(&format!("modules/{number:02}-{name}"), FILE, &read(module)?);
     }
     Ok(archive.finish())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(file("read", path))
 }
 
 /// Paths in the output of ldd(1): `name => PATH (0x...)`, or `PATH (0x...)` for the loader.

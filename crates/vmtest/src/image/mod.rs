@@ -29,5 +29,14 @@ pub struct Image {
     pub append: String,
 }
 
+/// What a tiny guest has beside its kernel, agent and busybox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extra {
+    /// Kernel modules that are loaded at boot.
+    pub modules: Vec<String>,
+    /// Programs of this machine, and where they are in the guest. Their libraries come along.
+    pub programs: Vec<(PathBuf, String)>,
+}
+
 /// Serial of the disk a guest boots from.
 pub const ROOT_SERIAL: &str = "root";
