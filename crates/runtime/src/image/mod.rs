@@ -11,9 +11,11 @@
 //! ```text
 //!  lock                     held by the one process that has the store open
 //!  refs.json                reference -> manifest digest
-//!  blobs/sha256/<hex>       manifests and configurations
+//!  blobs/sha256/<hex>       manifests and configurations; a manifest's time is the last use of its image
 //!  layers/<hex>/diff        a layer as overlayfs wants it; <hex> is its diff_id
 //!  layers/<hex>/mark        `durable`, or the boot in which it was unpacked
+//!  layers/<hex>/implied     directories it has no entry for, if any; see `parents`
+//!  layers/<hex>/bytes       its size, once it was asked for
 //!  tmp/                     half-made things; emptied at open
 //! ```
 //!
@@ -22,13 +24,17 @@
 //! unpacked again.
 
 mod catalog;
+mod collect;
 mod disk;
 mod error;
+mod layers;
 mod manifest;
+mod parents;
 mod pipeline;
 mod progress;
 mod reference;
 mod registry;
+mod retention;
 mod settings;
 mod stop;
 mod store;
@@ -37,9 +43,11 @@ mod unpack;
 mod unpack_tests;
 mod user;
 
+pub use collect::Collected;
 pub use error::ImageError;
 pub use progress::{NoProgress, Progress, ProgressEvent};
 pub use reference::Reference;
 pub use registry::{Credentials, RegistryConfig};
+pub use retention::CollectPolicy;
 pub use settings::ImageSettings;
-pub use store::{Collected, EnsureOptions, Image, ImageConfig, ImageStore, PullPolicy};
+pub use store::{EnsureOptions, Image, ImageConfig, ImageStore, PullPolicy};

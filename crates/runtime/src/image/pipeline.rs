@@ -8,8 +8,9 @@
 //!
 //! Each stage is a thread; stages are joined by short queues of chunks that are shared, not copied.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -31,14 +32,15 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 type Chunk = io::Result<Bytes>;
 
-/// Unpacks into `target`, an empty directory. When this fails, what is in `target` is worthless.
+/// Unpacks into `target`, an empty directory. When this fails, what is in `target` is worthless. Gives the directories
+/// that the layer has no entry for.
 pub(super) fn unpack_verified(
     source: impl Read + Send,
     blob: &LayerBlob,
     diff_id: &str,
     target: &Path,
     advanced: &(dyn Fn(u64) + Sync),
-) -> Result<(), ImageError> {
+) -> Result<BTreeSet<PathBuf>, ImageError> {
     let (to_decompress, compressed) = sync_channel(CHUNKS_MAX);
     let (to_unpack, plain) = sync_channel(CHUNKS_MAX);
     let (to_hash, hashed) = sync_channel(CHUNKS_MAX);
@@ -50,9 +52,9 @@ pub(super) fn unpack_verified(
         let mut plain = Chunks::new(plain);
         let unpacked = unpack(&mut plain, target, &blob.digest);
         // What follows the archive's end counts for the hash; after a failure nothing more is wanted.
-        let unpacked = unpacked.and_then(|()| {
-            io::copy(&mut plain, &mut io::sink())
-                .map_err(|source| ImageError::Unpack { layer: blob.digest.clone(), source })
+        let unpacked = unpacked.and_then(|implied| {
+            let rest = io::copy(&mut plain, &mut io::sink());
+            rest.map_err(|source| ImageError::Unpack { layer: blob.digest.clone(), source }).map(|_| implied)
         });
         drop(plain);
         (reading.join(), hashing.join(), unpacked)
@@ -60,12 +62,12 @@ pub(super) fn unpack_verified(
     let panicked = |_| ImageError::Unpack { layer: blob.digest.clone(), source: io::Error::other("a stage panicked") };
     // A damaged blob fails in every stage; that it is damaged is what matters.
     read.map_err(panicked)??;
-    unpacked?;
+    let implied = unpacked?;
     let found = found.map_err(panicked)?;
     if found != diff_id {
         return Err(ImageError::Digest { what: "layer content", expected: diff_id.to_owned(), found });
     }
-    Ok(())
+    Ok(implied)
 }
 
 /// Reads the blob to its end even if nobody wants it any more: whether it is sound must be known.

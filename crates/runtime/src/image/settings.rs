@@ -53,13 +53,7 @@ impl ImageSettings {
             architecture: file.architecture,
             os: file.os,
             user: config.user.unwrap_or_default(),
-            env: env
-                .into_iter()
-                .map(|entry| match entry.split_once('=') {
-                    Some((name, value)) => (name.to_owned(), value.to_owned()),
-                    None => (entry, String::new()),
-                })
-                .collect(),
+            env: env.into_iter().filter_map(variable).collect(),
             entrypoint: config.entrypoint.unwrap_or_default(),
             cmd: config.cmd.unwrap_or_default(),
             working_dir: config.working_dir.unwrap_or_default(),
@@ -70,6 +64,16 @@ impl ImageSettings {
             diff_ids: file.rootfs.diff_ids,
         })
     }
+}
+
+/// `NAME=value`. One without a name is nothing that a program could ask for; the rest of the image is usable.
+fn variable(entry: String) -> Option<(String, String)> {
+    let (name, value) = match entry.split_once('=') {
+        Some((name, value)) => (name.to_owned(), value.to_owned()),
+        None => (entry, String::new()),
+    };
+    let usable = !name.is_empty() && !name.contains('\0') && !value.contains('\0');
+    usable.then_some((name, value))
 }
 
 #[derive(Deserialize)]
@@ -116,6 +120,14 @@ mod tests {
         assert_eq!(image.argv(&[], &words(&["a"])), words(&["entry", "a"]));
         assert_eq!(image.argv(&words(&["c"]), &[]), words(&["c"]), "a command drops the image's cmd");
         assert_eq!(image.argv(&words(&["c"]), &words(&["a"])), words(&["c", "a"]));
+    }
+
+    #[test]
+    fn variables_that_no_program_could_have_are_left_out() -> serde_json::Result<()> {
+        let text = br#"{"rootfs":{"diff_ids":[]},"config":{"Env":["=x","","A=1","N\u0000=1","V=\u0000","B"]}}"#;
+        let env = ImageSettings::parse(text)?.env;
+        assert_eq!(env, [("A".to_owned(), "1".to_owned()), ("B".to_owned(), String::new())]);
+        Ok(())
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use nix::fcntl::Flock;
@@ -15,12 +14,13 @@ use tokio::task::JoinSet;
 
 use super::catalog::{self, CatalogImage};
 use super::disk::{
-    REFS_VERSION, Refs, Temporary, boot_id, distrust_unflushed, is_durable, make_durable, read_refs, remove_others,
-    sweep, take_lock, write_durably,
+    REFS_VERSION, Refs, boot_id, distrust_unflushed, is_durable, make_durable, read_refs, sweep, take_lock,
+    write_durably,
 };
 use super::error::ImageError;
-use super::manifest::{self, CONFIG_BYTES_MAX, Document, LayerBlob, MANIFEST_BYTES_MAX, Manifest};
-use super::pipeline;
+use super::layers::Layer;
+use super::manifest::{self, CONFIG_BYTES_MAX, Document, MANIFEST_BYTES_MAX, Manifest};
+use super::parents;
 use super::progress::{NoProgress, Progress, ProgressEvent};
 use super::reference::{Reference, hex_of};
 use super::registry::{Credentials, Registries, RegistryConfig, RegistryImage, SharedRegistries};
@@ -96,33 +96,26 @@ impl Image {
     }
 }
 
-/// What [`ImageStore::collect`] removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Collected {
-    /// Manifests and configurations.
-    pub blobs: usize,
-    /// Layers.
-    pub layers: usize,
-}
-
 /// Images of this node. Clones share the same store.
 #[derive(Clone)]
 pub struct ImageStore {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    config: ImageConfig,
+pub(super) struct Inner {
+    pub(super) config: ImageConfig,
     registries: SharedRegistries,
-    refs: Mutex<Refs>,
+    pub(super) refs: Mutex<Refs>,
     /// One pull of a reference, one unpacking of a layer at a time.
     locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     unpacks: Arc<Semaphore>,
-    /// Read while pulling, written while collecting.
-    collecting: RwLock<()>,
+    /// Read while an image is looked up or its pull begins, written while it is decided what goes.
+    pub(super) collecting: RwLock<()>,
+    /// Blobs and layers that pulls under way need, by their digests' hexadecimal part, with how many need them.
+    pulling: Mutex<HashMap<String, usize>>,
     /// Work that makes layers durable.
     flushing: Mutex<JoinSet<()>>,
-    boot: String,
+    pub(super) boot: String,
     next: AtomicU64,
     _lock: Flock<File>,
 }
@@ -154,6 +147,7 @@ impl ImageStore {
             locks: Mutex::new(HashMap::new()),
             unpacks: Arc::new(Semaphore::new(unpacks)),
             collecting: RwLock::new(()),
+            pulling: Mutex::new(HashMap::new()),
             flushing: Mutex::new(JoinSet::new()),
             boot,
             next: AtomicU64::new(0),
@@ -185,14 +179,17 @@ impl ImageStore {
         let lock = self.inner.lock(&format!("ref {name}"));
         let _one_at_a_time = lock.lock().await;
         let wants_pull = options.policy == PullPolicy::Always || options.no_layer_cache;
-        if !wants_pull && let Some(image) = self.stored(&reference)? {
-            progress.on(ProgressEvent::Ready { digest: &image.digest });
-            return Ok(image);
+        if !wants_pull {
+            let _not_collecting = self.inner.collecting.read().await;
+            if let Some(image) = self.stored(&reference)? {
+                self.inner.mark_used(&image.digest);
+                progress.on(ProgressEvent::Ready { digest: &image.digest });
+                return Ok(image);
+            }
         }
         if options.policy == PullPolicy::Never {
             return Err(ImageError::NotPresent { reference: name });
         }
-        let _not_collecting = self.inner.collecting.read().await;
         self.pull(&reference, &options, progress).await
     }
 
@@ -241,15 +238,6 @@ impl ImageStore {
         self.inner.change_refs(|refs| refs.images.remove(&name).is_some())
     }
 
-    /// Removes what no reference needs, except the layers in use by containers.
-    pub async fn collect(&self, in_use: &BTreeSet<PathBuf>) -> Result<Collected, ImageError> {
-        let _no_pulls = self.inner.collecting.write().await;
-        let store = self.clone();
-        let in_use = in_use.clone();
-        let collected = tokio::task::spawn_blocking(move || store.collect_now(&in_use)).await;
-        collected.unwrap_or_else(|_ended| Err(ImageError::Cancelled { reference: "(collection)".to_owned() }))
-    }
-
     /// Waits until everything unpacked so far has reached the disk.
     pub async fn flush(&self) {
         let mut flushing = std::mem::take(&mut *self.inner.flushing.lock());
@@ -270,6 +258,11 @@ impl ImageStore {
         let source = Arc::new(self.find(reference, options.credentials.as_ref()).await?);
         let (digest, manifest) = source.manifest()?;
         let (config_bytes, config) = self.read_config(&source, &manifest).await?;
+        let _stays = {
+            let _not_collecting = self.inner.collecting.read().await;
+            let own = [&digest, &manifest.config.digest].into_iter().chain(&config.diff_ids);
+            self.inner.keep(own.filter_map(|digest| hex_of(digest)).chain([&*parents::name(&config.diff_ids)]))
+        };
         progress.on(ProgressEvent::Resolved {
             digest: &digest,
             layers: manifest.layers.len(),
@@ -303,8 +296,12 @@ impl ImageStore {
         if let Some(error) = failed {
             return Err(error);
         }
+        let (inner, diff_ids) = (Arc::clone(&self.inner), config.diff_ids.clone());
+        let made = tokio::task::spawn_blocking(move || inner.make_parents(&diff_ids)).await;
+        made.unwrap_or_else(|_ended| Err(ImageError::Cancelled { reference: reference.to_string() }))?;
         self.inner.write_blob(&digest, source.manifest_bytes())?;
         self.inner.write_blob(&manifest.config.digest, &config_bytes)?;
+        self.inner.mark_used(&digest);
         self.inner
             .change_refs(|refs| refs.images.insert(reference.to_string(), digest.clone()).as_ref() != Some(&digest))?;
         self.flush_later(&config.diff_ids);
@@ -313,8 +310,10 @@ impl ImageStore {
     }
 
     fn image(&self, reference: &Reference, digest: String, config: ImageSettings) -> Image {
-        let layers = distinct(&config.diff_ids).into_iter().map(|diff_id| self.inner.layer(diff_id).join("diff"));
-        Image { reference: reference.to_string(), digest, layers: layers.collect(), config }
+        let mut layers: Vec<PathBuf> = self.inner.layers(&config.diff_ids);
+        layers.extend(self.inner.parents(&config.diff_ids).filter(|layer| layer.exists()));
+        layers.iter_mut().for_each(|layer| layer.push("diff"));
+        Image { reference: reference.to_string(), digest, layers, config }
     }
 
     async fn find(&self, reference: &Reference, credentials: Option<&Credentials>) -> Result<Source, ImageError> {
@@ -374,7 +373,8 @@ impl ImageStore {
         let Some((digest, _, config)) = self.stored_documents(reference)? else {
             return Ok(None);
         };
-        let complete = config.diff_ids.iter().all(|diff_id| self.inner.layer(diff_id).exists());
+        let own = config.diff_ids.iter().map(|diff_id| self.inner.layer(diff_id));
+        let complete = own.chain(self.inner.parents(&config.diff_ids)).all(|layer| layer.exists());
         Ok(complete.then(|| self.image(reference, digest, config)))
     }
 
@@ -386,8 +386,8 @@ impl ImageStore {
 
     /// Makes new layers survive a power cut, without making anybody wait.
     fn flush_later(&self, diff_ids: &[String]) {
-        let layers = diff_ids.iter().map(|diff_id| (self.inner.layer(diff_id), self.inner.temporary()));
-        let layers: Vec<(PathBuf, PathBuf)> = layers.collect();
+        let own = diff_ids.iter().map(|diff_id| self.inner.layer(diff_id)).chain(self.inner.parents(diff_ids));
+        let layers: Vec<(PathBuf, PathBuf)> = own.map(|layer| (layer, self.inner.temporary())).collect();
         let mut flushing = self.inner.flushing.lock();
         while flushing.try_join_next().is_some() {}
         flushing.spawn_blocking(move || {
@@ -397,38 +397,24 @@ impl ImageStore {
             }
         });
     }
-
-    fn collect_now(&self, in_use: &BTreeSet<PathBuf>) -> Result<Collected, ImageError> {
-        let (mut blobs, mut layers) = (BTreeSet::new(), BTreeSet::new());
-        let digests: Vec<String> = self.inner.refs.lock().images.values().cloned().collect();
-        for digest in digests {
-            if let Some((manifest, config)) = self.inner.documents(&digest)? {
-                blobs.extend(
-                    [digest, manifest.config.digest].iter().filter_map(|digest| hex_of(digest)).map(str::to_owned),
-                );
-                layers.extend(config.diff_ids.iter().filter_map(|diff_id| hex_of(diff_id)).map(str::to_owned));
-            }
-        }
-        layers.extend(in_use.iter().filter_map(|layer| Some(layer.parent()?.file_name()?.to_str()?.to_owned())));
-        let root = &self.inner.config.root;
-        let removed_blobs = remove_others(&root.join("blobs/sha256"), &blobs, |path| fs::remove_file(path))?;
-        let removed_layers = remove_others(&root.join("layers"), &layers, |path| {
-            // Out of the way in one step, so that no half a layer is ever found.
-            let away = self.inner.temporary();
-            fs::rename(path, &away)?;
-            fs::remove_dir_all(away)
-        })?;
-        Ok(Collected { blobs: removed_blobs, layers: removed_layers })
-    }
 }
 
-#[derive(Clone)]
-struct Layer {
-    blob: LayerBlob,
-    diff_id: String,
-    fresh: bool,
-    progress: Arc<dyn Progress>,
-    stopped: Arc<AtomicBool>,
+/// Blobs and layers that a pull needs; see [`Inner::keep`].
+struct Kept {
+    inner: Arc<Inner>,
+    names: Vec<String>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut pulling = self.inner.pulling.lock();
+        for name in &self.names {
+            if let Some(users) = pulling.get_mut(name) {
+                *users -= 1;
+            }
+        }
+        pulling.retain(|_, users| *users > 0);
+    }
 }
 
 /// Where an image was found.
@@ -485,13 +471,6 @@ fn check_config(bytes: &[u8], digest: &str, manifest: &Manifest) -> Result<Image
     Ok(settings)
 }
 
-/// Each layer once: of equal ones the highest counts, since it hides the lower ones wholly, and
-/// overlayfs does not take one twice.
-fn distinct(diff_ids: &[String]) -> Vec<&String> {
-    let last = |index: usize, diff_id: &&String| !diff_ids[index + 1..].contains(diff_id);
-    diff_ids.iter().enumerate().filter(|(index, diff_id)| last(*index, diff_id)).map(|(_, diff_id)| diff_id).collect()
-}
-
 impl Inner {
     fn lock(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock();
@@ -506,21 +485,32 @@ impl Inner {
         }
     }
 
-    /// Digests were checked before they come here.
-    fn layer(&self, diff_id: &str) -> PathBuf {
-        self.config.root.join("layers").join(hex_of(diff_id).unwrap_or("invalid"))
+    /// Keeps blobs and layers of these names from being collected until the guard is dropped.
+    fn keep<'a>(self: &Arc<Self>, names: impl Iterator<Item = &'a str>) -> Kept {
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        let mut pulling = self.pulling.lock();
+        for name in &names {
+            *pulling.entry(name.clone()).or_default() += 1;
+        }
+        Kept { inner: Arc::clone(self), names }
     }
 
-    fn blob(&self, digest: &str) -> PathBuf {
+    /// What pulls under way need.
+    pub(super) fn pulling(&self) -> BTreeSet<String> {
+        self.pulling.lock().keys().cloned().collect()
+    }
+
+    /// Digests were checked before they come here.
+    pub(super) fn blob(&self, digest: &str) -> PathBuf {
         self.config.root.join("blobs/sha256").join(hex_of(digest).unwrap_or("invalid"))
     }
 
-    fn temporary(&self) -> PathBuf {
+    pub(super) fn temporary(&self) -> PathBuf {
         self.config.root.join("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Manifest and configuration of a stored digest; `None` if they are not (any more) sound.
-    fn documents(&self, digest: &str) -> Result<Option<(Manifest, ImageSettings)>, ImageError> {
+    pub(super) fn documents(&self, digest: &str) -> Result<Option<(Manifest, ImageSettings)>, ImageError> {
         let Some(bytes) = self.read_blob(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
         let Document::Manifest(manifest) = manifest::parse(&bytes, digest)? else { return Ok(None) };
         let Some(bytes) = self.read_blob(&manifest.config.digest, CONFIG_BYTES_MAX)? else { return Ok(None) };
@@ -544,7 +534,7 @@ impl Inner {
         write_durably(&path, &self.temporary(), bytes).map_err(ImageError::store(path))
     }
 
-    fn change_refs(&self, change: impl FnOnce(&mut Refs) -> bool) -> Result<(), ImageError> {
+    pub(super) fn change_refs(&self, change: impl FnOnce(&mut Refs) -> bool) -> Result<(), ImageError> {
         let mut refs = self.refs.lock();
         let mut next = refs.clone();
         next.version = REFS_VERSION;
@@ -556,25 +546,6 @@ impl Inner {
         write_durably(&path, &self.temporary(), &text).map_err(ImageError::store(path))?;
         *refs = next;
         Ok(())
-    }
-
-    /// Blocking. Leaves the layer at its place, or nothing.
-    fn unpack_layer(&self, reader: impl Read + Send, layer: &Layer) -> Result<(), ImageError> {
-        let temporary = Temporary(self.temporary());
-        let diff = temporary.0.join("diff");
-        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&diff);
-        made.and_then(|()| fs::set_permissions(&diff, fs::Permissions::from_mode(0o755)))
-            .map_err(ImageError::store(&diff))?;
-        let advanced = |bytes| layer.progress.on(ProgressEvent::LayerAdvanced { digest: &layer.blob.digest, bytes });
-        pipeline::unpack_verified(reader, &layer.blob, &layer.diff_id, &diff, &advanced)?;
-        fs::write(temporary.0.join("mark"), &self.boot).map_err(ImageError::store(&temporary.0))?;
-        let target = self.layer(&layer.diff_id);
-        match fs::rename(&temporary.0, &target) {
-            Ok(()) => Ok(()),
-            // Fetched anew though it was here: the content is the same, and containers may use it.
-            Err(_exists) if target.exists() => Ok(()),
-            Err(source) => Err(ImageError::Store { path: target, source }),
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! limited. Whiteouts become what overlayfs knows: a character device 0/0 for a removed name, an
 //! attribute for a directory that hides those below it.
 
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,6 +35,9 @@ const EXTENSION_BYTES_MAX: u64 = 1 << 20;
 /// Bytes copied at once.
 const COPY_BYTES: usize = 256 << 10;
 
+/// Why an entry of either sparse form is refused.
+const SPARSE: &str = "is stored sparse; build the layer without tar's --sparse";
+
 /// Prefix of names that remove (image-spec, `layer.md`).
 const WHITEOUT: &[u8] = b".wh.";
 /// Name that hides all that is below.
@@ -41,10 +45,18 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What overlayfs looks for on a directory that hides those below it.
 const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
 
-/// Unpacks into `target`, an empty directory. `layer` names the layer in errors.
-pub(super) fn unpack(reader: impl Read, target: &Path, layer: &str) -> Result<(), ImageError> {
+/// Unpacks into `target`, an empty directory. `layer` names the layer in errors. Gives the directories that the layer
+/// has no entry for: they were only made to hold others.
+pub(super) fn unpack(reader: impl Read, target: &Path, layer: &str) -> Result<BTreeSet<PathBuf>, ImageError> {
     let root = File::open(target).map_err(ImageError::store(target))?;
-    let mut unpacker = Unpacker { layer, root, parent: None, directories: Vec::new(), buffer: vec![0; COPY_BYTES] };
+    let mut unpacker = Unpacker {
+        layer,
+        root,
+        parent: None,
+        holders: BTreeSet::new(),
+        directories: Vec::new(),
+        buffer: vec![0; COPY_BYTES],
+    };
     let io = |source| ImageError::Unpack { layer: layer.to_owned(), source };
     let mut archive = tar::Archive::new(reader);
     let mut extensions = Extensions::default();
@@ -80,6 +92,7 @@ struct Extensions {
     gid: Option<u64>,
     size: Option<u64>,
     mtime: Option<(i64, i64)>,
+    sparse: bool,
     attributes: Vec<(OsString, Vec<u8>)>,
 }
 
@@ -113,6 +126,8 @@ impl Extensions {
                 b"gid" => self.gid = number(),
                 b"size" => self.size = number(),
                 b"mtime" => self.mtime = seconds(value),
+                // The content then is a map and pieces, under another name (GNU tar, "PAX format").
+                _ if key.starts_with(b"GNU.sparse.") => self.sparse = true,
                 _ => {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         self.attributes.push((OsString::from_vec(name.to_vec()), value.to_vec()));
@@ -166,6 +181,9 @@ struct Item {
 
 impl Item {
     fn new(entry: &tar::Entry<'_, impl Read>, extensions: Extensions) -> Result<Self, String> {
+        if extensions.sparse {
+            return Err(SPARSE.to_owned());
+        }
         let header = entry.header();
         let unreadable = |error: io::Error| format!("has an unreadable header: {error}");
         let raw = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
@@ -244,6 +262,8 @@ struct Unpacker<'a> {
     root: File,
     /// The last directory worked in: most entries follow one of the same directory.
     parent: Option<(PathBuf, OwnedFd)>,
+    /// Directories that something was made in.
+    holders: BTreeSet<PathBuf>,
     /// Times are set at the end, since each new entry changes its directory's.
     directories: Vec<(PathBuf, TimeSpec)>,
     buffer: Vec<u8>,
@@ -279,7 +299,7 @@ impl Unpacker<'_> {
             EntryType::Block | EntryType::Char => {
                 Err(refused("is a device node; images must not bring devices, the runtime makes those of /dev"))
             }
-            EntryType::GNUSparse => Err(refused("is stored sparse; build the layer without tar's --sparse")),
+            EntryType::GNUSparse => Err(refused(SPARSE)),
             other => Err(Failure::Refused(format!("is of unknown type {:?}", char::from(other.as_byte())))),
         }
     }
@@ -298,6 +318,8 @@ impl Unpacker<'_> {
     fn parent(&mut self, path: &Path) -> Result<&OwnedFd, Failure> {
         if self.parent.as_ref().is_none_or(|(known, _)| known != path) {
             let opened = rooted::open_or_make_directory(&self.root, path, Links::StayBeneath)?;
+            let above = path.ancestors().take_while(|above| !above.as_os_str().is_empty());
+            self.holders.extend(above.map(Path::to_owned));
             self.parent = Some((path.to_owned(), opened));
         }
         match &self.parent {
@@ -451,8 +473,8 @@ impl Unpacker<'_> {
         }
     }
 
-    /// Sets the times of directories, the deepest made last and so first.
-    fn finish(self) -> Result<(), ImageError> {
+    /// Sets the times of directories, the deepest made last and so first. Gives those without an entry of their own.
+    fn finish(mut self) -> Result<BTreeSet<PathBuf>, ImageError> {
         for (path, modified) in self.directories.iter().rev() {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
             let set = rooted::open(self.root.as_fd(), path, flags, Links::StayBeneath)
@@ -468,7 +490,10 @@ impl Unpacker<'_> {
                 Ok(()) => {}
             }
         }
-        Ok(())
+        for (path, _) in &self.directories {
+            self.holders.remove(path);
+        }
+        Ok(self.holders)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Layers as they should be, and as an attacker would make them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tar::EntryType;
@@ -105,7 +105,7 @@ impl Place {
         self.root.path().join("outside")
     }
 
-    fn unpack(&self, tar: Tar) -> std::result::Result<(), ImageError> {
+    fn unpack(&self, tar: Tar) -> std::result::Result<BTreeSet<PathBuf>, ImageError> {
         unpack(tar.bytes().as_slice(), &self.layer(), "sha256:test")
     }
 
@@ -242,6 +242,12 @@ fn attacks_are_refused_and_touch_nothing_outside() -> Result {
         }),
         ("name below a file", |tar, _| tar.file("a", "x").file("a/b", "x")),
         ("top is a file", |tar, _| tar.file("./", "x")),
+        ("sparse in PAX form", |tar, _| {
+            tar.pax(&[("GNU.sparse.major", "1"), ("GNU.sparse.name", "a")]).file("GNUSparseFile.1/a", "1\n0\n")
+        }),
+        ("sparse in the older PAX form", |tar, _| {
+            tar.pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,1")]).file("a", "x")
+        }),
         ("sparse", |tar, _| tar.entry(EntryType::GNUSparse, b"a", b"", b"")),
         ("other size", |tar, _| tar.pax(&[("size", "5000")]).file("a", "x")),
         ("unknown kind", |tar, _| tar.entry(EntryType::new(b'Z'), b"a", b"", b"")),
@@ -256,6 +262,16 @@ fn attacks_are_refused_and_touch_nothing_outside() -> Result {
         }
         assert_eq!(place.surroundings()?, before, "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn directories_without_an_entry_of_their_own_are_told() -> Result {
+    let place = Place::new()?;
+    let tar = Tar::default().file("tmp/f", "x").directory("own").file("own/sub/deep/f", "x").file("late/f", "x");
+    let implied = place.unpack(tar.directory("late").file("opt/.wh.gone", ""))?;
+    let expected = ["opt", "own/sub", "own/sub/deep", "tmp"].map(PathBuf::from);
+    assert_eq!(implied, BTreeSet::from(expected));
     Ok(())
 }
 

@@ -4,8 +4,6 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
-
 use crate::container::UserIds;
 use crate::rooted::{self, Links};
 
@@ -91,18 +89,13 @@ fn is_whiteout(meta: &std::fs::Metadata) -> bool {
 }
 
 fn read_file(layer: &Path, name: &str) -> io::Result<String> {
-    use std::io::Read;
     let root = std::fs::File::open(layer)?;
-    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
-    let file = match rooted::open(&root, &Path::new("etc").join(name), flags, Links::StayBeneath) {
+    match rooted::read_regular(&root, &Path::new("etc").join(name), Links::StayBeneath, FILE_BYTES_MAX) {
         Err(error) if matches!(error.raw_os_error(), Some(libc::EXDEV | libc::ELOOP | libc::ENOENT)) => {
-            return Err(io::Error::other("it is a link out of its layer; name the user by number"));
+            Err(io::Error::other("it is a link out of its layer; name the user by number"))
         }
-        opened => std::fs::File::from(opened?),
-    };
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+        read => read,
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use runtime::container::{ContainerSpec, UserIds};
 use runtime::image::{
-    Credentials, EnsureOptions, Image, ImageConfig, ImageError, ImageStore, NoProgress, Progress, ProgressEvent,
-    PullPolicy, RegistryConfig,
+    CollectPolicy, Credentials, EnsureOptions, Image, ImageConfig, ImageError, ImageStore, NoProgress, Progress,
+    ProgressEvent, PullPolicy, RegistryConfig,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -232,14 +233,22 @@ async fn what_is_unneeded_is_collected_and_what_runs_is_not() -> Result {
     place.publish("app", "latest", &simple("two")?)?;
     let two = store.ensure("app", PullPolicy::Always, quiet()).await?;
     let running = BTreeSet::from([one.layers[1].clone()]);
-    let collected = store.collect(&running).await?;
-    assert_eq!((collected.blobs, collected.layers), (2, 0));
-    let collected = store.collect(&BTreeSet::new()).await?;
-    assert_eq!((collected.blobs, collected.layers), (0, 1));
+    let at_once = CollectPolicy { age_min: Duration::ZERO, high_percent: 100, ..CollectPolicy::default() };
+    let young =
+        store.collect(&BTreeSet::new(), &CollectPolicy { age_min: Duration::from_secs(600), ..at_once }).await?;
+    assert_eq!((young.images, young.blobs, young.layers), (0, 0, 0), "what is young may be about to be used");
+    let collected = store.collect(&running, &at_once).await?;
+    assert_eq!((collected.images, collected.blobs, collected.layers), (1, 2, 0));
+    let collected = store.collect(&BTreeSet::new(), &at_once).await?;
+    assert_eq!((collected.images, collected.blobs, collected.layers), (0, 0, 1));
+    assert!(collected.bytes > 0, "{collected:?}");
     assert!(!one.layers[1].exists() && two.layers.iter().all(|layer| layer.exists()));
-    store.forget("app")?;
-    let collected = store.collect(&BTreeSet::new()).await?;
-    assert_eq!((collected.blobs, collected.layers), (2, 2));
+    let everything = CollectPolicy { high_percent: 0, low_percent: 0, ..at_once };
+    let used: BTreeSet<_> = two.layers.iter().cloned().collect();
+    assert_eq!(store.collect(&used, &everything).await?.images, 0, "what runs stays however full the disk is");
+    assert_eq!(store.ensure("app", PullPolicy::Never, quiet()).await?, two);
+    let collected = store.collect(&BTreeSet::new(), &everything).await?;
+    assert_eq!((collected.images, collected.blobs, collected.layers), (1, 2, 2));
     assert_eq!(store.list().len(), 0);
     place.done(store).await
 }
