@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Whether the kernel's AppArmor is switched on: `Y` or `N`.
@@ -67,6 +68,11 @@ impl Entry {
     /// Opens it. The kernel takes the writing from the process that opened it only.
     pub(crate) fn open() -> io::Result<Self> {
         OpenOptions::new().write(true).open(NEXT).map(Self)
+    }
+
+    /// By another descriptor, out of the way of those that the program gets.
+    pub(crate) fn by(&self, other: impl FnOnce(BorrowedFd<'_>) -> io::Result<OwnedFd>) -> io::Result<Self> {
+        other(self.0.as_fd()).map(|fd| Self(fd.into()))
     }
 
     /// The next execution enters the profile; fails when it is not loaded.

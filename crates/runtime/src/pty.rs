@@ -1,7 +1,7 @@
 //! Terminals and descriptor flags.
 
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
@@ -12,6 +12,14 @@ pub(crate) fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     let flags = OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(())
+}
+
+/// Bytes that can be read from a pipe or terminal now (ioctl_tty(2), FIONREAD).
+pub(crate) fn readable_bytes(fd: impl AsFd) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one int, which lives until the call returns.
+    let result = unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    if result == 0 { Ok(usize::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Sets the size of a terminal by either of its sides (ioctl_tty(2), TIOCSWINSZ).
@@ -30,7 +38,7 @@ pub(crate) fn open_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
         OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC,
         nix::sys::stat::Mode::empty(),
     )?;
-    let raw = std::os::fd::AsRawFd::as_raw_fd(&master);
+    let raw = master.as_raw_fd();
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int, which lives until the call returns.
     if unsafe { libc::ioctl(raw, libc::TIOCSPTLCK, &raw const unlock) } != 0 {

@@ -3,8 +3,9 @@
 //! Built on openat2(2): the kernel refuses the escape, so there is no moment between a check and a
 //! use.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -20,6 +21,9 @@ pub(crate) enum Links {
     InRoot,
 }
 
+/// Most walks of one path: a neighbour that renames all the time must not hold a start for ever.
+const WALKS_MAX: usize = 128;
+
 /// Opens a path below `root`; `path` is relative.
 pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> io::Result<OwnedFd> {
     let resolve = match links {
@@ -28,14 +32,41 @@ pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> 
     };
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    walk(root.as_fd(), path, how)
+}
+
+/// Opens a path as this process sees it, absolute or relative to a directory. Only for processes whose root is the one
+/// not to leave: the kernel's own links (`/proc/self/fd/N`, `/proc/1/root`) are what could.
+pub(crate) fn open_here(from: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    walk(from, path, how)
+}
+
+fn walk(from: BorrowedFd<'_>, path: &Path, how: OpenHow) -> io::Result<OwnedFd> {
+    let mut walks = 1;
     loop {
-        match openat2(root.as_fd(), path, how) {
+        match openat2(from, path, how) {
             Ok(fd) => return Ok(fd),
             // EAGAIN: something was renamed during the walk (openat2(2)).
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(Errno::EINTR | Errno::EAGAIN) if walks < WALKS_MAX => walks += 1,
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The text of a regular file below `root`; what a container or an image put in its place (a device, a pipe nobody
+/// writes, an endless file) is an error, never a wait.
+pub(crate) fn read_regular(root: impl AsFd, path: &Path, links: Links, bytes_max: u64) -> io::Result<String> {
+    let file = File::from(open(root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, links)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Opens a directory below `root`, making what is missing of it with mode 0755.
@@ -80,7 +111,7 @@ pub(crate) fn relative(path: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, File};
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -104,6 +135,28 @@ mod tests {
         open("up/kept", Links::InRoot)?;
         assert!(root.path().join("kept").is_dir());
         assert_eq!(fs::read_dir(outside.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        let dir = File::open(root.path())?;
+        fs::write(root.path().join("plain"), "text")?;
+        symlink("plain", root.path().join("link"))?;
+        symlink("/dev/zero", root.path().join("endless"))?;
+        symlink("/proc/self/fd/0", root.path().join("magic"))?;
+        fs::create_dir(root.path().join("folder"))?;
+        nix::unistd::mkfifo(&root.path().join("pipe"), Mode::from_bits_truncate(0o600))?;
+        File::create(root.path().join("huge"))?.set_len(1 << 40)?;
+        let read = |name: &str, links| read_regular(&dir, Path::new(name), links, 4);
+        assert_eq!(read("plain", Links::StayBeneath)?, "text");
+        assert_eq!(read("link", Links::InRoot)?, "text");
+        for name in ["endless", "magic", "folder", "pipe", "huge", "none"] {
+            assert!(read(name, Links::InRoot).is_err(), "{name}");
+        }
+        let here = File::open("/")?;
+        assert!(read_regular(&here, Path::new("dev/zero"), Links::InRoot, 4).is_err(), "a device");
         Ok(())
     }
 

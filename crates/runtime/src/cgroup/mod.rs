@@ -6,6 +6,9 @@
 
 mod create;
 mod limits;
+mod oom;
+
+pub(crate) use oom::OomWatch;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -22,6 +22,8 @@ use super::spec::{TermSize, UserIds};
 use super::status::Exit;
 use crate::pty;
 
+/// How long output of programs in the background is waited for after an exec'd program has ended.
+pub const OUTPUT_AFTER_END: Duration = Duration::from_millis(500);
 /// Most file descriptors an exec'd program can be given besides its stdio.
 pub const EXTRA_FDS_MAX: usize = 8;
 
@@ -218,10 +220,11 @@ impl Stream {
         Ok(Self(unsafe { AsyncFd::register(fd) }?))
     }
 
-    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads at most `limit` bytes.
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>, limit: usize) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.0.poll_read_ready(cx))?;
-            let free = buffer.initialize_unfilled();
+            let free = buffer.initialize_unfilled_to(limit.min(buffer.remaining()));
             match guard.try_io(|fd| Ok(nix::unistd::read(fd.get_ref(), free)?)) {
                 Ok(Ok(read)) => {
                     buffer.advance(read);
@@ -248,8 +251,39 @@ impl Stream {
     }
 }
 
-/// An output stream of a program; ends when the program and its children have closed it.
-pub struct ExecOutput(pub(crate) Stream);
+/// An output stream of a program. It ends when the program and its children have closed it, and at the latest
+/// [`OUTPUT_AFTER_END`] after the program has ended: what it has left running in the background is not waited for.
+pub struct ExecOutput {
+    stream: Stream,
+    end: OutputEnd,
+}
+
+/// When an output stream ends by itself.
+enum OutputEnd {
+    /// With its last writer only.
+    Open,
+    /// Some time after the program, which is waited for.
+    Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// After this many bytes, which were written in time.
+    Bytes(usize),
+}
+
+impl ExecOutput {
+    /// Ends with its last writer only.
+    pub(crate) fn new(stream: Stream) -> Self {
+        Self { stream, end: OutputEnd::Open }
+    }
+
+    /// Ends at the latest [`OUTPUT_AFTER_END`] after the program.
+    pub(crate) fn of_program(stream: Stream, mut program: watch::Receiver<Option<ExecEnd>>) -> Self {
+        let over = async move {
+            // An error means that nobody will tell the end: it has come.
+            let _ = program.wait_for(Option::is_some).await;
+            tokio::time::sleep(OUTPUT_AFTER_END).await;
+        };
+        Self { stream, end: OutputEnd::Waiting(Box::pin(over)) }
+    }
+}
 
 impl fmt::Debug for ExecOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,8 +292,22 @@ impl fmt::Debug for ExecOutput {
 }
 
 impl AsyncRead for ExecOutput {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read(cx, buffer)
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let OutputEnd::Waiting(over) = &mut self.end
+            && over.as_mut().poll(cx).is_ready()
+        {
+            // What is in the pipe was written in time, however slowly it is read.
+            self.end = OutputEnd::Bytes(pty::readable_bytes(self.stream.0.get_ref())?);
+        }
+        let OutputEnd::Bytes(left) = self.end else { return self.stream.poll_read(cx, buffer, usize::MAX) };
+        let before = buffer.filled().len();
+        if left > 0
+            && let Poll::Ready(Err(error)) = self.stream.poll_read(cx, buffer, left)
+        {
+            return Poll::Ready(Err(error));
+        }
+        self.end = OutputEnd::Bytes(left - (buffer.filled().len() - before));
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -26,7 +26,8 @@ mod validate;
 pub use attach::{Attachment, Conversation};
 pub use error::ContainerError;
 pub use exec::{
-    EXTRA_FDS_MAX, ExecCapture, ExecControl, ExecExit, ExecOutput, ExecSession, ExecSpec, ExecStdin, StdinMode,
+    EXTRA_FDS_MAX, ExecCapture, ExecControl, ExecExit, ExecOutput, ExecSession, ExecSpec, ExecStdin, OUTPUT_AFTER_END,
+    StdinMode,
 };
 pub use runtime::{Runtime, RuntimeConfig};
 pub use spec::{

@@ -170,9 +170,9 @@ async fn follow(inner: &Arc<Inner>, handle: &Arc<Handle>, conversation: &UnixStr
         Ok(Ok(exit)) => exit,
         Ok(Err(error)) => {
             tracing::error!(id = %handle.id(), %error, "container without shim could not be ended");
-            lost_exit(false)
+            lost_exit()
         }
-        Err(_panicked) => lost_exit(false),
+        Err(_panicked) => lost_exit(),
     }
 }
 
@@ -184,26 +184,26 @@ pub(super) fn recover(cgroups: &Hierarchy, dir: &ShimDir, record: &Record) -> Re
     if let Some(exit) = dir.read_exit().map_err(shim)? {
         return Ok(exit);
     }
-    let oom = cgroups.oom_kills(&record.cgroup) > 0;
     if let Err(error) = record.process.signal(libc::SIGKILL) {
         tracing::debug!(id = %record.id, %error, "first program is gone already");
     }
     cgroups.kill(&record.cgroup)?;
-    let exit = lost_exit(oom);
+    let exit = lost_exit();
     dir.write_exit(&exit).map_err(shim)?;
     Ok(exit)
 }
 
 /// Stands in while the state of a container is being asked for.
 pub(super) fn unknown_exit() -> Exit {
-    lost_exit(false)
+    lost_exit()
 }
 
-fn lost_exit(oom_killed: bool) -> Exit {
+/// It says nothing of memory: what was counted may have been a child's end, long before.
+fn lost_exit() -> Exit {
     Exit {
         code: 128 + libc::SIGKILL,
         signal: Some(libc::SIGKILL),
-        oom_killed,
+        oom_killed: false,
         finished_at: Timestamp::now(),
         cause: ExitCause::ShimLost,
     }

@@ -91,8 +91,8 @@ impl Runtime {
             Ok(Ok(Some((Reply::Attached, _)))) => {
                 return Ok(Attachment {
                     stdin: ends.stdin.map(stream).transpose().map_err(shim)?.map(ExecStdin),
-                    stdout: ExecOutput(stream(ends.stdout).map_err(shim)?),
-                    stderr: Some(ExecOutput(stream(ends.stderr).map_err(shim)?)),
+                    stdout: ExecOutput::new(stream(ends.stdout).map_err(shim)?),
+                    stderr: Some(ExecOutput::new(stream(ends.stderr).map_err(shim)?)),
                     conversation: Conversation(conversation),
                 });
             }
@@ -132,20 +132,21 @@ fn session(
     deadline: Option<Instant>,
 ) -> io::Result<ExecSession> {
     let terminal = terminal.map(Arc::new);
+    let (publish, end) = watch::channel(None);
+    let output = |stream| ExecOutput::of_program(stream, end.clone());
     let (stdin, stdout, stderr) = match (ends, &terminal) {
         (Some(ends), _) => {
             let stdin = ends.stdin.map(stream).transpose()?.map(ExecStdin);
-            (stdin, ExecOutput(stream(ends.stdout)?), Some(ExecOutput(stream(ends.stderr)?)))
+            (stdin, output(stream(ends.stdout)?), Some(output(stream(ends.stderr)?)))
         }
         (None, Some(terminal)) => {
             // Own descriptors, for each is registered with the reactor by itself.
             let input = ExecStdin(stream(terminal.try_clone()?)?);
-            (Some(input), ExecOutput(stream(terminal.try_clone()?)?), None)
+            (Some(input), output(stream(terminal.try_clone()?)?), None)
         }
         (None, None) => return Err(io::Error::other("the shim handed over no terminal")),
     };
     let (signals, queue) = mpsc::channel(SIGNALS_MAX);
-    let (publish, end) = watch::channel(None);
     tokio::spawn(supervise(conversation, queue, deadline, publish));
     let control = ExecControl { id: id.into(), terminal, signals, end };
     Ok(ExecSession { stdin, stdout, stderr, control })

@@ -6,6 +6,7 @@
 
 use super::bpf::{Action, Arm, Condition, Operator, Rules};
 use super::names;
+use crate::capabilities::Capabilities;
 
 /// Allowed with any argument.
 pub(super) const ALLOWED: &[&str] = &[
@@ -308,12 +309,15 @@ pub(super) const ALLOWED: &[&str] = &[
     "shmdt",
     "shmget",
     "shutdown",
-    "socketpair",
     // Facts about the system.
     "getrandom",
     "sysinfo",
     "uname",
 ];
+
+/// Numbers of capabilities (`linux/capability.h`).
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
 
 /// Namespaces a `clone` would make: NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET (clone(2)).
 pub(super) const NAMESPACE_FLAGS: u64 =
@@ -323,10 +327,13 @@ pub(super) const NAMESPACE_FLAGS: u64 =
 /// (personality(2)): PER_LINUX, PER_LINUX32, UNAME26 with either, 0xffffffff.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x0002_0000, 0x0002_0008, 0xffff_ffff];
 
-/// The baseline as rules for this architecture.
-pub(super) fn rules() -> Rules {
+/// Families of sockets that a program gets: all others are refused, for each brings a part of the kernel with it (some
+/// as a module that is loaded then) that no container needs and that few have looked at.
+const FAMILIES: [libc::c_int; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+
+/// The baseline as rules for this architecture, for programs that keep these capabilities.
+pub(super) fn rules(kept: Capabilities) -> Rules {
     let mut arms = std::collections::BTreeMap::new();
-    let allow = |conditions: Vec<Condition>| Arm { conditions, action: Action::Allow };
     for name in ALLOWED {
         if let Some(number) = names::number(name) {
             arms.insert(number, vec![allow(Vec::new())]);
@@ -340,23 +347,44 @@ pub(super) fn rules() -> Rules {
     let no_namespace = Condition { argument: 0, operator: Operator::MaskedEqual(NAMESPACE_FLAGS), value: 0 };
     set("clone", vec![allow(vec![no_namespace])]);
     // Its flags are in memory, where no filter can look: C libraries then use clone.
-    set("clone3", vec![Arm { conditions: Vec::new(), action: Action::Errno(libc::ENOSYS as u16) }]);
+    set("clone3", vec![refuse(libc::ENOSYS)]);
     let equal = |value: u64| Condition { argument: 0, operator: Operator::Equal, value };
     set("personality", PERSONALITIES.into_iter().map(|value| allow(vec![equal(value)])).collect());
-    let refuse = |family: libc::c_int| Arm {
-        conditions: vec![Condition {
-            argument: 0,
-            operator: Operator::MaskedEqual(0xffff_ffff),
-            value: u64::from(family.unsigned_abs()),
-        }],
-        action: Action::Errno(libc::EAFNOSUPPORT as u16),
-    };
-    // Kernel crypto has a history of holes; vsock talks to the hypervisor past every network policy.
-    set("socket", vec![refuse(libc::AF_ALG), refuse(libc::AF_VSOCK), allow(Vec::new())]);
+    set("socket", sockets(kept));
+    set("socketpair", vec![allow(vec![is(0, libc::AF_UNIX)]), refuse(libc::EAFNOSUPPORT)]);
     Rules {
         arms,
         otherwise: Action::Errno(libc::EPERM as u16),
         known_up_to: names::highest(),
         unknown: Action::Errno(libc::ENOSYS as u16),
     }
+}
+
+/// What socket(2) answers. The error of a family that the kernel does not have is what programs are written for.
+fn sockets(kept: Capabilities) -> Vec<Arm> {
+    let mut list: Vec<Arm> = FAMILIES.into_iter().map(|family| allow(vec![is(0, family)])).collect();
+    // Addresses and routes, which C libraries ask for; more only for those who may configure the network.
+    let mut netlink = vec![is(0, libc::AF_NETLINK)];
+    if !kept.contains(CAP_NET_ADMIN) {
+        netlink.push(is(2, libc::NETLINK_ROUTE));
+    }
+    list.push(allow(netlink));
+    if kept.contains(CAP_NET_RAW) {
+        list.push(allow(vec![is(0, libc::AF_PACKET)]));
+    }
+    list.push(refuse(libc::EAFNOSUPPORT));
+    list
+}
+
+fn allow(conditions: Vec<Condition>) -> Arm {
+    Arm { conditions, action: Action::Allow }
+}
+
+fn refuse(error: libc::c_int) -> Arm {
+    Arm { conditions: Vec::new(), action: Action::Errno(error as u16) }
+}
+
+/// Whether an argument of type `int` has a value: the kernel looks at its low half only.
+fn is(argument: u8, value: libc::c_int) -> Condition {
+    Condition { argument, operator: Operator::MaskedEqual(0xffff_ffff), value: u64::from(value.unsigned_abs()) }
 }

@@ -10,6 +10,7 @@ mod profile;
 
 use std::io;
 
+use crate::capabilities::Capabilities;
 use crate::container::SeccompProfile;
 
 /// Error in a profile.
@@ -41,9 +42,13 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-/// The baseline filter.
+/// The baseline filter of programs without any capability.
 pub fn baseline() -> Filter {
-    Filter(bpf::compile(&baseline::rules()))
+    baseline_with(Capabilities::NONE)
+}
+
+fn baseline_with(kept: Capabilities) -> Filter {
+    Filter(bpf::compile(&baseline::rules(kept)))
 }
 
 /// The baseline's allowlist as text, one system call per line, for people and for comparing:
@@ -52,7 +57,9 @@ pub fn baseline_text() -> String {
     let conditional = [
         "clone (no namespace flags)",
         "personality (0, 8, 0x20000, 0x20008, 0xffffffff)",
-        "socket (not AF_ALG, AF_VSOCK)",
+        "socket (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK for routes; with CAP_NET_ADMIN all of AF_NETLINK, with \
+         CAP_NET_RAW AF_PACKET)",
+        "socketpair (AF_UNIX)",
     ];
     let mut lines: Vec<&str> = baseline::ALLOWED.iter().copied().chain(conditional).collect();
     lines.sort_unstable();
@@ -69,10 +76,10 @@ pub fn from_json(text: &str) -> Result<Filter, SeccompError> {
     Ok(Filter(code))
 }
 
-/// The filter of a choice; none when unconfined.
-pub(crate) fn filter(choice: &SeccompProfile) -> Result<Option<Filter>, SeccompError> {
+/// The filter of a choice for programs that keep these capabilities; none when unconfined.
+pub(crate) fn filter(choice: &SeccompProfile, kept: Capabilities) -> Result<Option<Filter>, SeccompError> {
     match choice {
-        SeccompProfile::Baseline => Ok(Some(baseline())),
+        SeccompProfile::Baseline => Ok(Some(baseline_with(kept))),
         SeccompProfile::Localhost(text) => from_json(text).map(Some),
         SeccompProfile::Unconfined => Ok(None),
     }
@@ -175,15 +182,37 @@ mod tests {
                 assert_eq!(clone(17 | 1 << bit), EPERM, "bit {bit}");
             }
         }
-        let socket = |family: libc::c_int| ask(&filter, "socket", [u64::from(family.unsigned_abs()), 1, 0, 0, 0, 0]);
-        assert_eq!(socket(libc::AF_INET), libc::SECCOMP_RET_ALLOW);
-        assert_eq!(socket(libc::AF_UNIX), libc::SECCOMP_RET_ALLOW);
-        for family in [libc::AF_ALG, libc::AF_VSOCK] {
-            assert_eq!(socket(family), libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32);
-        }
         let personality = |value: u64| ask(&filter, "personality", [value, 0, 0, 0, 0, 0]);
         assert_eq!(personality(0xffff_ffff), libc::SECCOMP_RET_ALLOW);
         assert_eq!(personality(0x0040_0000), EPERM, "ADDR_COMPAT_LAYOUT");
+    }
+
+    #[test]
+    fn sockets_are_of_the_families_that_are_named() -> Result<(), String> {
+        const REFUSED: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
+        const NETLINK_NETFILTER: u64 = 12;
+        let socket = |names: &[&str], family: u64, protocol: u64| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let kept = Capabilities::named(&names).map_err(str::to_owned)?;
+            Ok::<_, String>(ask(&baseline_with(kept), "socket", [family, 1, protocol, 0, 0, 0]))
+        };
+        let known =
+            [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|it| u64::from(it.unsigned_abs()));
+        for family in 0..64 {
+            let expected = if known.contains(&family) { libc::SECCOMP_RET_ALLOW } else { REFUSED };
+            assert_eq!(socket(&[], family, 0)?, expected, "{family}");
+            // Bits that the kernel does not look at do not help.
+            assert_eq!(socket(&[], family | 1 << 40, 0)?, expected, "{family}");
+            let pair = ask(&baseline(), "socketpair", [family, 1, 0, 0, 0, 0]);
+            assert_eq!(pair == libc::SECCOMP_RET_ALLOW, family == u64::from(libc::AF_UNIX.unsigned_abs()), "{family}");
+        }
+        let (netlink, packet) = (u64::from(libc::AF_NETLINK.unsigned_abs()), u64::from(libc::AF_PACKET.unsigned_abs()));
+        assert_eq!(socket(&[], netlink, NETLINK_NETFILTER)?, REFUSED);
+        assert_eq!(socket(&["CAP_NET_RAW"], netlink, NETLINK_NETFILTER)?, REFUSED);
+        assert_eq!(socket(&["CAP_NET_ADMIN"], netlink, NETLINK_NETFILTER)?, libc::SECCOMP_RET_ALLOW);
+        assert_eq!(socket(&["CAP_NET_ADMIN"], packet, 0)?, REFUSED);
+        assert_eq!(socket(&["CAP_NET_RAW"], packet, 0)?, libc::SECCOMP_RET_ALLOW);
+        Ok(())
     }
 
     #[test]
@@ -230,6 +259,22 @@ mod tests {
         assert_eq!(ask(&filter, "clone", [0x1000_0011, 0, 0, 0, 0, 0]), EPERM);
         assert_eq!(ask(&filter, "mount", [0; 6]), ENOSYS, "rules for capabilities do not count");
         assert_eq!(ask(&filter, "kill", [0; 6]), libc::SECCOMP_RET_TRAP);
+        Ok(())
+    }
+
+    #[test]
+    fn a_profile_allows_both_forms_of_execution_or_none() -> Result<(), SeccompError> {
+        let list = |names: &str, default: &str, action: &str| {
+            from_json(&format!(
+                r#"{{"defaultAction":"SCMP_ACT_{default}","syscalls":[{{"names":[{names}],"action":"SCMP_ACT_{action}"}}]}}"#
+            ))
+        };
+        let allowed = list(r#""execve""#, "KILL", "ALLOW")?;
+        assert_eq!(ask(&allowed, "execveat", [0; 6]), libc::SECCOMP_RET_ALLOW);
+        let denied = list(r#""execve""#, "ALLOW", "ERRNO")?;
+        assert_eq!(ask(&denied, "execveat", [0; 6]), EPERM);
+        let half = list(r#""execveat""#, "ALLOW", "ERRNO")?;
+        assert_eq!(ask(&half, "execveat", [0; 6]), libc::SECCOMP_RET_ALLOW, "or no program could be started");
         Ok(())
     }
 

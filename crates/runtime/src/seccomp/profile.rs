@@ -76,11 +76,22 @@ pub(super) fn parse(text: &str) -> Result<Rules, SeccompError> {
             }
         }
     }
+    execute_in_both_forms(&mut arms);
     for list in arms.values_mut() {
         // What depends on arguments counts before what does not.
         list.sort_by_key(|arm| arm.conditions.is_empty());
     }
     Ok(Rules { arms, otherwise, known_up_to: names::highest(), unknown: otherwise })
+}
+
+/// The runtime executes the program by descriptor, under this filter already: what a profile says of `execve` it says
+/// of `execveat`, which allows nothing more. Many profiles were written from traces that only have the first.
+fn execute_in_both_forms(arms: &mut BTreeMap<u32, Vec<Arm>>) {
+    let (Some(by_name), Some(by_descriptor)) = (names::number("execve"), names::number("execveat")) else { return };
+    match arms.get(&by_name).cloned() {
+        Some(list) => drop(arms.insert(by_descriptor, list)),
+        None => drop(arms.remove(&by_descriptor)),
+    }
 }
 
 /// Names of this architecture in the OCI format and in Docker's.

@@ -1,23 +1,25 @@
 //! The last steps before a program in a container is executed: the same for the first program and
 //! for exec'd ones.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::fcntl::AtFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
-use nix::unistd::{AccessFlags, Gid, Uid, faccessat, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::capabilities::Capabilities;
 use crate::container::{PATH_DEFAULT, UserIds};
+use crate::rooted::{self, Links};
 use crate::seccomp::Filter;
 
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).
 const CAPABILITY_VERSION: u32 = 0x2008_0522;
+/// Largest `/etc/passwd` of a container that is read.
+const PASSWD_BYTES_MAX: u64 = 4 << 20;
 /// Capability numbers tried when none tells the end; the kernel has 41 now.
 const CAPABILITY_NUMBERS: u32 = 64;
 
@@ -46,37 +48,11 @@ pub(super) fn c_string(text: &str) -> io::Result<CString> {
     CString::new(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a string holds NUL"))
 }
 
-/// The program's path, looked up in `PATH` as execvp(3) does, in the filesystem and with the
-/// rights this process has now.
-pub(super) fn find_program(name: &str, env: &[CString]) -> Result<CString, String> {
-    let runnable = |path: &Path| {
-        let plain = std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
-        plain && faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
-    };
-    let c_path = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("{name:?} holds NUL"));
-    if name.contains('/') {
-        let path = Path::new(name);
-        return match path.try_exists() {
-            Ok(true) if runnable(path) => c_path(path),
-            Ok(true) => Err(format!("{name:?} may not be executed by this user")),
-            Ok(false) => Err(format!("{name:?} does not exist in the container")),
-            Err(error) => Err(format!("{name:?}: {error}")),
-        };
-    }
-    let path = env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH=")).unwrap_or(PATH_DEFAULT.as_bytes());
-    let directories = path.split(|byte| *byte == b':').filter(|directory| !directory.is_empty());
-    for directory in directories {
-        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
-        if runnable(&candidate) {
-            return c_path(&candidate);
-        }
-    }
-    Err(format!("{name:?} is not in the container's PATH"))
-}
-
-/// Home directory of a user by the container's `/etc/passwd`.
+/// Home directory of a user by the container's `/etc/passwd`. Whatever that is, it is the container's choice: it is
+/// read with the rights of the container's user, and without waiting for it.
 pub(super) fn home_of(uid: u32) -> Option<String> {
-    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let root = File::open("/").ok()?;
+    let text = rooted::read_regular(&root, Path::new("etc/passwd"), Links::InRoot, PASSWD_BYTES_MAX).ok()?;
     let line = text.lines().find(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid))?;
     line.split(':').nth(5).filter(|home| home.starts_with('/')).map(str::to_owned)
 }
@@ -230,14 +206,6 @@ pub fn confine(user: &UserIds) -> io::Result<()> {
     crate::seccomp::baseline().install()
 }
 
-/// Executes; returns only on failure.
-pub(super) fn execute(path: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
-    match nix::unistd::execve(path, argv, env) {
-        Ok(never) => match never {},
-        Err(error) => error.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,23 +224,6 @@ mod tests {
         assert_eq!(texts(&env), ["A=3", "B=2", &format!("PATH={PATH_DEFAULT}"), "HOME=/home/x"]);
         let env = environment(&pairs(&[("HOME", "/h"), ("PATH", "/p")]), Some("/home/x"))?;
         assert_eq!(texts(&env), ["HOME=/h", "PATH=/p"]);
-        Ok(())
-    }
-
-    #[test]
-    fn programs_are_found_or_the_reason_is_told() -> io::Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let root = tempfile::tempdir()?;
-        let program = root.path().join("run");
-        std::fs::write(&program, "#!/bin/sh\n")?;
-        let env = [c_string(&format!("PATH=/none:{}", root.path().display()))?];
-        assert!(find_program("run", &env).is_err_and(|problem| problem.contains("not in the container's PATH")));
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
-        let found = find_program("run", &env).map_err(io::Error::other)?;
-        assert_eq!(found.as_bytes(), program.as_os_str().as_bytes());
-        assert!(find_program("/none/such", &env).is_err_and(|problem| problem.contains("does not exist")));
-        let directory = root.path().display().to_string();
-        assert!(find_program(&directory, &env).is_err_and(|problem| problem.contains("may not be executed")));
         Ok(())
     }
 }

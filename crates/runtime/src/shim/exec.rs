@@ -8,9 +8,10 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Pid, pipe2};
 
+use super::entry::{self, Program};
 use super::launch::Launched;
 use super::namespaces::{PidNamespace, fork_into};
-use super::streams::{lift, place};
+use super::streams::{self, lift, place};
 use super::{confine, namespaces, rootfs};
 use crate::apparmor;
 use crate::capabilities::Capabilities;
@@ -78,15 +79,13 @@ impl Child<'_> {
     fn run(&self, fds: Vec<OwnedFd>, conversation: BorrowedFd<'_>) -> String {
         let told = |step: &'static str| move |error: io::Error| format!("{step}: {error}");
         let attempt = || -> Result<std::convert::Infallible, String> {
+            self.keep_only(&fds, conversation).map_err(told("close what is the shim's"))?;
             confine::die_with_parent(self.failures.as_fd()).map_err(told("follow the shim"))?;
             let profile = self.profile()?;
             self.join().map_err(told("join the container"))?;
             let (stdio, extra) = self.streams(fds, conversation).map_err(told("open the terminal"))?;
             let spec = &self.launched.spec;
             let user = self.request.user.as_ref().unwrap_or(&spec.user);
-            let cwd = self.request.cwd.as_ref().unwrap_or(&spec.cwd);
-            std::env::set_current_dir(cwd).map_err(|error| format!("working directory {}: {error}", cwd.display()))?;
-            let env = self.environment(user).map_err(told("read the environment"))?;
             let argv = self.request.argv.iter().map(|argument| confine::c_string(argument));
             let argv = argv.collect::<Result<Vec<_>, _>>().map_err(told("read the command"))?;
             if let Some(limit) = spec.resources.open_files {
@@ -95,18 +94,21 @@ impl Child<'_> {
             }
             confine::own_pipes(&stdio, user).map_err(told("hand over the streams"))?;
             place(&stdio, &extra).map_err(told("place file descriptors"))?;
+            let cwd = self.request.cwd.as_ref().unwrap_or(&spec.cwd);
+            entry::enter_directory(cwd).map_err(|error| format!("working directory {}: {error}", cwd.display()))?;
             confine::reset_signals().map_err(told("reset signals"))?;
             confine::forget_keys().map_err(told("leave the keyring"))?;
             confine::become_user(user, Capabilities::NONE).map_err(told("become the user"))?;
             let name = self.request.argv.first().map(String::as_str).unwrap_or_default();
-            let path = confine::find_program(name, &env)?;
+            let env = self.environment(user).map_err(told("read the environment"))?;
+            let program = Program::find(name, &env)?;
             if let Some((entry, name)) = profile {
                 entry.enter_on_exec(name).map_err(|error| format!("enter AppArmor profile {name}: {error}"))?;
             }
             let filter = self.launched.filter.as_ref();
             confine::lock_down(filter, self.failures.as_fd()).map_err(told("install the system call filter"))?;
-            let error = confine::execute(&path, &argv, &env);
-            Err(format!("execute {path:?}: {error}"))
+            let error = program.execute(&argv, &env);
+            Err(format!("execute {:?}: {error}", program.path()))
         };
         match attempt() {
             Ok(never) => match never {},
@@ -114,10 +116,18 @@ impl Child<'_> {
         }
     }
 
+    /// Of all that the shim has open, this process needs these; the container's cgroup directory is not among them.
+    fn keep_only(&self, fds: &[OwnedFd], conversation: BorrowedFd<'_>) -> io::Result<()> {
+        let own = [self.failures.as_fd(), self.container.as_fd(), conversation];
+        let kept: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).chain(own).collect();
+        streams::keep_only(&kept)
+    }
+
     /// The way into the profile asked for, opened while `/proc` is the host's.
     fn profile(&self) -> Result<Option<(apparmor::Entry, &str)>, String> {
         let Some(name) = self.request.apparmor.as_deref() else { return Ok(None) };
-        match apparmor::Entry::open() {
+        // Above all places that the program's own descriptors will take.
+        match apparmor::Entry::open().and_then(|entry| entry.by(|fd| lift(fd, PLACES_MAX))) {
             Ok(entry) => Ok(Some((entry, name))),
             Err(error) => {
                 Err(format!("AppArmor profile {name} is asked for, and the kernel offers no AppArmor: {error}"))

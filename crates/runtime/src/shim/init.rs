@@ -2,22 +2,23 @@
 //!
 //! It is a copy of the shim with one thread, and root until the last steps. Nobody in the container can
 //! look into it meanwhile, because it is not dumpable (ptrace(2), "access mode checking"), and nothing of
-//! the shim's reaches the program: every descriptor but the streams closes at the execution.
+//! the shim's reaches the program: every descriptor but the streams is closed first of all.
 
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::entry::{self, Program};
 use super::overlay::Overlay;
 use super::rootfs::{self, Sources};
-use super::streams::place;
+use super::streams::{self, place};
 use super::{confine, namespaces};
 use crate::capabilities::Capabilities;
 use crate::cgroup::Hierarchy;
@@ -66,19 +67,29 @@ impl Init<'_> {
     }
 
     fn become_program(&mut self) -> Result<Infallible, String> {
+        self.keep_only_streams().map_err(step("close what is the shim's"))?;
         confine::die_with_parent(self.failures.as_fd()).map_err(step("follow the shim"))?;
         self.join().map_err(step("join the container's cgroup and namespaces"))?;
         self.enter_root()?;
         let streams = self.take_streams()?;
-        std::env::set_current_dir(&self.spec.cwd)
-            .map_err(|error| format!("working directory {}: {error}", self.spec.cwd.display()))?;
         self.limit_files().map_err(step("limit open files"))?;
         confine::own_pipes(&streams, &self.spec.user).map_err(step("hand over the streams"))?;
         // The program gets three descriptors; this one is above them.
-        let failures = super::streams::lift(self.failures.as_fd(), 3).map_err(step("place file descriptors"))?;
+        let failures = streams::lift(self.failures.as_fd(), 3).map_err(step("place file descriptors"))?;
         self.failures = failures;
         place(&streams, &[]).map_err(step("place file descriptors"))?;
+        entry::enter_directory(&self.spec.cwd)
+            .map_err(|error| format!("working directory {}: {error}", self.spec.cwd.display()))?;
         self.execute()
+    }
+
+    /// Of all that the shim has open, this process needs these.
+    fn keep_only_streams(&self) -> io::Result<()> {
+        let streams: Vec<BorrowedFd<'_>> = match &self.streams {
+            Streams::Given(streams) => streams.iter().map(AsFd::as_fd).collect(),
+            Streams::Terminal(shim) => vec![shim.as_fd()],
+        };
+        streams::keep_only(&[&streams[..], &[self.failures.as_fd()]].concat())
     }
 
     /// First the cgroup, so that everything from here on counts for the container. All of it by paths of
@@ -131,17 +142,17 @@ impl Init<'_> {
     /// The last steps, the same as for programs executed later.
     fn execute(&self) -> Result<Infallible, String> {
         let user = &self.spec.user;
-        let home = confine::home_of(user.uid).unwrap_or_else(|| "/".to_owned());
-        let env = confine::environment(&self.spec.env, Some(&home)).map_err(step("read the environment"))?;
         let argv = self.spec.argv.iter().map(|argument| confine::c_string(argument));
         let argv: Vec<CString> = argv.collect::<io::Result<_>>().map_err(step("read the command"))?;
         let name = self.spec.argv.first().map(String::as_str).unwrap_or_default();
         confine::reset_signals().map_err(step("reset signals"))?;
         confine::forget_keys().map_err(step("leave the keyring"))?;
         confine::become_user(user, self.kept).map_err(step("become the user"))?;
-        let path = confine::find_program(name, &env)?;
+        let home = confine::home_of(user.uid).unwrap_or_else(|| "/".to_owned());
+        let env = confine::environment(&self.spec.env, Some(&home)).map_err(step("read the environment"))?;
+        let program = Program::find(name, &env)?;
         confine::lock_down(self.filter, self.failures.as_fd()).map_err(step("install the system call filter"))?;
-        let error = confine::execute(&path, &argv, &env);
-        Err(format!("execute {path:?}: {error}"))
+        let error = program.execute(&argv, &env);
+        Err(format!("execute {:?}: {error}", program.path()))
     }
 }

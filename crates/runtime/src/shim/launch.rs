@@ -35,6 +35,8 @@ pub(super) struct Launched {
     pub(super) filter: Option<Filter>,
     pub(super) cgroups: Hierarchy,
     pub(super) stdio: Stdio,
+    /// Where requests come from.
+    pub(super) listener: UnixListener,
 }
 
 /// The shim's ends of the program's standard streams.
@@ -71,18 +73,20 @@ fn step<E: std::error::Error>(step: &'static str) -> impl FnOnce(E) -> LaunchErr
 pub(super) fn launch(dir: &ShimDir, request: StartRequest) -> Result<Launched, LaunchError> {
     let StartRequest { spec, cgroup, .. } = request;
     let cgroups = Hierarchy::detect().map_err(step("look at cgroups"))?;
-    let filter = seccomp::filter(&spec.seccomp).map_err(step("compile the system call filter"))?;
     let kept = Capabilities::named(&spec.capabilities)
         .map_err(|name| LaunchError::Program(format!("capability {name:?} cannot be kept")))?;
+    let filter = seccomp::filter(&spec.seccomp, kept).map_err(step("compile the system call filter"))?;
     let writable = match &spec.writable {
         WritableLayer::RunRoot => dir.path().to_owned(),
         WritableLayer::Dir(path) => path.clone(),
     };
     cgroups.create(&cgroup, &spec.resources).map_err(step("make the cgroup"))?;
+    // Before there is a record: who finds that takes a shim that does not listen for one that is going.
+    let listener = listen(dir, "shim.sock").map_err(step("listen for requests"))?;
     let birth = Birth { dir, spec: &spec, filter: filter.as_ref(), kept, cgroups: &cgroups, cgroup: &cgroup };
     let (pid, stdio) = birth.give(&writable)?;
     match record(dir, &spec, pid, &cgroup, &writable) {
-        Ok(record) => Ok(Launched { record, spec, filter, cgroups, stdio }),
+        Ok(record) => Ok(Launched { record, spec, filter, cgroups, stdio, listener }),
         Err(error) => {
             abandon(pid);
             Err(error)
@@ -199,7 +203,7 @@ fn terminal(socket: &UnixStream) -> io::Result<Stdio> {
 }
 
 /// Listens on a name in the container's directory, which may be too long for a socket address.
-pub(super) fn listen(dir: &ShimDir, name: &str) -> io::Result<UnixListener> {
+fn listen(dir: &ShimDir, name: &str) -> io::Result<UnixListener> {
     std::env::set_current_dir(dir.path())?;
     let listener = UnixListener::bind(name);
     std::env::set_current_dir("/")?;

@@ -13,6 +13,7 @@
 
 mod confine;
 pub(crate) mod dir;
+mod entry;
 mod exec;
 mod init;
 mod launch;
@@ -30,9 +31,27 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
 
 use crate::wire::{self, Reply, StartRequest};
 use dir::ShimDir;
+
+/// Called in each process that is about to enter a working directory, when its descriptors are those it will do so with.
+static LOOK: OnceLock<fn()> = OnceLock::new();
+
+/// As [`main`], for tests: `look` is called in every process on its way into the container just before it enters the
+/// working directory, with the program's streams in their places.
+pub fn main_watched(args: impl IntoIterator<Item = OsString>, look: fn()) -> ! {
+    LOOK.get_or_init(|| look);
+    main(args)
+}
+
+/// Lets a test look.
+fn descriptors_are_settled() {
+    if let Some(look) = LOOK.get() {
+        look();
+    }
+}
 
 /// Runs as the shim of one container and never returns. Call it before any thread exists; `args`
 /// are those after [`RuntimeConfig::shim_args`](crate::container::RuntimeConfig): the container's
@@ -64,6 +83,8 @@ fn run(path: OsString) -> io::Result<()> {
     nix::sys::prctl::set_name(c"nanocloud-shim")?;
     // Nor is it, or a child on its way into the container, to be looked into from there.
     nix::sys::prctl::set_dumpable(false)?;
+    // A core of a program holds its secrets, and the host's core_pattern takes it out of the container.
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
 
     let daemon = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);

@@ -167,7 +167,11 @@ mod tests {
 
     #[test]
     fn children_are_born_in_a_cgroup_and_a_pid_namespace() -> io::Result<()> {
-        let Some(group) = Group::new()? else { return Ok(()) };
+        let Some(group) = Group::new()? else {
+            // The guest with cgroup v2 starts all of its containers this way.
+            let promised = std::env::var_os("NANOCLOUD_EXPECT_CGROUP_V2").is_some();
+            return if promised { Err(io::Error::other("cgroup v2 was promised")) } else { Ok(()) };
+        };
         let place = File::open(&group.0)?;
         let (gone, alive) = nix::unistd::pipe()?;
         match fork_into(CloneFlags::CLONE_NEWPID, Some(place.as_fd()))? {

@@ -216,7 +216,7 @@ fn mount_point(root: &File, path: &Path, directory: bool) -> io::Result<OwnedFd>
     }
 }
 
-fn below_root(path: &Path) -> io::Result<PathBuf> {
+pub(super) fn below_root(path: &Path) -> io::Result<PathBuf> {
     let below = path.strip_prefix("/").ok().and_then(rooted::relative);
     below.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,8 +15,9 @@ use nix::unistd::Pid;
 
 use super::dir::ShimDir;
 use super::exec;
-use super::launch::{self, Launched, Stdio};
+use super::launch::{Launched, Stdio};
 use super::output::{Output, VIEWERS_MAX, Viewer};
+use crate::cgroup::OomWatch;
 use crate::container::{Exit, ExitCause};
 use crate::logs::StreamKind;
 use crate::wire::{self, Reply, Request};
@@ -36,7 +37,8 @@ pub(super) struct Server {
     launched: Launched,
     output: Output,
     children: SignalFd,
-    listener: UnixListener,
+    /// None where the kernel offers nothing to watch.
+    oom: Option<OomWatch>,
     conversations: Vec<Conversation>,
 }
 
@@ -61,6 +63,7 @@ enum Topic {
 #[derive(Clone, Copy)]
 enum Source {
     Children,
+    OutOfMemory,
     Listener,
     Output(StreamKind),
     Input,
@@ -76,17 +79,18 @@ impl Server {
         mask.add(Signal::SIGCHLD);
         mask.thread_block()?;
         let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let listener = launch::listen(&dir, "shim.sock")?;
-        listener.set_nonblocking(true)?;
+        launched.listener.set_nonblocking(true)?;
         let placeholder = Stdio::Terminal(File::open("/dev/null")?.into());
         let stdio = std::mem::replace(&mut launched.stdio, placeholder);
         let output = Output::new(stdio, launched.spec.log.clone())?;
         let record = &launched.record;
+        let oom = OomWatch::open(&launched.cgroups, &record.cgroup);
+        let oom = oom.inspect_err(|error| eprintln!("kills for lack of memory are not told: {error}")).ok();
         let started = Reply::Started { pid: record.process.pid, started_at: record.started_at };
         // A daemon that is gone will find the container by its record.
         let _ = wire::send(daemon.as_fd(), &started, &[]);
         let daemon = Conversation { stream: daemon, topic: Topic::Watch };
-        Ok(Self { dir, launched, output, children, listener, conversations: vec![daemon] })
+        Ok(Self { dir, launched, output, children, oom, conversations: vec![daemon] })
     }
 
     /// Until the container has ended and everybody was told.
@@ -97,9 +101,10 @@ impl Server {
             if let Some(exit) = self.reap()? {
                 break exit;
             }
-            let timeout = if tidied { PollTimeout::NONE } else { PollTimeout::from(TIDY_AFTER_MILLIS) };
-            let sources = self.wait(timeout)?;
-            if sources.is_empty() && !tidied {
+            let sources = self.wait(self.timeout(tidied))?;
+            if let Some(oom) = self.oom.as_mut().filter(|oom| oom.again().is_some()) {
+                oom.look(Instant::now());
+            } else if sources.is_empty() && !tidied {
                 super::forget_program_pages();
                 tidied = true;
             }
@@ -111,10 +116,25 @@ impl Server {
         self.finish(exit)
     }
 
+    fn timeout(&self, tidied: bool) -> PollTimeout {
+        match self.oom.as_ref().and_then(OomWatch::again) {
+            // Rounded up, so that the time has come when it returns.
+            Some(again) => {
+                let left = again.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO)
+            }
+            None if tidied => PollTimeout::NONE,
+            None => PollTimeout::from(TIDY_AFTER_MILLIS),
+        }
+    }
+
     fn sources(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
         let read = PollFlags::POLLIN;
-        let mut sources =
-            vec![(Source::Children, self.children.as_fd(), read), (Source::Listener, self.listener.as_fd(), read)];
+        let mut sources = vec![
+            (Source::Children, self.children.as_fd(), read),
+            (Source::Listener, self.launched.listener.as_fd(), read),
+        ];
+        sources.extend(self.oom.as_ref().map(|oom| oom.source()).map(|(fd, events)| (Source::OutOfMemory, fd, events)));
         for stream in [StreamKind::Stdout, StreamKind::Stderr] {
             sources.extend(self.output.readable(stream).map(|fd| (Source::Output(stream), fd, read)));
         }
@@ -148,6 +168,11 @@ impl Server {
     fn handle(&mut self, source: Source) {
         match source {
             Source::Children => while let Ok(Some(_)) = self.children.read_signal() {},
+            Source::OutOfMemory => {
+                if !self.oom.as_mut().is_some_and(|oom| oom.reported(Instant::now())) {
+                    self.oom = None;
+                }
+            }
             Source::Listener => self.accept(),
             Source::Output(stream) => drop(self.output.pump(stream)),
             Source::Input => self.output.give_input(),
@@ -164,7 +189,7 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        while let Ok((stream, _)) = self.launched.listener.accept() {
             let usable = stream.set_read_timeout(Some(MESSAGE_TIMEOUT)).is_ok()
                 && stream.set_write_timeout(Some(MESSAGE_TIMEOUT)).is_ok();
             if usable && self.conversations.len() < CONVERSATIONS_MAX {
@@ -311,7 +336,7 @@ impl Server {
 
     /// Everything after the end of the first program.
     fn finish(mut self, mut exit: Exit) -> io::Result<()> {
-        exit.oom_killed = self.launched.cgroups.oom_kills(&self.launched.record.cgroup) > 0;
+        exit.oom_killed = self.oom.as_mut().is_some_and(|oom| oom.explains(exit.signal, Instant::now()));
         // With a shared pid namespace others may be left; and exec'd ones were killed by the kernel.
         if let Err(error) = self.launched.cgroups.kill(&self.launched.record.cgroup) {
             eprintln!("{error}");

@@ -78,6 +78,25 @@ async fn containers_outlive_a_killed_daemon_and_are_adopted() -> Result {
     host.leaves_nothing().await
 }
 
+/// A daemon that is killed while a container starts leaves a record; the next one asks the shim that wrote it.
+#[tokio::test]
+async fn a_shim_whose_record_is_found_can_be_asked() -> Result {
+    let host = Host::new()?;
+    for number in 0..10 {
+        let id = format!("c{number}");
+        let dir = host.config.run_root.join("containers").join(&id);
+        let asked = tokio::task::spawn_blocking(move || {
+            while !dir.join("record.json").exists() {
+                std::thread::yield_now();
+            }
+            std::os::unix::net::UnixStream::connect(dir.join("shim.sock")).map(drop)
+        });
+        host.runtime.start(host.spec(&id, "sleep 1000")).await?;
+        asked.await??;
+    }
+    host.leaves_nothing().await
+}
+
 #[tokio::test]
 async fn ends_while_nobody_watches_are_found() -> Result {
     let host = Host::new()?;

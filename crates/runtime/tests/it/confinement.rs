@@ -114,6 +114,29 @@ async fn memory_limit_bites_and_is_told() -> Result {
 }
 
 #[tokio::test]
+async fn a_child_that_was_out_of_memory_says_nothing_of_its_parents_end() -> Result {
+    let host = Host::new()?;
+    let eaten = "(busybox tail /dev/zero); echo eaten";
+    for (id, script, signal, code) in [
+        ("well", format!("{eaten}; exit 0"), None, 0),
+        ("asked", format!("trap 'exit 143' TERM; {eaten}; while true; do sleep 0.01; done"), Some(libc::SIGTERM), 143),
+        ("killed", format!("{eaten}; sleep 3; echo later; sleep 1000"), Some(libc::SIGKILL), 137),
+    ] {
+        let mut spec = host.spec(id, &script);
+        spec.resources.memory_bytes = Some(24 << 20);
+        host.runtime.start(spec).await?;
+        host.logged(id, if id == "killed" { "later" } else { "eaten" }).await?;
+        if let Some(signal) = signal {
+            host.runtime.signal(id, signal)?;
+        }
+        let exit = host.runtime.wait(id).await?;
+        assert_eq!((exit.code, exit.oom_killed), (code, false), "{id}");
+        assert!(host.runtime.stats(id).await?.oom_kills > 0, "{id}");
+    }
+    host.leaves_nothing().await
+}
+
+#[tokio::test]
 async fn pids_limit_bites_and_stats_count() -> Result {
     let host = Host::new()?;
     let mut spec = host.spec("c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo unreached");

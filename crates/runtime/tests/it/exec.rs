@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use runtime::container::{ExecSpec, StdinMode, TermSize, UserIds};
+use runtime::container::{ExecSpec, OUTPUT_AFTER_END, StdinMode, TermSize, UserIds};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::host::{Host, Result, problem};
@@ -113,6 +113,22 @@ async fn time_limits_hangups_and_ends_kill() -> Result {
     let session = host.runtime.exec("c", shell("trap '' TERM; sleep 1000")).await?;
     host.runtime.stop("c", libc::SIGKILL, Duration::ZERO).await?;
     assert_eq!(session.control.wait().await?.code, 137, "it ends with its container");
+    host.leaves_nothing().await
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_background_is_not_waited_for() -> Result {
+    let host = sleeping().await?;
+    let run = host.runtime.exec("c", shell("sleep 1000 & echo out; exit 3")).await?.output(1 << 16);
+    let capture = tokio::time::timeout(Duration::from_secs(10), run).await??;
+    assert_eq!((capture.exit.code, capture.stdout.as_slice()), (3, &b"out\n"[..]));
+    // What was written in time is read in full, however late.
+    let mut session = host.runtime.exec("c", shell("sleep 1000 & dd if=/dev/zero bs=60000 count=1 2>&1")).await?;
+    assert_eq!(session.control.wait().await?.code, 0);
+    tokio::time::sleep(2 * OUTPUT_AFTER_END).await;
+    let mut all = Vec::new();
+    session.stdout.read_to_end(&mut all).await?;
+    assert_eq!(all.iter().filter(|byte| **byte == 0).count(), 60_000);
     host.leaves_nothing().await
 }
 

@@ -14,6 +14,20 @@ use runtime::logs::{LogQuery, LogReader, StreamFilter, StreamKind};
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+/// Set where cgroup v2 and no other hierarchy is there, so that what depends on it cannot be left out in silence.
+pub const EXPECT_CGROUP_V2: &str = "NANOCLOUD_EXPECT_CGROUP_V2";
+
+/// Fails where cgroup v2 was promised and is not what containers get.
+fn require_promised_cgroups() -> Result {
+    if std::env::var_os(EXPECT_CGROUP_V2).is_none() {
+        return Ok(());
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let v1 = mounts.lines().filter(|line| line.contains(" - cgroup ")).count();
+    let v2 = mounts.lines().filter(|line| line.contains(" /sys/fs/cgroup ") && line.contains(" - cgroup2 ")).count();
+    if (v1, v2) == (0, 1) { Ok(()) } else { Err(format!("cgroup v2 alone was promised: {mounts}").into()) }
+}
+
 /// A statically linked busybox, which Debian's package busybox-static brings.
 fn busybox() -> &'static Path {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
@@ -27,12 +41,17 @@ fn busybox() -> &'static Path {
 
 /// The example program of this crate that calls `shim::main`.
 pub fn shim_exe() -> PathBuf {
+    example("shim")
+}
+
+/// An example program of this crate.
+pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap_or_else(|error| panic!("own path: {error}"));
     // <target>/release/deps/it-<hash>
     let release = test.ancestors().nth(2).unwrap_or_else(|| panic!("{} is in no target directory", test.display()));
-    let shim = release.join("examples/shim");
-    assert!(shim.exists(), "{} is missing: cargo builds it with the tests of this crate", shim.display());
-    shim
+    let program = release.join("examples").join(name);
+    assert!(program.exists(), "{} is missing: cargo builds it with the tests of this crate", program.display());
+    program
 }
 
 /// A root filesystem of one layer with busybox and little else.
@@ -43,8 +62,8 @@ pub fn make_rootfs(layer: &Path) -> io::Result<()> {
     fs::copy(busybox(), layer.join("bin/busybox"))?;
     for applet in [
         "sh", "true", "cat", "grep", "sleep", "echo", "stty", "id", "kill", "dd", "head", "readlink", "tail", "ls",
-        "mount", "unshare", "yes", "wc", "cut", "env", "hostname", "touch", "tty", "seq", "ping", "ip", "printf",
-        "test",
+        "mount", "unshare", "yes", "ln", "rm", "mkdir", "chmod", "wc", "cut", "env", "hostname", "touch", "tty", "seq",
+        "ping", "ip", "printf", "test",
     ] {
         symlink("busybox", layer.join("bin").join(applet))?;
     }
@@ -65,6 +84,7 @@ pub struct Host {
 
 impl Host {
     pub fn new() -> Result<Self> {
+        require_promised_cgroups()?;
         let name = format!("nct{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let root = Path::new("/run").join(&name);
         fs::create_dir(&root)?;

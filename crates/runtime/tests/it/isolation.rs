@@ -146,6 +146,18 @@ async fn streams_belong_to_the_user_and_nothing_else_is_inherited() -> Result {
 }
 
 #[tokio::test]
+async fn no_core_is_dumped() -> Result {
+    let host = Host::new()?;
+    let script = "ulimit -c; ulimit -c unlimited 2>/dev/null; ulimit -c; echo ready; sleep 1000";
+    host.runtime.start(host.spec("c", script)).await?;
+    host.logged("c", "ready").await?;
+    assert_eq!(host.log("c").await?, "0\n0\nready\n");
+    let exec = runtime::container::ExecSpec::new(["sh", "-c", "ulimit -c"].map(str::to_owned).to_vec());
+    assert_eq!(host.runtime.exec("c", exec).await?.output(64).await?.stdout, b"0\n");
+    host.leaves_nothing().await
+}
+
+#[tokio::test]
 async fn limits_are_written_before_the_program_runs() -> Result {
     let host = Host::new()?;
     let mut spec = host.spec("c", "ulimit -n; cat /proc/self/oom_score_adj; sleep 1000");

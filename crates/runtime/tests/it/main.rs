@@ -3,7 +3,9 @@
 
 mod adoption;
 mod confinement;
+mod escapes;
 mod exec;
+mod guest;
 mod host;
 mod images;
 mod isolation;
