@@ -84,11 +84,12 @@ impl Server {
         let stdio = std::mem::replace(&mut launched.stdio, placeholder);
         let output = Output::new(stdio, launched.spec.log.clone())?;
         let record = &launched.record;
-        let oom = OomWatch::open(&launched.cgroups, &record.cgroup);
-        let oom = oom.inspect_err(|error| eprintln!("kills for lack of memory are not told: {error}")).ok();
         let started = Reply::Started { pid: record.process.pid, started_at: record.started_at };
         // A daemon that is gone will find the container by its record.
         let _ = wire::send(daemon.as_fd(), &started, &[]);
+        // Not before: nobody waits for it, and what is counted until then is seen.
+        let oom = OomWatch::open(&launched.cgroups, &record.cgroup);
+        let oom = oom.inspect_err(|error| eprintln!("kills for lack of memory are not told: {error}")).ok();
         let daemon = Conversation { stream: daemon, topic: Topic::Watch };
         Ok(Self { dir, launched, output, children, oom, conversations: vec![daemon] })
     }
