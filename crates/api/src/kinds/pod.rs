@@ -50,11 +50,15 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a pod needs a spec")] };
         let path = Path::ROOT.field("spec");
-        let mut errors = spec::check(spec, &[], &path);
-        errors.extend(annotations::check(self.metadata.annotations.as_ref(), &Path::ROOT.field("metadata.annotations")));
-        if let Some(before) = old.and_then(|old| old.spec.clone()) {
+        let annotations = Path::ROOT.field("metadata.annotations");
+        let mut errors = annotations::check(self.metadata.annotations.as_ref(), &annotations);
+        let before = old.and_then(|old| old.spec.as_ref());
+        if before == Some(spec) {
+            return errors;
+        }
+        errors.extend(spec::check(spec, &[], &path));
+        if let Some(mut before) = before.cloned() {
             // What an older version stored lacks newer defaults, and gets them now.
-            let mut before = before;
             defaults::fill(&mut before);
             errors.extend(changes::check(&before, spec, &path));
         }

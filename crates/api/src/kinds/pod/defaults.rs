@@ -1,5 +1,6 @@
 //! What a pod gets that says nothing else, as in Kubernetes.
 
+use super::volumes::has_no_source;
 use k8s_openapi::{
     api::core::v1::{
         Container, DownwardAPIVolumeFile, HTTPGetAction, ObjectFieldSelector, PodSpec, Probe, ResourceFieldSelector,
@@ -7,7 +8,6 @@ use k8s_openapi::{
     },
     apimachinery::pkg::api::resource::Quantity,
 };
-use serde_json::json;
 
 /// Seconds between TERM and KILL when the pod says nothing, as in Kubernetes.
 pub const GRACE_SECONDS: i64 = 30;
@@ -125,8 +125,7 @@ fn resource(reference: &mut ResourceFieldSelector) {
 }
 
 fn volume(volume: &mut Volume) {
-    let named = json!(volume).as_object().is_some_and(|fields| fields.len() > 1);
-    if !named {
+    if has_no_source(volume) {
         volume.empty_dir = Some(Default::default());
     }
     if let Some(host) = &mut volume.host_path {

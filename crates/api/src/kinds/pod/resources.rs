@@ -21,9 +21,8 @@ pub(super) fn check(resources: &ResourceRequirements, path: &Path<'_>) -> Errors
             errors.extend(one(name, amount, path.key(name)));
         }
     }
-    let limits = resources.limits.clone().unwrap_or_default();
     for (name, request) in resources.requests.iter().flatten() {
-        errors.extend(match limits.get(name) {
+        errors.extend(match resources.limits.as_ref().and_then(|limits| limits.get(name)) {
             Some(limit) => fits(name, request, limit, path.field("requests")),
             None => unless(may_exceed(name), || {
                 let message = format!("{name} is given whole: set its limit to what is requested");

@@ -33,8 +33,7 @@ pub(super) fn check(context: &SecurityContext, path: &Path<'_>) -> Errors {
     errors.extend(id(context.run_as_group, path.field("runAsGroup")));
     errors.extend(context.seccomp_profile.iter().flat_map(|profile| seccomp(profile, &path.field("seccompProfile"))));
     let added = context.capabilities.iter().flat_map(|set| set.add.iter().flatten());
-    let list = path.field("capabilities").field("add").to_string();
-    errors.extend(added.flat_map(|name| capability(name, &list)));
+    errors.extend(added.flat_map(|name| capability(name, path.field("capabilities.add"))));
     let gains = context.privileged == Some(true)
         || context.capabilities.iter().flat_map(|set| set.add.iter().flatten()).any(|name| name == "CAP_SYS_ADMIN");
     errors.extend(unless(!gains || context.allow_privilege_escalation != Some(false), || {
@@ -45,7 +44,7 @@ pub(super) fn check(context: &SecurityContext, path: &Path<'_>) -> Errors {
 
 /// A capability, with or without `CAP_`. Which of them a node gives is for its owner to say; none gives all at once,
 /// and none lets device nodes be made.
-fn capability(name: &str, field: &str) -> Errors {
+fn capability(name: &str, field: Path<'_>) -> Errors {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     let plain = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, PodSpec, Volume, VolumeProjection,
 };
-use serde_json::json;
 
 use super::{
     env::{self, Shown},
@@ -34,23 +33,28 @@ pub(super) fn check(spec: &PodSpec, path: &Path<'_>) -> Errors {
     errors
 }
 
-/// The sources of a volume by their names; a volume has one.
+/// A volume has one source. Those that are not served are refused for themselves.
 fn sources(volume: &Volume, path: &Path<'_>) -> Errors {
-    let volume = json!(volume);
-    let given: Vec<&str> = volume
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys())
-        .map(String::as_str)
-        .filter(|key| *key != "name")
-        .collect();
-    match given.as_slice() {
-        [] => vec![FieldError::required(path, "say what the volume is, such as emptyDir")],
-        [_, more @ ..] => more
-            .iter()
-            .map(|source| FieldError::forbidden(path.field(source), "a volume is one thing: keep one of its sources"))
-            .collect(),
+    let served = [
+        ("emptyDir", volume.empty_dir.is_some()),
+        ("hostPath", volume.host_path.is_some()),
+        ("secret", volume.secret.is_some()),
+        ("persistentVolumeClaim", volume.persistent_volume_claim.is_some()),
+        ("downwardAPI", volume.downward_api.is_some()),
+        ("configMap", volume.config_map.is_some()),
+        ("projected", volume.projected.is_some()),
+    ];
+    let mut given = served.into_iter().filter(|(_, given)| *given);
+    if given.next().is_none() && has_no_source(volume) {
+        return vec![FieldError::required(path, "say what the volume is, such as emptyDir")];
     }
+    let message = "a volume is one thing: keep one of its sources";
+    given.map(|(source, _)| FieldError::forbidden(path.field(source), message)).collect()
+}
+
+/// Whether a volume has a name alone.
+pub(super) fn has_no_source(volume: &Volume) -> bool {
+    *volume == Volume { name: volume.name.clone(), ..Volume::default() }
 }
 
 fn source(volume: &Volume, path: &Path<'_>) -> Errors {
@@ -150,8 +154,14 @@ fn projection(source: &VolumeProjection, path: &Path<'_>) -> Errors {
     if let Some(downward) = &source.downward_api {
         errors.extend(files(downward.items.as_deref(), &path.field("downwardAPI")));
     }
-    let given = json!(source);
-    errors.extend(match given.as_object().map_or(0, serde_json::Map::len) {
+    let given = [
+        source.cluster_trust_bundle.is_some(),
+        source.config_map.is_some(),
+        source.downward_api.is_some(),
+        source.secret.is_some(),
+        source.service_account_token.is_some(),
+    ];
+    errors.extend(match given.into_iter().filter(|given| *given).count() {
         0 => vec![FieldError::required(path, "say what is projected, such as a secret")],
         1 => Errors::new(),
         _ => vec![FieldError::forbidden(path, "a source is one thing: use several sources")],
