@@ -114,9 +114,9 @@ pub enum BindingPhase {
     Running,
     /// The command exited 0.
     Completed,
-    /// The command failed; it is tried again.
+    /// The command failed. It runs again when another token asks for that.
     Failed,
-    /// The command was killed after its timeout; it is tried again.
+    /// The command was killed after its timeout. It runs again when another token asks for that.
     TimedOut,
 }
 
@@ -131,7 +131,7 @@ pub struct BindingStatus {
     /// Token of the run this status is about.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token: String,
-    /// How often it was started.
+    /// Number of the run, as its token has it.
     #[serde(default)]
     pub attempts: u32,
     /// Exit code of the last run.
@@ -159,6 +159,17 @@ impl Binding {
     /// Whether it takes back what its earlier runs made.
     pub fn revokes(&self) -> bool {
         self.spec.token.ends_with(UNDO_MARK)
+    }
+
+    /// Number of the run that the token asks for, the first is 1: a controller writes `<base>-<number>`, and
+    /// `<token>.<number>-undo` for a command that takes something back.
+    pub fn attempt(&self) -> u32 {
+        let token = self.spec.token.as_str();
+        let number = match token.strip_suffix(UNDO_MARK) {
+            Some(made) => made.rsplit_once('.'),
+            None => token.rsplit_once('-'),
+        };
+        number.and_then(|(_, number)| number.parse().ok()).filter(|number| *number > 0).unwrap_or(1)
     }
 
     /// How far the run with the wanted token is.
@@ -223,5 +234,29 @@ impl Resource for Binding {
             })
             .integer(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_has_the_number_of_the_run() {
+        for (token, wanted) in [
+            ("abc-1", 1),
+            ("abc-17", 17),
+            ("abc-1-undo", 1),
+            ("abc-1.3-undo", 3),
+            ("t1", 1),
+            ("", 1),
+            ("abc-0", 1),
+            ("abc-99999999999", 1),
+        ] {
+            let spec = serde_json::json!({"bundle": "b", "bindingId": "i", "command": ["x"], "token": token,
+                "target": {"bundle": "t", "service": "s"}});
+            let binding: Binding = serde_json::from_value(serde_json::json!({"spec": spec})).unwrap();
+            assert_eq!(binding.attempt(), wanted, "{token}");
+        }
     }
 }

@@ -99,7 +99,7 @@ fn one(observed: &Observed<'_>, plan: &BindingPlan, outcome: &mut Outcome) {
 
 /// Follows a run: records a success, tries again after a failure.
 fn follow(observed: &Observed<'_>, plan: &BindingPlan, binding: &Binding, base: &str, outcome: &mut Outcome) {
-    let attempt = attempt_of(&binding.spec.token);
+    let attempt = binding.attempt();
     let status = binding.status.clone().unwrap_or_default();
     let mut record = BindingRecord {
         id: plan.id.clone(),
@@ -126,7 +126,8 @@ fn follow(observed: &Observed<'_>, plan: &BindingPlan, binding: &Binding, base: 
             Some(code) => format!("failed with exit code {code}"),
             None => "failed".to_owned(),
         },
-        BindingPhase::TimedOut => format!("was stopped after {} s", binding.spec.timeout_seconds),
+        // The node may allow less time than the binding: its message says how much it was.
+        BindingPhase::TimedOut => "took too long".to_owned(),
     };
     outcome.records.push(record);
     let pause = backoff(attempt);
@@ -186,11 +187,8 @@ fn is_run_of(token: &str, base: &str) -> bool {
     token.rsplit_once('-').is_some_and(|(found, _)| found == base)
 }
 
-fn attempt_of(token: &str) -> u32 {
-    token.rsplit_once('-').and_then(|(_, attempt)| attempt.parse().ok()).unwrap_or(1)
-}
-
-fn backoff(attempt: u32) -> Duration {
+/// Pause before the run after this one.
+pub(super) fn backoff(attempt: u32) -> Duration {
     let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
     BACKOFF.saturating_mul(factor).min(BINDING_BACKOFF_MAX)
 }

@@ -13,7 +13,7 @@ use api::kinds::{
 };
 use jiff::Timestamp;
 
-use super::names;
+use super::{bindings::backoff, names};
 use crate::{controller::Next, step::Step};
 
 /// Finalizer of bindings that have something to take back.
@@ -29,6 +29,8 @@ enum Stand {
     Done,
     /// The undo command is to run, or to end.
     Open(Option<Box<Binding>>),
+    /// The undo command failed and runs again after this long.
+    Paused(Duration),
     /// It stays, for this reason.
     Left(String),
 }
@@ -58,7 +60,7 @@ pub(crate) fn plan(
         let began = binding.metadata.deletion_timestamp.as_ref().map_or(now, |time| time.0);
         let waited = Duration::try_from(now.duration_since(began)).unwrap_or_default();
         let left = PATIENCE.saturating_sub(waited);
-        match stand(binding, targets, left.is_zero()) {
+        match stand(binding, targets, left.is_zero(), now) {
             Stand::Done => steps.push(free(binding)),
             Stand::Left(why) => {
                 steps.push(Step::warning(bundle, LEFT, told(bundle, binding, &why)));
@@ -68,12 +70,13 @@ pub(crate) fn plan(
                 next = next.sooner(Next::After(left));
                 steps.extend(run.map(|run| Step::replace(run.as_ref())));
             }
+            Stand::Paused(pause) => next = next.sooner(Next::After(pause.min(left))),
         }
     }
     (steps, next)
 }
 
-fn stand(binding: &Binding, targets: &BTreeMap<String, Bundle>, late: bool) -> Stand {
+fn stand(binding: &Binding, targets: &BTreeMap<String, Bundle>, late: bool, now: Timestamp) -> Stand {
     let target = targets.get(&binding.spec.target.bundle);
     let target = target.filter(|target| target.metadata.deletion_timestamp.is_none());
     // A target that goes takes along what was made in it, or its volume keeps it for good.
@@ -90,16 +93,38 @@ fn stand(binding: &Binding, targets: &BTreeMap<String, Bundle>, late: bool) -> S
         let said = said.map(|status| format!(": {}", status.message)).unwrap_or_default();
         return Stand::Left(format!("it did not succeed within {} s{said}", PATIENCE.as_secs()));
     }
-    Stand::Open((!revokes).then(|| Box::new(Binding { spec: run(&binding.spec, undo), ..binding.clone() })))
+    if !revokes {
+        let token = format!("{}{UNDO_MARK}", binding.spec.token);
+        return Stand::Open(Some(Box::new(Binding { spec: run(&binding.spec, undo, token), ..binding.clone() })));
+    }
+    if !matches!(binding.phase(), BindingPhase::Failed | BindingPhase::TimedOut) {
+        return Stand::Open(None);
+    }
+    let ended = status.and_then(|status| status.finished_at.as_ref()).map_or(now, |time| time.0);
+    let waited = Duration::try_from(now.duration_since(ended)).unwrap_or_default();
+    match backoff(binding.attempt()).saturating_sub(waited) {
+        Duration::ZERO => {
+            let spec = run(&binding.spec, undo, next_token(binding));
+            Stand::Open(Some(Box::new(Binding { spec, ..binding.clone() })))
+        }
+        pause => Stand::Paused(pause),
+    }
+}
+
+/// Token of another run of an undo command.
+fn next_token(binding: &Binding) -> String {
+    let made = binding.spec.token.strip_suffix(UNDO_MARK).unwrap_or(&binding.spec.token);
+    let base = made.split_once('.').map_or(made, |(base, _)| base);
+    format!("{base}.{}{UNDO_MARK}", binding.attempt().saturating_add(1))
 }
 
 /// The run that takes a binding back.
-fn run(made: &BindingSpec, undo: &BindingUndo) -> BindingSpec {
+fn run(made: &BindingSpec, undo: &BindingUndo, token: String) -> BindingSpec {
     BindingSpec {
         binding_id: undo.binding_id.clone(),
         command: undo.command.clone(),
         parameters: undo.parameters.clone(),
-        token: format!("{}{UNDO_MARK}", made.token),
+        token,
         ..made.clone()
     }
 }
@@ -175,11 +200,7 @@ mod tests {
         assert!(run.revokes() && is_open(&run));
         assert_eq!((steps.len(), next), (1, Next::After(Duration::from_secs(55))));
 
-        for status in [
-            made.clone(),
-            json!({"token": "t-1-undo", "phase": "Running", "attempts": 1}),
-            json!({"token": "t-1-undo", "phase": "Failed", "attempts": 1}),
-        ] {
+        for status in [made.clone(), json!({"token": "t-1-undo", "phase": "Running", "attempts": 1})] {
             let (steps, next) = decided(binding("t-1-undo", status), &database(true, None), SOON);
             assert!(steps.is_empty() && next == Next::After(Duration::from_secs(55)), "it waits: {steps:?}");
         }
@@ -189,6 +210,22 @@ mod tests {
 
         let kept = Binding { metadata: api::ObjectMeta::default(), ..binding("t-1", made) };
         assert!(decided(kept, &database(true, None), SOON).0.is_empty(), "one that is not deleted");
+    }
+
+    #[test]
+    fn an_undo_command_that_failed_runs_again_under_another_token() {
+        let failed =
+            |token: &str, at: &str| json!({"token": token, "phase": "Failed", "attempts": 1, "finishedAt": at});
+        let early =
+            decided(binding("t-1-undo", failed("t-1-undo", "2026-01-01T00:10:04Z")), &database(true, None), SOON);
+        assert!(early.0.is_empty() && early.1 == Next::After(Duration::from_secs(1)), "{early:?}");
+        for (token, wanted) in [("t-1-undo", "t-1.2-undo"), ("t-1.2-undo", "t-1.3-undo")] {
+            let status = failed(token, "2026-01-01T00:10:00Z");
+            let (steps, _) = decided(binding(token, status), &database(true, None), SOON);
+            let again = written(&steps[0]);
+            assert_eq!((again.spec.token.as_str(), again.spec.command[0].as_str()), (wanted, "/b/revoke_user"));
+            assert!(again.revokes());
+        }
     }
 
     #[test]

@@ -141,6 +141,8 @@ fn container(input: &Input<'_>) -> Container {
         env: Some(environment(input)).filter(|env| !env.is_empty()),
         ports: Some(resolution.ports.iter().map(container_port).collect()),
         volume_mounts: Some(mounts),
+        // The bundle's condition says how its program ended, in its own words.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
         readiness_probe: resolution.readiness.as_ref().map(probe),
         liveness_probe: resolution.liveness.as_ref().map(probe),
         resources: resources(input),

@@ -1,48 +1,32 @@
 //! Whether a binding is to be run now. Pure.
-
-use std::time::Duration;
+//!
+//! Each token runs at most once: whether a command that failed runs again, and when, is decided by the controller that
+//! writes the tokens, and by it alone.
 
 use api::kinds::binding::{Binding, BindingPhase};
-use jiff::Timestamp;
-
-use crate::pod::plan::{Backoff, between, later};
-
-/// Pause before a failed run is tried again.
-const RETRY: Backoff = Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(60) };
 
 /// What to do with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It has run with this token.
     Done,
-    /// Run it; this is the number of the run, the first is 1.
-    Run {
-        /// Number of the run.
-        attempt: u32,
-    },
-    /// Run it after this long.
-    Later(Duration),
+    /// Run it.
+    Run,
+    /// It was running with this token, and the one who ran it is gone: how it ended is not known.
+    Lost,
 }
 
-/// Decides by the status alone.
+/// Decides by the status alone. Whoever asks does not run the binding at this moment.
 #[must_use]
-pub fn decide(binding: &Binding, now: Timestamp) -> Decision {
-    let status = binding.status.clone().unwrap_or_default();
-    if status.token != binding.spec.token {
-        return Decision::Run { attempt: 1 };
+pub fn decide(binding: &Binding) -> Decision {
+    let token = binding.status.as_ref().map_or("", |status| status.token.as_str());
+    if binding.status.is_none() || token != binding.spec.token {
+        return Decision::Run;
     }
-    let next = Decision::Run { attempt: status.attempts.saturating_add(1) };
-    match status.phase {
-        BindingPhase::Completed => Decision::Done,
-        BindingPhase::Pending => next,
-        // The one who ran it is gone, or it would not be asked.
-        BindingPhase::Running => next,
-        BindingPhase::Failed | BindingPhase::TimedOut => {
-            let finished = status.finished_at.map_or(now, |time| time.0);
-            let due = later(finished, RETRY.delay(status.attempts)).min(later(now, RETRY.cap));
-            let wait = between(now, due);
-            if wait.is_zero() { next } else { Decision::Later(wait) }
-        }
+    match binding.phase() {
+        BindingPhase::Pending => Decision::Run,
+        BindingPhase::Running => Decision::Lost,
+        BindingPhase::Completed | BindingPhase::Failed | BindingPhase::TimedOut => Decision::Done,
     }
 }
 
@@ -52,34 +36,24 @@ mod tests {
 
     use super::*;
 
-    fn binding(status: serde_json::Value) -> Binding {
-        serde_json::from_value(json!({"metadata": {"name": "b"}, "spec": {"bundle": "wp", "bindingId": "create_user",
-            "target": {"bundle": "db", "service": "mariadb"}, "command": ["x"], "token": "t1"}, "status": status}))
-        .unwrap()
-    }
-
     #[test]
-    fn each_state_has_its_answer() {
-        let now: Timestamp = "2026-01-01T00:00:10Z".parse().unwrap();
+    fn a_token_runs_once_however_it_ended() {
         for (status, wanted) in [
-            (json!({}), Decision::Run { attempt: 1 }),
-            (json!({"token": "t1", "phase": "Completed", "attempts": 1}), Decision::Done),
-            (json!({"token": "t0", "phase": "Completed", "attempts": 4}), Decision::Run { attempt: 1 }),
-            (json!({"token": "t1", "phase": "Running", "attempts": 1}), Decision::Run { attempt: 2 }),
-            (
-                json!({"token": "t1", "phase": "Failed", "attempts": 1, "finishedAt": "2026-01-01T00:00:09Z"}),
-                Decision::Later(Duration::from_secs(1)),
-            ),
-            (
-                json!({"token": "t1", "phase": "TimedOut", "attempts": 2, "finishedAt": "2026-01-01T00:00:06Z"}),
-                Decision::Run { attempt: 3 },
-            ),
-            (
-                json!({"token": "t1", "phase": "Failed", "attempts": 1, "finishedAt": "2030-01-01T00:00:00Z"}),
-                Decision::Later(Duration::from_secs(60)),
-            ),
+            (json!(null), Decision::Run),
+            (json!({}), Decision::Run),
+            (json!({"token": "t0-1", "phase": "Completed", "attempts": 1}), Decision::Run),
+            (json!({"token": "t0-1", "phase": "Running", "attempts": 1}), Decision::Run),
+            (json!({"token": "t1-1", "phase": "Pending"}), Decision::Run),
+            (json!({"token": "t1-1", "phase": "Completed", "attempts": 1}), Decision::Done),
+            (json!({"token": "t1-1", "phase": "Failed", "finishedAt": "2020-01-01T00:00:00Z"}), Decision::Done),
+            (json!({"token": "t1-1", "phase": "TimedOut", "finishedAt": "2020-01-01T00:00:00Z"}), Decision::Done),
+            (json!({"token": "t1-1", "phase": "Running", "attempts": 1}), Decision::Lost),
         ] {
-            assert_eq!(decide(&binding(status.clone()), now), wanted, "{status}");
+            let spec = json!({"bundle": "wp", "bindingId": "create_user", "command": ["x"], "token": "t1-1",
+                "target": {"bundle": "db", "service": "mariadb"}});
+            let binding: Binding =
+                serde_json::from_value(json!({"metadata": {"name": "b"}, "spec": spec, "status": status})).unwrap();
+            assert_eq!(decide(&binding), wanted, "{status}");
         }
     }
 }

@@ -32,6 +32,8 @@ use crate::{
     ports::Containers,
 };
 
+/// User that binding commands run as unless a setting says otherwise; services of the catalog trust it.
+const NOBODY: u32 = 65534;
 /// Search path of binding commands.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
 /// Bytes of each output captured.
@@ -91,24 +93,21 @@ impl Reconciler for Bindings {
         if binding.metadata.deletion_timestamp.is_some() && !binding.revokes() {
             return Ok(Next::OnChange);
         }
-        match decide(&binding, Timestamp::now()) {
-            Decision::Done => Ok(Next::OnChange),
-            Decision::Later(wait) => Ok(Next::After(wait)),
-            Decision::Run { attempt } => {
-                self.run(&api, binding, attempt, &container).await?;
-                // The failure, if it was one, is looked at again in its own time.
-                Ok(Next::After(Duration::ZERO))
-            }
+        match decide(&binding) {
+            Decision::Done => {}
+            Decision::Lost => self.give_up(&api, binding).await?,
+            Decision::Run => self.run(&api, binding, &container).await?,
         }
+        Ok(Next::OnChange)
     }
 }
 
 impl Bindings {
     /// A binding for another node is not looked at again; one whose target will come is.
     fn not_here(&self, binding: &Binding) -> Next {
-        match binding.phase() {
-            BindingPhase::Completed => Next::OnChange,
-            _ => Next::After(TARGET_RECHECK),
+        match decide(binding) {
+            Decision::Done => Next::OnChange,
+            Decision::Run | Decision::Lost => Next::After(TARGET_RECHECK),
         }
     }
 
@@ -127,14 +126,8 @@ impl Bindings {
         })
     }
 
-    async fn run(
-        &self,
-        api: &Api<Binding>,
-        binding: Binding,
-        attempt: u32,
-        container: &ContainerInfo,
-    ) -> Result<(), BoxError> {
-        let started = Timestamp::now();
+    async fn run(&self, api: &Api<Binding>, binding: Binding, container: &ContainerInfo) -> Result<(), BoxError> {
+        let (started, attempt) = (Timestamp::now(), binding.attempt());
         let confinement = confinement(self.config.apparmor, Profile::find(PROFILE));
         let told = confinement.as_ref().map_or("required", |confinement| confinement.told.as_str()).to_owned();
         let run = Run { attempt, apparmor: told };
@@ -163,6 +156,19 @@ impl Bindings {
         status.message.clone_from(&ended.message);
         self.observe(&binding, &ended, &run, took);
         binding.status = Some(status);
+        self.write(api, binding).await
+    }
+
+    /// Writes that a run ended unseen: the server that ran it ended first.
+    async fn give_up(&self, api: &Api<Binding>, mut binding: Binding) -> Result<(), BoxError> {
+        let status = binding.status.get_or_insert_default();
+        status.phase = BindingPhase::Failed;
+        status.finished_at = Some(Time(Timestamp::now()));
+        status.message = "the server that ran it ended before it did; how it ended is not known".to_owned();
+        let (message, attempt) = (status.message.clone(), status.attempts);
+        let run = Run { attempt, apparmor: "unknown".into() };
+        self.count(&binding, BindingResult::failed);
+        self.tell(&binding, Severity::Warning, "BindingFailed", &run, None, message);
         self.write(api, binding).await
     }
 
@@ -195,7 +201,7 @@ impl Bindings {
         };
         let exec = self.containers.exec(&container.id, spec, OUTPUT_MAX);
         match tokio::time::timeout(limit.saturating_add(ANSWER_MARGIN), exec).await {
-            Ok(Ok(done)) => conclude(&done, &redactor, limit),
+            Ok(Ok(done)) => conclude(&done, &redactor, limit, self.config.uid),
             Ok(Err(error)) => Ended::failed(redactor.tail(chain(&error).as_bytes(), false)),
             Err(_) => Ended::failed("the container's shim does not answer".into()),
         }
@@ -303,7 +309,7 @@ impl Bindings {
 }
 
 /// Reads how a command ended.
-fn conclude(done: &ExecCapture, redactor: &Redactor, limit: Duration) -> Ended {
+fn conclude(done: &ExecCapture, redactor: &Redactor, limit: Duration, uid: u32) -> Ended {
     let mut message = String::new();
     for output in [&done.stdout, &done.stderr] {
         let shown = redactor.tail(output, output.len() >= OUTPUT_MAX);
@@ -315,8 +321,18 @@ fn conclude(done: &ExecCapture, redactor: &Redactor, limit: Duration) -> Ended {
         let message = format!("killed after {} s. {message}", limit.as_secs());
         return Ended { phase: BindingPhase::TimedOut, exit_code: Some(done.exit.code), message };
     }
-    let phase = if done.exit.code == 0 { BindingPhase::Completed } else { BindingPhase::Failed };
-    Ended { phase, exit_code: Some(done.exit.code), message }
+    if done.exit.code == 0 {
+        return Ended { phase: BindingPhase::Completed, exit_code: Some(0), message };
+    }
+    if uid != NOBODY {
+        // Programs that know their caller by its user, as databases do, know the default one.
+        let hint = format!(
+            "it ran as user {uid}, as the setting binding_uid says; a service that trusts user {NOBODY} (nobody) only \
+             refuses it"
+        );
+        message = if message.is_empty() { hint } else { format!("{message}\n{hint}") };
+    }
+    Ended { phase: BindingPhase::Failed, exit_code: Some(done.exit.code), message }
 }
 
 #[cfg(test)]
@@ -333,9 +349,11 @@ mod tests {
         {
             let exit = ExecExit { code, signal: None, timed_out };
             let done = ExecCapture { exit, stdout: b"made user".to_vec(), stderr: b"with hunter22".to_vec() };
-            let ended = conclude(&done, &redactor, Duration::from_secs(2));
+            let ended = conclude(&done, &redactor, Duration::from_secs(2), NOBODY);
             assert_eq!((ended.phase, ended.exit_code), (phase, Some(code)));
             assert!(ended.message.ends_with("made user\nwith [redacted]"), "{}", ended.message);
+            let told = conclude(&done, &redactor, Duration::from_secs(2), 12345).message.contains("binding_uid");
+            assert_eq!(told, phase == BindingPhase::Failed, "another user is a reason to fail");
         }
     }
 }
