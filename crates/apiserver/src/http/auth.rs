@@ -1,7 +1,8 @@
 //! Who asks, and whether it may.
 
-use api::kinds;
+use api::kinds::{self, persistent_volume_claim::SELECTED_NODE};
 use http::{HeaderName, HeaderValue, Method, header};
+use serde_json::Value;
 use trust::{Attributes, Decision, Subject};
 
 use super::entry::Call;
@@ -193,7 +194,8 @@ pub(super) fn unknown_route(call: &Call) -> Failure {
     failure
 }
 
-/// Keeps a node to what is its own: pods bound to it, and secrets that such a pod names.
+/// Keeps a node to what is its own: pods bound to it, secrets that such a pod names, claims whose volume no other node
+/// has, and bindings whose command runs in one of its pods.
 pub(super) async fn confine_node(app: &App, subject: &Subject, method: &Method, route: &Route) -> Outcome<()> {
     let Some(node) = subject.node_name() else { return Ok(()) };
     let Route::Object { kind, namespace: Some(namespace), name, subresource } = route else { return Ok(()) };
@@ -217,6 +219,28 @@ pub(super) async fn confine_node(app: &App, subject: &Subject, method: &Method, 
             };
             if named { Ok(()) } else { Err(refused(format!("secret {namespace}/{name}"))) }
         }
+        "PersistentVolumeClaim" if changes => match registry.find(kind, Some(namespace), name).await? {
+            Some(claim) if !is_open_to(&claim.object, node) => Err(Failure::forbidden(format!(
+                "node {node:?} may not change persistentvolumeclaim {namespace}/{name}: its volume is on another node"
+            ))),
+            _ => Ok(()),
+        },
+        "Binding" if changes => {
+            let Some(binding) = registry.find(kind, Some(namespace), name).await? else { return Ok(()) };
+            let target = format!("{}-0", object::text(&binding.object, "/spec/target/bundle"));
+            let here = match kinds::find("pods") {
+                Some(pods) => registry.find(pods, Some(namespace), &target).await?,
+                None => None,
+            };
+            let here = here.is_some_and(|pod| object::text(&pod.object, "/spec/nodeName") == node);
+            if here { Ok(()) } else { Err(refused(format!("binding {namespace}/{name}"))) }
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a claim's volume is on this node, or on none yet.
+fn is_open_to(claim: &Value, node: &str) -> bool {
+    let known = claim.pointer("/metadata/annotations").and_then(|all| all.get(SELECTED_NODE)?.as_str());
+    known.is_none_or(|known| known.is_empty() || known == node)
 }

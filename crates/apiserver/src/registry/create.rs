@@ -71,6 +71,7 @@ impl Registry {
         change: Change<'_>,
     ) -> Outcome<Written> {
         prepare(kind, namespace, &mut document)?;
+        self.take_service_account(kind, namespace, &mut document).await?;
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
         let (mut object, warnings) = admit(kind, document, None, options.validation)?;

@@ -13,6 +13,7 @@ mod delete;
 mod events;
 mod namespace;
 mod read;
+mod service_account;
 mod store;
 mod update;
 mod watch;

@@ -114,6 +114,40 @@ async fn a_node_reaches_its_own_pods_and_their_secrets_only() {
 }
 
 #[tokio::test]
+async fn a_node_changes_claims_and_bindings_of_its_own_only() {
+    let server = server::start().await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    for (name, node) in [("free", ""), ("mine", "n1"), ("other", "n2")] {
+        let claim = json!({"metadata": {"name": name, "annotations": {"volume.kubernetes.io/selected-node": node}},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+        ask("POST", claims).json(&claim).send(&server).await.expect(201);
+    }
+    let (pods, bindings) = ("/api/v1/namespaces/default/pods", "/apis/nanocloud.io/v1/namespaces/default/bindings");
+    for (target, node) in [("here", "n1"), ("there", "n2")] {
+        let pod = json!({"metadata": {"name": format!("{target}-0")},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
+        ask("POST", pods).json(&pod).send(&server).await.expect(201);
+        let binding = json!({"metadata": {"name": target}, "spec": {"bundle": "b", "bindingId": "i", "command": ["x"],
+            "target": {"bundle": target, "service": "s"}}});
+        ask("POST", bindings).json(&binding).send(&server).await.expect(201);
+    }
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    let phase = json!({"status": {"phase": "Running"}});
+    for (path, body, wanted) in [
+        (format!("{claims}/free"), &label, 200),
+        (format!("{claims}/mine"), &label, 200),
+        (format!("{claims}/other"), &label, 403),
+        (format!("{claims}/mine/status"), &phase, 200),
+        (format!("{claims}/other/status"), &phase, 403),
+        (format!("{bindings}/here/status"), &phase, 200),
+        (format!("{bindings}/there/status"), &phase, 403),
+    ] {
+        let patch = ask("PATCH", &path).by(Subject::node("n1")).typed("application/merge-patch+json", body);
+        patch.send(&server).await.expect(wanted);
+    }
+}
+
+#[tokio::test]
 async fn reviews_answer_as_requests_are_decided() {
     let server = server::start().await;
     let group = "/apis/authorization.k8s.io/v1";

@@ -106,3 +106,24 @@ async fn bundles_obey_actions_and_sets_scale() {
     let set = ask("GET", &format!("{sets}/s")).send(&server).await.expect(200);
     assert_eq!((&set.body["spec"]["replicas"], &set.body["metadata"]["generation"]), (&json!(3), &json!(2)));
 }
+
+#[tokio::test]
+async fn a_pod_needs_its_service_account_and_takes_its_logins() {
+    let server = server::start().await;
+    let namespace = "/api/v1/namespaces/default";
+    let pod = |name: &str, account: &str| {
+        json!({"metadata": {"name": name},
+            "spec": {"serviceAccountName": account, "containers": [{"name": "c", "image": "i"}]}})
+    };
+    let pods = format!("{namespace}/pods");
+    let refused = ask("POST", &pods).json(&pod("p", "builder")).send(&server).await.expect(403);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("serviceaccount \"builder\" not found"), "{message}");
+    let account = json!({"metadata": {"name": "builder"}, "imagePullSecrets": [{"name": "registry"}]});
+    ask("POST", &format!("{namespace}/serviceaccounts")).json(&account).send(&server).await.expect(201);
+    let made = ask("POST", &pods).json(&pod("p", "builder")).send(&server).await.expect(201);
+    assert_eq!(made.body["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
+    let plain = json!({"metadata": {"name": "q"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let made = ask("POST", &pods).json(&plain).send(&server).await.expect(201);
+    assert_eq!(made.body["spec"]["imagePullSecrets"], Value::Null);
+}
