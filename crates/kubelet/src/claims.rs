@@ -1,26 +1,84 @@
-//! Volumes of claims that are being deleted.
+//! Which node has the volume of a claim, and what becomes of the volume when the claim is deleted.
 //!
-//! A claim that got a volume carries a finalizer, so its object outlives the deletion until the data is gone. A volume
-//! whose claim is simply not there (the API's state was lost, for example) is never touched.
+//! A volume is a directory of one node. The claim knows that node by an annotation, which is written (once, and only if
+//! nobody else has changed the claim meanwhile) before there are data, and every node that did not write it keeps its
+//! hands off. A claim that got a volume carries a finalizer, so its object outlives the deletion until the data is gone.
+//! A volume whose claim is simply not there (the API's state was lost, for example) is never touched.
 
 use std::{sync::Arc, time::Duration};
 
 use api::{
     ObjectKey,
-    kinds::{PersistentVolumeClaim, Pod},
+    kinds::{PersistentVolumeClaim, Pod, persistent_volume_claim::SELECTED_NODE},
 };
-use client::{Api, BoxError, Client, Next, Reconciler, Store};
+use client::{BoxError, Next, Reconciler, Store};
 
-use crate::{ports::VolumeDriver, worker::volume_of};
+use crate::ports::{Cluster, VolumeDriver};
 
 /// Finalizer of claims with a volume on a node.
 pub(crate) const FINALIZER: &str = "nanocloud.io/volume";
 /// Wait for pods that still use a claim.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// Deletes volumes of claims that are being deleted.
+/// Which node has the volume of a claim, or is to have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder<'a> {
+    /// This one.
+    Here,
+    /// Another one.
+    Elsewhere(&'a str),
+    /// It is not written down: the claim was never used, or by an earlier version.
+    Unknown,
+}
+
+/// Reads the node of a claim.
+pub(crate) fn holder<'a>(claim: &'a PersistentVolumeClaim, node: &str) -> Holder<'a> {
+    let known = claim.metadata.annotations.as_ref().and_then(|all| all.get(SELECTED_NODE));
+    match known.map(String::as_str).filter(|known| !known.is_empty()) {
+        None => Holder::Unknown,
+        Some(known) if known == node => Holder::Here,
+        Some(known) => Holder::Elsewhere(known),
+    }
+}
+
+/// Why a node must not use a claim. `on_disk`: it has the claim's volume.
+pub(crate) fn obstacle(claim: &PersistentVolumeClaim, node: &str, on_disk: bool) -> Option<String> {
+    let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
+    match (holder(claim, node), volume) {
+        (Holder::Here, _) | (Holder::Unknown, None) => None,
+        (Holder::Unknown, Some(_)) if on_disk => None,
+        (Holder::Elsewhere(other), _) => {
+            Some(format!("its volume is on node {other} and cannot follow the pod to node {node}"))
+        }
+        (Holder::Unknown, Some(volume)) => Some(format!(
+            "its volume {volume} is not on node {node}, and no other node has said yet that it has it; should the \
+             volume be lost, set the claim's annotation {SELECTED_NODE} to {node} to begin with an empty one"
+        )),
+    }
+}
+
+/// The claim as it is once this node has its volume: with node, volume and finalizer. `None`: it is so already.
+pub(crate) fn held(claim: &PersistentVolumeClaim, node: &str) -> Option<PersistentVolumeClaim> {
+    let mut held = claim.clone();
+    held.metadata.annotations.get_or_insert_default().insert(SELECTED_NODE.to_owned(), node.to_owned());
+    held.spec.get_or_insert_default().volume_name = Some(volume_of(claim));
+    let kept = claim.metadata.finalizers.iter().flatten().any(|known| known == FINALIZER);
+    // A finalizer cannot be added to what is being deleted.
+    if claim.metadata.deletion_timestamp.is_none() && !kept {
+        held.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+    }
+    (held != *claim).then_some(held)
+}
+
+/// Id of the volume of a claim: a claim that is made again gets a fresh volume.
+pub(crate) fn volume_of(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", claim.metadata.uid.as_deref().unwrap_or_default())
+}
+
+/// Writes down the volumes of this node, and deletes those of claims that are being deleted.
 pub(crate) struct Claims {
-    pub(crate) client: Client,
+    pub(crate) node: String,
+    pub(crate) cluster: Arc<dyn Cluster>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
     pub(crate) pods: Store<Pod>,
     pub(crate) volumes: Arc<dyn VolumeDriver>,
@@ -39,6 +97,27 @@ impl Reconciler for Claims {
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
         let Some(claim) = self.claims.get(key) else { return Ok(Next::OnChange) };
+        match holder(&claim, &self.node) {
+            Holder::Here => self.delete(key, &claim).await,
+            Holder::Elsewhere(_) => Ok(Next::OnChange),
+            Holder::Unknown => self.find(&claim).await,
+        }
+    }
+}
+
+impl Claims {
+    /// Writes down that the claim's volume is here, if it is: an earlier version did not.
+    async fn find(&self, claim: &PersistentVolumeClaim) -> Result<Next, BoxError> {
+        if self.volumes.holds(&volume_of(claim)).await?
+            && let Some(held) = held(claim, &self.node)
+        {
+            self.cluster.replace_claim(&held).await?;
+        }
+        Ok(Next::OnChange)
+    }
+
+    /// Deletes the volume of a claim that is being deleted and that no pod of this node uses, then lets the claim go.
+    async fn delete(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<Next, BoxError> {
         let ours = claim.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
         if claim.metadata.deletion_timestamp.is_none() || !ours {
             return Ok(Next::OnChange);
@@ -47,16 +126,17 @@ impl Reconciler for Claims {
         if self.pods.in_namespace(namespace).iter().any(|pod| claims_of(pod).contains(key)) {
             return Ok(Next::After(RECHECK));
         }
-        self.volumes.delete(&volume_of(&claim)).await?;
-        let api = Api::<PersistentVolumeClaim>::of(self.client.clone(), key);
-        let Some(mut fresh) = api.get_opt(&key.name).await? else { return Ok(Next::OnChange) };
+        self.volumes.delete(&volume_of(claim)).await?;
+        let Some(mut fresh) = self.cluster.claim(namespace, &key.name).await? else { return Ok(Next::OnChange) };
         if fresh.metadata.uid != claim.metadata.uid {
             return Ok(Next::OnChange);
         }
         fresh.metadata.finalizers.get_or_insert_default().retain(|f| f != FINALIZER);
-        match api.replace(&fresh).await {
-            Err(error) if !error.is_not_found() => Err(error.into()),
-            _ => Ok(Next::OnChange),
-        }
+        self.cluster.replace_claim(&fresh).await?;
+        Ok(Next::OnChange)
     }
 }
+
+#[cfg(test)]
+#[path = "claims_tests.rs"]
+mod tests;

@@ -2,10 +2,15 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use crate::pod::{plan::Backoff, security::Policy};
+use crate::{
+    pod::{plan::Backoff, security::Policy},
+    room::ImageMarks,
+};
 
 /// Most processes and threads of one container.
 pub const PIDS_DEFAULT: u64 = 4096;
+/// Directory of `Localhost` seccomp profiles, below the state root.
+const SECCOMP_PROFILES: &str = "policies/seccomp";
 /// Most pods of one node (Kubernetes).
 pub const PODS_MAX: u32 = 110;
 
@@ -90,8 +95,10 @@ pub struct Config {
     pub orphan_grace: Duration,
     /// Most processes and threads of one container.
     pub pids_per_container: u64,
-    /// What pods may do.
+    /// What pods may do. Seccomp profiles are in `<state_root>/policies/seccomp`.
     pub policy: Policy,
+    /// How full the disk of the images may become.
+    pub images: ImageMarks,
     /// Binding commands.
     pub binding: BindingConfig,
     /// Version reported as `nodeInfo.kubeletVersion`.
@@ -108,6 +115,7 @@ impl Config {
         state_root: impl Into<PathBuf>,
     ) -> Self {
         let state_root = state_root.into();
+        let policy = Policy { seccomp_profiles: state_root.join(SECCOMP_PROFILES), ..Policy::default() };
         Self {
             node_name: node_name.into(),
             host_ip,
@@ -121,7 +129,8 @@ impl Config {
             backoff: Backoff::default(),
             orphan_grace: Duration::from_secs(30),
             pids_per_container: PIDS_DEFAULT,
-            policy: Policy::default(),
+            policy,
+            images: ImageMarks::default(),
             binding: BindingConfig::default(),
             version: env!("CARGO_PKG_VERSION").into(),
         }

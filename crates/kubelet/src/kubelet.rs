@@ -1,7 +1,7 @@
 //! All pods of a node: one worker each, and what they have in common.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use client::{Api, Client, Controller, EventRecorder, ListParams, Store, reflect}
 use net::Network;
 use parking_lot::Mutex;
 use runtime::{
-    container::{ContainerInfo, Runtime, State},
+    container::{Runtime, State},
     image::ImageStore,
 };
 use storage::Volumes;
@@ -27,11 +27,12 @@ use crate::{
     claims::{Claims, claims_of},
     config::Config,
     error::{Error, Result, chain},
-    files::Layout,
+    files::{Layout, PodUid},
     metrics::Metrics,
     node,
     pod::container::label,
     ports::Ports,
+    probe, room,
     services::{Cidrs, host_ports, rules, zone},
     worker::{Desired, MAX_PULLS, Shared, Worker},
 };
@@ -91,15 +92,16 @@ impl Kubelet {
             events: Arc::new(ApiEvents::new(recorder.clone())),
             logs: Arc::new(FileTail),
         };
-        let node_memory = node::look(&config.state_root).memory;
+        let allocatable = node::look(&config.state_root).allocatable();
         let shared = Arc::new(Shared {
             layout,
             ports,
-            http: http_client()?,
+            http: probe::client()?,
             host_ports: Mutex::default(),
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(MAX_PULLS),
-            node_memory,
+            disk_full: Notify::new(),
+            allocatable,
             config,
         });
         let (pods, metrics) = (Store::default(), Metrics::default());
@@ -154,6 +156,7 @@ impl Kubelet {
             tasks.spawn(writer.run(stop.clone()));
         }
         tasks.spawn(node::run(self.client.clone(), self.shared.config.clone(), stop.clone()));
+        tasks.spawn(room::keep(Arc::clone(&self.shared), stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_rules(services, stop.clone()));
         tasks.spawn(self.binding_controller(bindings).run(stop.clone()));
         tasks.spawn(self.claim_controller(claims).run(stop.clone()));
@@ -194,7 +197,8 @@ impl Kubelet {
 
     fn claim_controller(&self, claims: Store<PersistentVolumeClaim>) -> Controller<Claims> {
         let reconciler = Claims {
-            client: self.client.clone(),
+            node: self.shared.config.node_name.clone(),
+            cluster: Arc::clone(&self.shared.ports.cluster),
             claims: claims.clone(),
             pods: self.pods.clone(),
             volumes: Arc::clone(&self.shared.ports.volumes),
@@ -268,22 +272,37 @@ impl Kubelet {
             Some(handle) => drop(handle.desired.send_replace(desired)),
             // Its worker has ended because nothing is left: there is nothing to do for a pod that is gone.
             None if desired.gone && !self.has_containers(&uid) => {}
-            None => {
-                let (sender, receiver) = watch::channel(desired);
-                let worker = Worker::new(Arc::clone(&self.shared), receiver);
-                let task = tasks.spawn(worker.run(stop.clone())).id();
-                workers.insert(uid, Handle { desired: sender, task });
-            }
+            None => self.employ(workers, tasks, desired, stop),
         }
+    }
+
+    /// Makes the worker of a pod.
+    fn employ(
+        &self,
+        workers: &mut HashMap<String, Handle>,
+        tasks: &mut JoinSet<()>,
+        desired: Desired,
+        stop: &CancellationToken,
+    ) {
+        let uid = desired.pod.metadata.uid.clone().unwrap_or_default();
+        let uid = match PodUid::new(uid, "metadata.uid") {
+            Ok(uid) => uid,
+            Err(error) => return tracing::error!(error = chain(&error), "a pod is left alone"),
+        };
+        let (sender, receiver) = watch::channel(desired);
+        let worker = Worker::new(Arc::clone(&self.shared), uid.clone(), receiver);
+        let task = tasks.spawn(worker.run(stop.clone())).id();
+        workers.insert(uid.to_string(), Handle { desired: sender, task });
     }
 
     /// Tells every worker; those whose pod the API no longer has are told that.
     fn tell_all(&self, workers: &mut HashMap<String, Handle>, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
         let mut pods = self.pods.all();
         // Those that run already claim their host ports first.
-        pods.sort_by_key(|pod| !self.has_containers(pod.metadata.uid.as_deref().unwrap_or_default()));
-        let known: Vec<String> = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-        for handle in workers.iter().filter(|(uid, _)| !known.contains(uid)).map(|(_, handle)| handle) {
+        let running = self.with_containers();
+        pods.sort_by_key(|pod| !pod.metadata.uid.as_ref().is_some_and(|uid| running.contains(uid)));
+        let known: HashSet<String> = pods.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        for handle in workers.iter().filter(|(uid, _)| !known.contains(*uid)).map(|(_, handle)| handle) {
             handle.desired.send_modify(|desired| desired.gone = true);
         }
         for pod in pods {
@@ -292,8 +311,14 @@ impl Kubelet {
     }
 
     fn has_containers(&self, uid: &str) -> bool {
-        let is = |info: &ContainerInfo| info.labels.get(label::POD_UID).is_some_and(|known| known == uid);
-        self.shared.ports.containers.list().iter().any(|info| is(info) && info.state == State::Running)
+        self.with_containers().contains(uid)
+    }
+
+    /// UIDs of the pods of which something runs.
+    fn with_containers(&self) -> HashSet<String> {
+        let all = self.shared.ports.containers.list().into_iter();
+        let running = all.filter(|info| info.state == State::Running);
+        running.filter_map(|mut info| info.labels.remove(label::POD_UID)).collect()
     }
 
     /// Workers for containers, networks, mounts and directories of pods the API does not know: they end and clean up.
@@ -313,25 +338,24 @@ impl Kubelet {
         }
         let attached = self.shared.ports.network.inventory().await.unwrap_or_default();
         let mounted = self.shared.ports.volumes.pods().await.unwrap_or_default();
-        for uid in attached.into_iter().chain(mounted).chain(self.shared.layout.uids()) {
+        let found = self.shared.layout.uids().into_iter().map(|uid| uid.to_string());
+        for uid in attached.into_iter().chain(mounted).chain(found) {
             ghosts.entry(uid.clone()).or_insert_with(|| ghost(&uid));
         }
         ghosts.retain(|uid, _| !workers.contains_key(uid));
         for (uid, pod) in ghosts {
             tracing::info!(uid, name = pod.metadata.name, "cleaning up after a pod that the API does not know");
-            let (sender, receiver) = watch::channel(Desired { pod: Arc::new(pod), gone: true });
-            let worker = Worker::new(Arc::clone(&self.shared), receiver);
-            let task = tasks.spawn(worker.run(stop.clone())).id();
-            workers.insert(uid, Handle { desired: sender, task });
+            self.employ(workers, tasks, Desired { pod: Arc::new(pod), gone: true }, stop);
         }
     }
 
     /// Host ports of pods that run already are theirs before their workers say so: the first rules after a restart
     /// must not take them away.
     fn reclaim_host_ports(&self) {
+        let running = self.with_containers();
         for pod in self.pods.all() {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            if self.has_containers(&uid) {
+            if running.contains(&uid) {
                 let claims = host_ports(&pod).into_iter().map(|wanted| (wanted.port, uid.clone()));
                 self.shared.host_ports.lock().extend(claims);
             }
@@ -392,16 +416,4 @@ fn ghost(uid: &str) -> Pod {
     let mut pod = Pod::default();
     pod.metadata.uid = Some(uid.to_owned());
     pod
-}
-
-/// The client of HTTP probes: no redirects, no proxies, no reuse, and certificates are not checked (Kubernetes).
-fn http_client() -> Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .danger_accept_invalid_certs(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .user_agent("kube-probe/nanocloud")
-        .build()
-        .map_err(|e| Error::NotRunning(format!("HTTP client for probes: {e}")))
 }

@@ -18,7 +18,10 @@ use k8s_openapi::{
 use nix::sys::statvfs::statvfs;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, PODS_MAX};
+use crate::{
+    config::{Config, PODS_MAX},
+    pod::lookup::Allocatable,
+};
 
 /// Time between two renewals of the lease (Kubernetes).
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -44,6 +47,25 @@ pub(crate) struct Host {
     disk: u64,
     disk_free_percent: u64,
     info: BTreeMap<&'static str, String>,
+}
+
+/// What a node is short of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Pressure {
+    memory: bool,
+    disk: bool,
+}
+
+impl Host {
+    fn pressure(&self) -> Pressure {
+        Pressure { memory: self.memory_available < MEMORY_AVAILABLE_MIN, disk: self.disk_free_percent < DISK_FREE_MIN }
+    }
+
+    /// What pods can have of it: as its status says, all.
+    pub(crate) fn allocatable(&self) -> Allocatable {
+        let cpu_millis = u64::try_from(self.cpus).unwrap_or(u64::MAX).saturating_mul(1000);
+        Allocatable { cpu_millis, memory_bytes: self.memory, disk_bytes: self.disk }
+    }
 }
 
 /// Reads what the host has; what cannot be read is zero or empty.
@@ -84,16 +106,8 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
     let address = |kind: &str, address: String| NodeAddress { type_: kind.into(), address };
     let info = |name: &str| host.info.get(name).cloned().unwrap_or_default();
     let facts = [
-        (
-            "MemoryPressure",
-            host.memory_available < MEMORY_AVAILABLE_MIN,
-            ["KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"],
-        ),
-        (
-            "DiskPressure",
-            host.disk_free_percent < DISK_FREE_MIN,
-            ["KubeletHasNoDiskPressure", "KubeletHasDiskPressure"],
-        ),
+        ("MemoryPressure", host.pressure().memory, ["KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"]),
+        ("DiskPressure", host.pressure().disk, ["KubeletHasNoDiskPressure", "KubeletHasDiskPressure"]),
         ("PIDPressure", false, ["KubeletHasSufficientPID", "KubeletHasInsufficientPID"]),
         ("Ready", true, ["KubeletNotReady", "KubeletReady"]),
     ];
@@ -140,8 +154,11 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
 /// Registers the node and renews its lease until `stop`.
 pub(crate) async fn run(client: Client, config: Config, stop: CancellationToken) {
     let mut beats = 0_u32;
+    let mut told = Pressure::default();
     loop {
-        let due = beats.is_multiple_of(STATUS_EVERY);
+        // Pressure that comes or goes is told with the next beat.
+        let pressure = look(&config.state_root).pressure();
+        let due = beats.is_multiple_of(STATUS_EVERY) || pressure != told;
         let result = match if due { register(&client, &config).await } else { Ok(()) } {
             Ok(()) => renew(&client, &config).await,
             failed => failed,
@@ -149,6 +166,7 @@ pub(crate) async fn run(client: Client, config: Config, stop: CancellationToken)
         let pause = match result {
             Ok(()) => {
                 beats = beats.wrapping_add(1);
+                told = pressure;
                 HEARTBEAT
             }
             Err(error) => {

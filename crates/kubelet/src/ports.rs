@@ -1,7 +1,7 @@
 //! What the kubelet needs of the world. The real things are in [`crate::adapters`], fakes in tests only.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PodStatus;
 use runtime::{
     container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, UserIds},
-    image::ImageSettings,
+    image::{Credentials, ImageSettings},
 };
 
-use crate::error::Result;
+use crate::{error::Result, room::ImageMarks};
 
 /// Any error of a port.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -68,13 +68,26 @@ pub struct ImageFacts {
     pub user: UserIds,
 }
 
+/// What a collection of images did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Images removed.
+    pub images: usize,
+    /// Bytes freed.
+    pub bytes: u64,
+    /// How full the disk is then, in percent.
+    pub used_percent: u8,
+}
+
 /// Images of the node.
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
     /// Whether the image is on the node already.
     async fn present(&self, reference: &str) -> bool;
-    /// Finds, verifies and unpacks an image.
-    async fn ensure(&self, reference: &str, pull: Pull) -> Result<ImageFacts, BoxError>;
+    /// Finds, verifies and unpacks an image. Where it must be fetched, the logins are tried in order.
+    async fn ensure(&self, reference: &str, pull: Pull, logins: &[Credentials]) -> Result<ImageFacts, BoxError>;
+    /// Removes images that nothing uses, as the marks say; `in_use` are layers of containers.
+    async fn collect(&self, in_use: &BTreeSet<PathBuf>, marks: ImageMarks) -> Result<Room, BoxError>;
     /// A user the image's own user database describes, by number.
     async fn user(&self, image: &ImageFacts, uid: u32) -> Result<UserIds, BoxError>;
 }
@@ -111,6 +124,8 @@ pub trait VolumeDriver: Send + Sync + 'static {
     async fn publish(&self, volume: &str, pod: &str, name: &str, read_only: bool) -> Result<PathBuf, storage::Error>;
     /// Unmounts everything of a pod.
     async fn unpublish_all(&self, pod: &str) -> Result<(), storage::Error>;
+    /// Whether the node has this volume.
+    async fn holds(&self, volume: &str) -> Result<bool, storage::Error>;
     /// Deletes a volume.
     async fn delete(&self, volume: &str) -> Result<(), storage::Error>;
     /// Pods that something is mounted for.
@@ -130,8 +145,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>>;
     /// A claim.
     async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>>;
-    /// Says that a claim is bound to a volume of this node, and keeps the claim until the volume is deleted.
-    async fn bind_claim(&self, claim: &PersistentVolumeClaim, volume: &str, capacity: &str) -> Result<()>;
+    /// Writes a claim if it is as it was read; one that is gone is fine.
+    async fn replace_claim(&self, claim: &PersistentVolumeClaim) -> Result<()>;
+    /// Says that a claim is bound to its volume on this node, and keeps the claim until the volume is deleted.
+    async fn bind_claim(&self, claim: &PersistentVolumeClaim, node: &str, capacity: &str) -> Result<()>;
 }
 
 /// Severity of an event.

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use crate::{
     Kubelet,
     error::{Error, Result},
+    files::ContainerName,
     pod::container::label,
 };
 
@@ -115,7 +116,8 @@ impl Kubelet {
         };
         let what = if request.previous { "previous log of container" } else { "log of container" };
         let missing = || Error::Missing { kind: what, name: container.clone() };
-        let path = self.layout().logs(&found).file(&container, attempt.ok_or_else(missing)?);
+        let name = ContainerName::new(container.as_str(), "container")?;
+        let path = self.layout().logs(&found)?.file(&name, attempt.ok_or_else(missing)?);
         if !path.exists() {
             return Err(missing());
         }

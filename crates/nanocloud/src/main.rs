@@ -36,8 +36,9 @@ use settings::{Settings, SettingsError, Sources};
 
 /// Threads of the server's scheduler: it waits much and computes little.
 const SERVER_THREADS: usize = 2;
-/// Threads for calls that block (disks, mounts, unpacking).
-const BLOCKING_THREADS: usize = 16;
+/// Threads for calls that block. Those who may hold theirs for long have bounds of their own (file work of pods 8, calls
+/// on volumes 4, unpacking one per processor), which together leave most of these to the API and its lists.
+const BLOCKING_THREADS: usize = 64;
 /// User and group of who owns nothing.
 const NOBODY: u32 = 65534;
 

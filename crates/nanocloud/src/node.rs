@@ -73,8 +73,8 @@ impl Node {
     pub async fn open(settings: &Settings, images: Arc<ImageStore>) -> anyhow::Result<Self> {
         let network = Network::open(network_config(settings)).await.context("the pod network")?;
         let (csi, keys) = (settings.csi_root.clone(), settings.secure_assets().join("volumes"));
-        let volumes = tokio::task::spawn_blocking(move || Volumes::open(csi)).await?.context("the volume root")?;
-        let volumes = volumes.with_keys(keys);
+        let opened = tokio::task::spawn_blocking(move || Volumes::open(csi)?.with_keys(keys)).await?;
+        let volumes = opened.context("the volume root")?;
         let runtime = Runtime::open(runtime_config(settings)?).context("the container runtime")?;
         Ok(Self { network: Arc::new(network), images, runtime: Arc::new(runtime), volumes: Arc::new(volumes) })
     }
@@ -89,6 +89,8 @@ impl Node {
         let host_ip = facts::local_ip(&settings.bridge).unwrap_or(self.network.config().gateway());
         let state: PathBuf = settings.state_root.clone();
         let mut config = kubelet::Config::new(&settings.node_name, host_ip, &settings.run_root, state);
+        config.images =
+            kubelet::ImageMarks { high_percent: settings.image_high_percent, low_percent: settings.image_low_percent };
         config.binding = kubelet::BindingConfig {
             uid: settings.binding_uid,
             gid: settings.binding_gid,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ipnet::Ipv4Net;
-use kubelet::{AppArmor, BindingConfig};
+use kubelet::{AppArmor, BindingConfig, ImageMarks};
 use serde::{Serialize, Serializer};
 
 use crate::telemetry::LogFormat;
@@ -24,7 +24,7 @@ const MIN_ELECTION_MS: u64 = 200;
 const MAX_ELECTION_MS: u64 = 60_000;
 
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 30] = [
+const NAMES: [&str; 32] = [
     "agent",
     "api_url",
     "binding_apparmor",
@@ -36,6 +36,8 @@ const NAMES: [&str; 30] = [
     "csi_root",
     "election_ms",
     "etcd_listen",
+    "image_high_percent",
+    "image_low_percent",
     "keyspace",
     "keyspace_ca",
     "keyspace_certificate",
@@ -187,6 +189,10 @@ pub struct Settings {
     pub binding_timeout: Option<Duration>,
     /// User of binding commands.
     pub binding_uid: u32,
+    /// Share of the disk, in percent, above which images that no container uses are removed.
+    pub image_high_percent: u8,
+    /// Share of the disk, in percent, until which they are removed.
+    pub image_low_percent: u8,
     /// Revisions of history the keyspace keeps; 0 sets no bound.
     pub keyspace_keep_revisions: u64,
     /// Age to which the keyspace keeps history; without it, age sets no bound.
@@ -315,6 +321,8 @@ impl Settings {
                 .map(|text| duration("binding_timeout", &text))
                 .transpose()?,
             binding_uid: sources.parse("binding_uid", "a number", binding.uid)?,
+            image_high_percent: sources.parse("image_high_percent", "percent", ImageMarks::default().high_percent)?,
+            image_low_percent: sources.parse("image_low_percent", "percent", ImageMarks::default().low_percent)?,
             keyspace_keep_revisions: sources.parse(
                 "keyspace_keep_revisions",
                 "a number",
@@ -358,6 +366,10 @@ impl Settings {
         }
         if self.cgroup.is_empty() || !self.cgroup.chars().all(plain) {
             return refuse("cgroup", &self.cgroup, "lower-case letters, digits, '-' or '_'");
+        }
+        if self.image_high_percent > 100 || self.image_low_percent >= self.image_high_percent {
+            let value = format!("{} to {}", self.image_low_percent, self.image_high_percent);
+            return refuse("image_low_percent", &value, "it must be below image_high_percent, which is at most 100");
         }
         if !(MIN_ELECTION_MS..=MAX_ELECTION_MS).contains(&self.election_ms) {
             let message = format!("{MIN_ELECTION_MS} to {MAX_ELECTION_MS} are possible");

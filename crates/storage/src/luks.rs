@@ -17,7 +17,7 @@ use std::{
 
 use nix::mount::{MsFlags, mount};
 
-use crate::{Error, Id, Ownership, Result, inventory::sync, mounts};
+use crate::{Error, Id, Ownership, Result, inventory::sync, mounts, volumes::exists};
 
 /// Bytes of a key: two AES-256 keys of XTS, stretched by the container's own header.
 const KEY_BYTES: usize = 64;
@@ -51,7 +51,7 @@ impl Luks {
 
     /// Makes key and container unless they are there. `at` is an empty folder, used while it is made.
     pub(crate) fn make(&self, capacity_bytes: u64, ownership: Ownership, at: &Path) -> Result<()> {
-        if self.image.exists() {
+        if exists(&self.image)? {
             return Ok(());
         }
         // What a crash left open belongs to a container that was never finished.
@@ -88,7 +88,7 @@ impl Luks {
 
     /// Writes a key unless there is one; it is on disk before anything is encrypted with it.
     fn make_key(&self) -> Result<()> {
-        if self.key.exists() {
+        if exists(&self.key)? {
             return Ok(());
         }
         let folder = self.key.parent().unwrap_or(Path::new("/"));
@@ -123,7 +123,7 @@ impl Luks {
         if mounts::is_mounted(at)? {
             return Ok(());
         }
-        if !self.device().exists() {
+        if !exists(&self.device())? {
             self.open(&self.image)?;
         }
         self.mount(at)
@@ -133,7 +133,7 @@ impl Luks {
     /// unlocked until it ends.
     pub(crate) fn detach(&self, at: &Path) -> Result<()> {
         mounts::unmount(at)?;
-        if !self.device().exists() {
+        if !exists(&self.device())? {
             return Ok(());
         }
         let mapping = self.mapping();
@@ -197,6 +197,19 @@ mod tests {
         luks.destroy().unwrap();
         luks.destroy().unwrap();
         assert!(!luks.key.exists() && !luks.image.exists());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        // Below a file nothing can be looked for: the answer is an error, not "not there".
+        for name in ["images", "keys"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let luks = luks(folder.path());
+        let owner = Ownership { uid: 0, gid: 0, mode: 0o750 };
+        assert!(matches!(luks.make(1, owner, folder.path()), Err(Error::Io { action: "inspect", .. })));
+        assert!(matches!(luks.make_key(), Err(Error::Io { action: "inspect", .. })));
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub struct Volume {
     /// Whether its data are encrypted at rest.
     #[serde(default)]
     pub encrypted: bool,
+    /// It is being deleted: what is left of it goes at the next start, should this one not finish.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleting: bool,
 }
 
 /// A volume made visible to a pod.
@@ -92,10 +95,13 @@ impl Volumes {
     }
 
     /// Names the folder with the keys of encrypted volumes, which is not below the root: whoever copies the one does
-    /// not have the other.
-    #[must_use]
-    pub fn with_keys(self, keys: impl Into<PathBuf>) -> Self {
-        Self { keys: Some(keys.into()), ..self }
+    /// not have the other. Finishes the deletions of encrypted volumes that a crash interrupted.
+    pub fn with_keys(self, keys: impl Into<PathBuf>) -> Result<Self> {
+        let volumes = Self { keys: Some(keys.into()), ..self };
+        for volume in volumes.inventory.all()?.iter().filter(|volume| volume.deleting) {
+            volumes.finish_deletion(volume)?;
+        }
+        Ok(volumes)
     }
 
     fn luks(&self, id: &Id) -> Result<Luks> {
@@ -107,11 +113,16 @@ impl Volumes {
         self.root.join("images")
     }
 
-    /// A description without a folder is a creation that did not finish; a folder without a
-    /// description is a deletion that did not finish.
+    /// A description without a folder is a creation that did not finish; one that says so is a deletion that did not
+    /// finish, as is a folder without a description (of an earlier version).
     fn finish_interrupted(&self) -> Result<()> {
         for volume in self.inventory.all()? {
-            self.make_folder(&volume)?;
+            match (volume.deleting, volume.encrypted) {
+                (false, _) => self.make_folder(&volume)?,
+                (true, false) => self.finish_deletion(&volume)?,
+                // Needs the folder with the keys.
+                (true, true) => {}
+            }
         }
         let folder = self.root.join("volumes");
         for name in names(&folder)? {
@@ -141,20 +152,17 @@ impl Volumes {
 
     /// Makes a volume, or confirms that it is there. Fails when it exists with another capacity.
     pub fn create(&self, request: &VolumeRequest) -> Result<Volume> {
-        if let Some(existing) = self.inventory.get(&request.id)? {
-            if existing.capacity_bytes != request.capacity_bytes {
-                return Err(Error::Differs {
-                    id: request.id.to_string(),
-                    field: "capacity",
-                    found: existing.capacity_bytes.to_string(),
-                    wanted: request.capacity_bytes.to_string(),
-                });
+        match self.inventory.get(&request.id)? {
+            Some(existing) if existing.deleting => self.finish_deletion(&existing)?,
+            Some(existing) => {
+                confirm(&existing, request)?;
+                self.make(&existing)?;
+                return Ok(existing);
             }
-            self.make(&existing)?;
-            return Ok(existing);
+            None => {}
         }
         let VolumeRequest { id, capacity_bytes, ownership, encrypted } = request.clone();
-        let volume = Volume { id, capacity_bytes, ownership, encrypted };
+        let volume = Volume { id, capacity_bytes, ownership, encrypted, deleting: false };
         self.inventory.put(&volume)?;
         self.make(&volume)?;
         Ok(volume)
@@ -171,7 +179,7 @@ impl Volumes {
 
     fn make_folder(&self, volume: &Volume) -> Result<()> {
         let path = self.path(&volume.id);
-        if path.is_dir() {
+        if exists(&path)? {
             return Ok(());
         }
         // Made aside and renamed, so that a volume is never seen with the wrong owner.
@@ -195,22 +203,37 @@ impl Volumes {
         if !by.is_empty() {
             return Err(Error::Busy { id: id.to_string(), by });
         }
-        let encrypted = self.inventory.get(id)?.is_some_and(|volume| volume.encrypted);
-        if encrypted {
-            let _guard = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
-            self.luks(id)?.detach(&source)?;
+        let Some(volume) = self.inventory.get(id)? else {
+            remove_tree(&source)?;
+            return sync(&self.root.join("volumes"));
+        };
+        if volume.encrypted {
+            // Said before anything is gone.
+            self.luks(id)?;
         }
-        self.inventory.remove(id)?;
-        if encrypted {
-            self.luks(id)?.destroy()?;
+        let volume = Volume { deleting: true, ..volume };
+        self.inventory.put(&volume)?;
+        self.finish_deletion(&volume)
+    }
+
+    /// Removes key and container, then the files, and the description last: it remembers that the rest must go.
+    fn finish_deletion(&self, volume: &Volume) -> Result<()> {
+        let source = self.path(&volume.id);
+        if volume.encrypted {
+            let _guard = self.unlocking.lock().unwrap_or_else(PoisonError::into_inner);
+            let luks = self.luks(&volume.id)?;
+            luks.detach(&source)?;
+            luks.destroy()?;
         }
         remove_tree(&source)?;
-        sync(&self.root.join("volumes"))
+        sync(&self.root.join("volumes"))?;
+        self.inventory.remove(&volume.id)
     }
 
     /// Mounts a volume for a pod and returns where. Repeating it changes nothing.
     pub fn publish(&self, volume: &Id, pod: &Id, name: &Id, read_only: bool) -> Result<PathBuf> {
-        let known = self.inventory.get(volume)?.ok_or_else(|| Error::Missing { id: volume.to_string() })?;
+        let known = self.inventory.get(volume)?.filter(|known| !known.deleting);
+        let known = known.ok_or_else(|| Error::Missing { id: volume.to_string() })?;
         let _guard = known.encrypted.then(|| self.unlocking.lock().unwrap_or_else(PoisonError::into_inner));
         if known.encrypted {
             self.luks(volume)?.attach(&self.path(volume))?;
@@ -261,9 +284,16 @@ impl Volumes {
         remove_empty(&folder)
     }
 
-    /// Every volume, by id.
+    /// Whether this root has a volume, even one whose deletion is not finished.
+    pub fn holds(&self, id: &Id) -> Result<bool> {
+        self.inventory.get(id).map(|known| known.is_some())
+    }
+
+    /// Every volume, by id, without those that are being deleted.
     pub fn inventory(&self) -> Result<Vec<Volume>> {
-        self.inventory.all()
+        let mut all = self.inventory.all()?;
+        all.retain(|volume| !volume.deleting);
+        Ok(all)
     }
 
     /// Every publication that is mounted, by pod and name.
@@ -300,7 +330,7 @@ impl Volumes {
     }
 
     fn holders(&self, source: &Path) -> Result<Vec<String>> {
-        if !source.exists() {
+        if !exists(source)? {
             return Ok(Vec::new());
         }
         let mut by = Vec::new();
@@ -311,6 +341,25 @@ impl Volumes {
         }
         Ok(by)
     }
+}
+
+/// Fails when a volume is not what is asked for.
+fn confirm(existing: &Volume, request: &VolumeRequest) -> Result<()> {
+    let differs =
+        |field, found: String, wanted: String| Err(Error::Differs { id: request.id.to_string(), field, found, wanted });
+    if existing.capacity_bytes != request.capacity_bytes {
+        return differs("capacity", existing.capacity_bytes.to_string(), request.capacity_bytes.to_string());
+    }
+    let kind = |encrypted| String::from(if encrypted { "on" } else { "off" });
+    if existing.encrypted != request.encrypted {
+        return differs("encryption", kind(existing.encrypted), kind(request.encrypted));
+    }
+    Ok(())
+}
+
+/// Whether something is at a path. What cannot be looked at is an error, never absent: on absence things are made anew.
+pub(crate) fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(|e| Error::io("inspect", path, e))
 }
 
 /// The entries of a folder that are ids; a missing folder has none.

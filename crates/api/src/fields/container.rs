@@ -30,7 +30,7 @@ pub(super) static CONTAINER: Shape = Shape(&[
     done("stdin"),
     done("stdinOnce"),
     done("terminationMessagePath"),
-    warned("terminationMessagePolicy", &["File"], "messages are read from the file alone"),
+    done("terminationMessagePolicy"),
     done("tty"),
     refused("volumeDevices", &[], "block devices are not given to containers; use volumeMounts"),
     of("volumeMounts", &VOLUME_MOUNT),

@@ -27,7 +27,7 @@ static TAINT: Shape = Shape(&[done("effect"), done("key"), done("timeAdded"), do
 
 pub(crate) static SERVICE_ACCOUNT: Shape = Shape(&[
     warned("automountServiceAccountToken", &["false"], "no tokens are mounted into pods"),
-    warned("imagePullSecrets", &[], "images are pulled without credentials of the service account"),
+    done("imagePullSecrets"),
     shared("metadata"),
     of("secrets", &OBJECT_REFERENCE),
 ]);

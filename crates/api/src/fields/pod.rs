@@ -14,7 +14,7 @@ use super::{
 pub(crate) static POD: Shape = Shape(&[shared("metadata"), of("spec", &POD_SPEC), reported("status")]);
 
 pub(super) static POD_SPEC: Shape = Shape(&[
-    warned("activeDeadlineSeconds", &[], "the pod is not ended when its time is over"),
+    done("activeDeadlineSeconds"),
     of("affinity", &AFFINITY),
     warned("automountServiceAccountToken", &["false"], "no tokens are mounted into pods"),
     of("containers", &CONTAINER),
@@ -28,7 +28,7 @@ pub(super) static POD_SPEC: Shape = Shape(&[
     refused("hostPID", &["false"], "pods do not see the processes of the host; leave it out"),
     refused("hostUsers", &["true"], "users are those of the host; leave it out and set runAsUser"),
     done("hostname"),
-    warned("imagePullSecrets", &[], "images are pulled without these credentials"),
+    done("imagePullSecrets"),
     of("initContainers", &CONTAINER),
     done("nodeName"),
     done("nodeSelector"),
@@ -47,7 +47,7 @@ pub(super) static POD_SPEC: Shape = Shape(&[
     of("securityContext", &POD_SECURITY_CONTEXT),
     done("serviceAccount"),
     done("serviceAccountName"),
-    warned("setHostnameAsFQDN", &["false"], "the host name is the short one"),
+    done("setHostnameAsFQDN"),
     refused("shareProcessNamespace", &["false"], "each container sees its own processes alone; leave it out"),
     done("subdomain"),
     done("terminationGracePeriodSeconds"),

@@ -20,7 +20,7 @@ pub(super) static POD_SECURITY_CONTEXT: Shape = Shape(&[
     refused("seLinuxOptions", &["{}"], NO_SELINUX),
     of("seccompProfile", &SECCOMP_PROFILE),
     done("supplementalGroups"),
-    only("supplementalGroupsPolicy", &["Merge"], "only Merge is done: groups of the image are kept"),
+    done("supplementalGroupsPolicy"),
     refused("sysctls", &[], "kernel parameters of pods are not set; set them on the host"),
     refused("windowsOptions", &["{}"], NO_WINDOWS),
 ]);

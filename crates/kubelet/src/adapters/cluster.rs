@@ -11,8 +11,9 @@ use k8s_openapi::{
 };
 
 use crate::{
-    claims::FINALIZER,
+    claims::held,
     error::{Error, Result},
+    pod::status::take_foreign_conditions,
     ports::{Cluster, Events, Severity},
 };
 
@@ -30,6 +31,10 @@ impl ApiCluster {
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    fn claims(&self, claim: &PersistentVolumeClaim) -> Api<PersistentVolumeClaim> {
+        Api::namespaced(self.client.clone(), claim.metadata.namespace.as_deref().unwrap_or("default"))
     }
 
     fn pods(&self, pod: &Pod) -> Api<Pod> {
@@ -55,7 +60,9 @@ impl Cluster for ApiCluster {
             if fresh.metadata.uid != pod.metadata.uid {
                 return Ok(None);
             }
-            wanted = Pod { status: Some(with_foreign_conditions(&fresh, status.clone())), ..fresh };
+            let mut status = status.clone();
+            take_foreign_conditions(&mut status, fresh.status.as_ref());
+            wanted = Pod { status: Some(status), ..fresh };
         }
         Err(Error::NotRunning(format!("status of pod {name} not written: others change it all the time")))
     }
@@ -85,20 +92,21 @@ impl Cluster for ApiCluster {
         api.get_opt(name).await.map_err(Error::api(format!("get persistentvolumeclaim {name}")))
     }
 
-    async fn bind_claim(&self, claim: &PersistentVolumeClaim, volume: &str, capacity: &str) -> Result<()> {
+    async fn replace_claim(&self, claim: &PersistentVolumeClaim) -> Result<()> {
+        let name = claim.metadata.name.as_deref().unwrap_or_default();
+        match self.claims(claim).replace(claim).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other.map(drop).map_err(Error::api(format!("write persistentvolumeclaim {name}"))),
+        }
+    }
+
+    async fn bind_claim(&self, claim: &PersistentVolumeClaim, node: &str, capacity: &str) -> Result<()> {
         let name = claim.metadata.name.clone().unwrap_or_default();
         let fail = || Error::api(format!("bind persistentvolumeclaim {name}"));
-        let namespace = claim.metadata.namespace.as_deref().unwrap_or("default");
-        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), namespace);
+        let api = self.claims(claim);
         let mut claim = claim.clone();
-        let kept = claim.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
-        let named = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()) == Some(volume);
-        if !kept || !named {
-            if !kept {
-                claim.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
-            }
-            claim.spec.get_or_insert_default().volume_name = Some(volume.to_owned());
-            claim = api.replace(&claim).await.map_err(fail())?;
+        if let Some(held) = held(&claim, node) {
+            claim = api.replace(&held).await.map_err(fail())?;
         }
         if claim.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound") {
             return Ok(());
@@ -112,15 +120,6 @@ impl Cluster for ApiCluster {
         });
         api.replace_status(&claim).await.map(drop).map_err(fail())
     }
-}
-
-/// Our status, with the conditions that others have set on the pod.
-fn with_foreign_conditions(fresh: &Pod, mut status: PodStatus) -> PodStatus {
-    let ours: Vec<String> = status.conditions.iter().flatten().map(|c| c.type_.clone()).collect();
-    let others = fresh.status.iter().flat_map(|s| s.conditions.iter().flatten());
-    let others: Vec<_> = others.filter(|c| !ours.contains(&c.type_)).cloned().collect();
-    status.conditions.get_or_insert_default().extend(others);
-    status
 }
 
 /// Events through a recorder.

@@ -1,6 +1,7 @@
 //! Containers, images, networks and volumes through the mechanism crates.
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,12 +13,17 @@ use futures::StreamExt as _;
 use net::Network;
 use runtime::{
     container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, Runtime, UserIds},
-    image::{EnsureOptions, Image, ImageStore, NoProgress, PullPolicy},
+    image::{CollectPolicy, Credentials, EnsureOptions, Image, ImageError, ImageStore, NoProgress, PullPolicy},
     logs::{LogQuery, LogReader},
 };
 use storage::{Id, VolumeRequest, Volumes};
+use tokio::sync::Semaphore;
 
-use crate::ports::{BoxError, Containers, ImageFacts, Images, LogTail, PodNetwork, Pull, VolumeDriver};
+use crate::{
+    error::chain,
+    ports::{BoxError, Containers, ImageFacts, Images, LogTail, PodNetwork, Pull, Room, VolumeDriver},
+    room::ImageMarks,
+};
 
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -69,18 +75,45 @@ impl Images for NodeImages {
         matches!(self.0.get(reference), Ok(Some(_)))
     }
 
-    async fn ensure(&self, reference: &str, pull: Pull) -> Result<ImageFacts, BoxError> {
+    async fn ensure(&self, reference: &str, pull: Pull, logins: &[Credentials]) -> Result<ImageFacts, BoxError> {
         let policy = match pull {
             Pull::Always => PullPolicy::Always,
             Pull::IfNotPresent => PullPolicy::IfNotPresent,
             Pull::Never => PullPolicy::Never,
         };
-        let image =
-            self.0.ensure_with(reference, EnsureOptions { policy, ..Default::default() }, Arc::new(NoProgress)).await?;
+        let ensure = async |credentials: Option<Credentials>| {
+            let options = EnsureOptions { policy, credentials, ..Default::default() };
+            self.0.ensure_with(reference, options, Arc::new(NoProgress)).await
+        };
+        // The last one's answer counts: without any login there is one try all the same.
+        let (last, others) = logins.split_last().unzip();
+        let mut image = None;
+        for login in others.into_iter().flatten() {
+            match ensure(Some(login.clone())).await {
+                Ok(found) => image = Some(found),
+                Err(error @ ImageError::Registry { .. }) => {
+                    tracing::debug!(%reference, error = chain(&error), "a login is not accepted, the next is tried");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            break;
+        }
+        let image = match image {
+            Some(image) => image,
+            None => ensure(last.cloned()).await?,
+        };
         let resolved = image.clone();
         let user = tokio::task::spawn_blocking(move || resolved.user(None)).await??;
         let Image { digest, config, layers, .. } = image;
         Ok(ImageFacts { reference: reference.to_owned(), digest, layers, settings: config, user })
+    }
+
+    async fn collect(&self, in_use: &BTreeSet<PathBuf>, marks: ImageMarks) -> Result<Room, BoxError> {
+        let ImageMarks { high_percent, low_percent } = marks;
+        let policy = CollectPolicy { high_percent, low_percent, ..CollectPolicy::default() };
+        let done = self.0.collect(in_use, &policy).await?;
+        Ok(Room { images: done.images, bytes: done.bytes, used_percent: done.used_percent })
     }
 
     async fn user(&self, image: &ImageFacts, uid: u32) -> Result<UserIds, BoxError> {
@@ -137,6 +170,10 @@ impl PodNetwork for HostNetwork {
     }
 }
 
+/// Most calls on volumes at the same time: one that hangs must not take all threads that may block.
+const VOLUME_WORK_MAX: usize = 4;
+static VOLUME_WORK: Semaphore = Semaphore::const_new(VOLUME_WORK_MAX);
+
 /// Volumes of the host.
 pub struct HostVolumes(pub Arc<Volumes>);
 
@@ -147,7 +184,13 @@ impl HostVolumes {
         work: impl FnOnce(&Volumes) -> Result<T, storage::Error> + Send + 'static,
     ) -> Result<T, storage::Error> {
         let volumes = Arc::clone(&self.0);
-        match tokio::task::spawn_blocking(move || work(&volumes)).await {
+        // It is never closed; without a permit the call would only lack its bound.
+        let permit = VOLUME_WORK.acquire().await.ok();
+        let call = move || {
+            let _permit = permit;
+            work(&volumes)
+        };
+        match tokio::task::spawn_blocking(call).await {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
@@ -168,6 +211,11 @@ impl VolumeDriver for HostVolumes {
     async fn unpublish_all(&self, pod: &str) -> Result<(), storage::Error> {
         let pod = Id::new(pod)?;
         self.call(move |volumes| volumes.unpublish_all(&pod)).await
+    }
+
+    async fn holds(&self, volume: &str) -> Result<bool, storage::Error> {
+        let volume = Id::new(volume)?;
+        self.call(move |volumes| volumes.holds(&volume)).await
     }
 
     async fn delete(&self, volume: &str) -> Result<(), storage::Error> {

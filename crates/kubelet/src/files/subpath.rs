@@ -16,11 +16,20 @@ use nix::{
 use super::{mounts, private_dir};
 use crate::error::{Error, Result};
 
-/// Mounts `path` of the volume at `volume` to `target`. A missing directory is made and belongs to `owner`.
-pub(crate) fn expose(volume: &Path, path: &Path, target: &Path, owner: (u32, u32)) -> Result<()> {
+/// What becomes of a path that is not in the volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// A directory is made for this user and group.
+    Made(u32, u32),
+    /// It is an error: the volume is not the container's to write to.
+    Refused,
+}
+
+/// Mounts `path` of the volume at `volume` to `target`.
+pub(crate) fn expose(volume: &Path, path: &Path, target: &Path, missing: Missing) -> Result<()> {
     let whole = volume.join(path);
     let fail = |e: nix::Error| Error::file("open", &whole)(e.into());
-    let opened = open_beneath(volume, path, owner).map_err(fail)?;
+    let opened = open_beneath(volume, path, missing).map_err(fail)?;
     let source = format!("/proc/self/fd/{}", opened.as_raw_fd());
     let meta = fs::metadata(&source).map_err(Error::file("inspect", &whole))?;
     mounts::unmount_below(target)?;
@@ -35,14 +44,15 @@ pub(crate) fn expose(volume: &Path, path: &Path, target: &Path, owner: (u32, u32
     mounts::bind(Path::new(&source), target)
 }
 
-fn open_beneath(volume: &Path, path: &Path, owner: (u32, u32)) -> nix::Result<OwnedFd> {
+fn open_beneath(volume: &Path, path: &Path, missing: Missing) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let root = open(volume, flags | OFlag::O_DIRECTORY, Mode::empty())?;
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(&root, path, how) {
-        Err(nix::Error::ENOENT) => {}
-        other => return other,
-    }
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let owner = match (openat2(&root, path, how), missing) {
+        (Err(nix::Error::ENOENT), Missing::Made(uid, gid)) => (uid, gid),
+        (other, _) => return other,
+    };
     // Made one by one, each opened beneath the volume before the next.
     let mut current = root;
     for part in path.components() {
@@ -95,16 +105,28 @@ mod tests {
         with_mounts(|root| {
             let volume = root.join("volume");
             fs::create_dir(&volume).unwrap();
-            expose(&volume, Path::new("a/b"), &root.join("dir"), (1000, 1001)).unwrap();
+            expose(&volume, Path::new("a/b"), &root.join("dir"), Missing::Made(1000, 1001)).unwrap();
             let meta = fs::metadata(volume.join("a/b")).unwrap();
             assert_eq!((meta.uid(), meta.gid()), (1000, 1001));
             fs::write(volume.join("file"), "x").unwrap();
             symlink("file", volume.join("link")).unwrap();
+            expose(&volume, Path::new(""), &root.join("whole"), Missing::Refused).unwrap();
+            assert!(root.join("whole/file").exists());
             for name in ["file", "link"] {
-                expose(&volume, Path::new(name), &root.join(name), (0, 0)).unwrap();
+                expose(&volume, Path::new(name), &root.join(name), Missing::Refused).unwrap();
                 assert_eq!(fs::read_to_string(root.join(name)).unwrap(), "x");
             }
             super::super::unmount_below(root).unwrap();
+        });
+    }
+
+    #[test]
+    fn nothing_is_made_in_a_volume_that_is_not_the_containers_to_write_to() {
+        with_mounts(|root| {
+            let volume = root.join("volume");
+            fs::create_dir(&volume).unwrap();
+            assert!(expose(&volume, Path::new("a/b"), &root.join("dir"), Missing::Refused).is_err());
+            assert_eq!(fs::read_dir(&volume).unwrap().count(), 0);
         });
     }
 
@@ -117,7 +139,7 @@ mod tests {
             symlink(&outside, volume.join("absolute")).unwrap();
             symlink("../outside", volume.join("relative")).unwrap();
             for bad in ["absolute", "relative", "absolute/new", "relative/new"] {
-                assert!(expose(&volume, Path::new(bad), &root.join("t"), (0, 0)).is_err(), "{bad}");
+                assert!(expose(&volume, Path::new(bad), &root.join("t"), Missing::Made(0, 0)).is_err(), "{bad}");
             }
             assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         });

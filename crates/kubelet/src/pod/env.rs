@@ -31,9 +31,10 @@ pub fn environment(
             (None, None) => continue,
         };
         for (key, value) in references.all(source, name, optional.unwrap_or(false))?.into_iter().flatten() {
-            // Kubernetes leaves out keys that cannot be names of variables.
-            if is_name(&key) {
-                set(&mut own, format!("{prefix}{key}"), text(&key, value)?);
+            let name = format!("{prefix}{key}");
+            // Kubernetes leaves out keys that, with the prefix, cannot be names of variables.
+            if is_name(&name) {
+                set(&mut own, name, text(&key, value)?);
             }
         }
     }
@@ -63,7 +64,7 @@ fn value(
         return field(pod, place, &reference.field_path).map(Some);
     }
     if let Some(reference) = &from.resource_field_ref {
-        return resource(container, reference).map(Some);
+        return resource(container, place, reference).map(Some);
     }
     let (source, name, key, optional) = match (&from.secret_key_ref, &from.config_map_key_ref) {
         (Some(r), _) => (Source::Secret, &r.name, &r.key, r.optional),
@@ -116,10 +117,9 @@ fn set(env: &mut Env, name: String, value: String) {
     }
 }
 
-fn is_name(key: &str) -> bool {
-    !key.starts_with(|c: char| c.is_ascii_digit())
-        && !key.is_empty()
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+/// Whether a text can be the name of a variable: printable ASCII without `=` (Kubernetes since 1.30).
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| matches!(b, b' '..=b'~') && b != b'=')
 }
 
 fn text(name: &str, bytes: Vec<u8>) -> Result<String> {
@@ -139,15 +139,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::pod::lookup::Allocatable;
 
     fn place() -> Place {
-        Place { node_name: "n1".into(), host_ip: Ipv4Addr::new(192, 0, 2, 1), pod_ip: Ipv4Addr::new(10, 88, 0, 2) }
+        Place {
+            allocatable: Allocatable { cpu_millis: 2500, memory_bytes: 1 << 30, disk_bytes: 0 },
+            node_name: "n1".into(),
+            host_ip: Ipv4Addr::new(192, 0, 2, 1),
+            pod_ip: Ipv4Addr::new(10, 88, 0, 2),
+        }
     }
 
     fn references() -> References {
         let secret =
             Secret { data: Some(BTreeMap::from([("pw".into(), ByteString(b"s3".to_vec()))])), ..Default::default() };
-        let data = BTreeMap::from([("LEVEL".to_owned(), "info".to_owned()), ("1x".to_owned(), "no".to_owned())]);
+        let data = BTreeMap::from([("LEVEL".to_owned(), "info".to_owned()), ("1x".to_owned(), "digit".to_owned())]);
         let map = ConfigMap { data: Some(data), ..Default::default() };
         References {
             secrets: BTreeMap::from([("db".into(), Some(Arc::new(secret))), ("none".into(), None)]),
@@ -186,6 +192,8 @@ mod tests {
                 {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                 {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}},
                 {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
+                {"name": "CPUS", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+                {"name": "ASKED", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}},
                 {"name": "GONE", "valueFrom": {"secretKeyRef": {"name": "none", "key": "x", "optional": true}}}
             ], "resources": {"limits": {"memory": "64Mi"}}}))
         .unwrap();
@@ -200,11 +208,13 @@ mod tests {
             ("IP", "10.88.0.2"),
             ("L", "c"),
             ("MEM", "64"),
+            ("P_1x", "digit"),
+            ("CPUS", "3"),
+            ("ASKED", "0"),
         ] {
             assert_eq!(get(&env, name), Some(value), "{name}");
         }
         assert_eq!(get(&env, "GONE"), None);
-        assert_eq!(get(&env, "P_1x").or(get(&env, "1x")), None, "not the name of a variable");
     }
 
     #[test]
@@ -219,6 +229,16 @@ mod tests {
         }
         let bad = json!({"name": "c", "env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.secret"}}}]});
         assert!(env_of(bad).unwrap_err().to_string().contains("spec.secret"));
+    }
+
+    #[test]
+    fn names_are_printable_without_an_equals_sign() {
+        for good in ["A", "1st", "a-b.c", "A B", "*"] {
+            assert!(is_name(good), "{good:?}");
+        }
+        for bad in ["", "A=B", "A\n", "\0", "é", "\x7f"] {
+            assert!(!is_name(bad), "{bad:?}");
+        }
     }
 
     proptest! {

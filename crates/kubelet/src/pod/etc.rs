@@ -4,6 +4,8 @@ use std::net::Ipv4Addr;
 
 use api::kinds::Pod;
 
+use crate::error::{Error, Result};
+
 /// Most name servers a resolver reads (resolv.conf(5)).
 const MAX_NAMESERVERS: usize = 3;
 
@@ -16,6 +18,24 @@ pub fn hostname(pod: &Pod) -> String {
     let mut name = name.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
     name.truncate(name.floor_char_boundary(MAX));
     name.trim_end_matches(['-', '.']).to_owned()
+}
+
+/// The name that the kernel tells the containers: the full one if the pod asks for it (`setHostnameAsFQDN`).
+///
+/// # Errors
+/// [`Error::Refused`] for a full name that the kernel does not take.
+pub fn kernel_hostname(pod: &Pod, cluster_domain: &str) -> Result<String> {
+    /// Longest host name (`HOST_NAME_MAX`).
+    const MAX: usize = 64;
+    let asked = pod.spec.as_ref().and_then(|s| s.set_hostname_as_fqdn) == Some(true);
+    match fqdn(pod, cluster_domain).filter(|_| asked) {
+        None => Ok(hostname(pod)),
+        Some(name) if name.len() <= MAX => Ok(name),
+        Some(name) => {
+            let problem = format!("{name:?} is longer than {MAX} characters; shorten the pod's name or its subdomain");
+            Err(Error::refused("spec.setHostnameAsFQDN", problem))
+        }
+    }
 }
 
 /// The fully qualified name of a pod of a stateful set: `<hostname>.<subdomain>.<namespace>.svc.<cluster domain>`.
@@ -154,6 +174,17 @@ mod tests {
         assert_eq!(resolv_conf(&own, &dns()), "nameserver 192.0.2.9\nsearch x\noptions ndots:2 rotate\n");
         let merged = pod(json!({"containers": [], "dnsConfig": {"options": [{"name": "ndots", "value": "1"}]}}));
         assert!(resolv_conf(&merged, &dns()).ends_with("options ndots:1\n"));
+    }
+
+    #[test]
+    fn the_full_name_is_the_host_name_where_the_pod_asks_for_it() {
+        let name = |spec: serde_json::Value| kernel_hostname(&pod(spec), "cluster.local");
+        assert_eq!(name(json!({"containers": [], "subdomain": "db"})).unwrap(), "db-0");
+        assert_eq!(name(json!({"containers": [], "setHostnameAsFQDN": true})).unwrap(), "db-0", "without a subdomain");
+        let full = json!({"containers": [], "subdomain": "db", "setHostnameAsFQDN": true});
+        assert_eq!(name(full).unwrap(), "db-0.db.shop.svc.cluster.local");
+        let long = json!({"containers": [], "subdomain": "d".repeat(40), "setHostnameAsFQDN": true});
+        assert!(name(long).unwrap_err().to_string().starts_with("spec.setHostnameAsFQDN: "));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!     │           └───────────┴──────────┴──── all ended for good ───► Finished
 //!     └──────────────── deletion, from anywhere ──► Stopping ──► Gone ◄───┘
 //! ```
+//! A pod that is active for too long goes to *Expired*, which is otherwise like *Finished*.
 //!
 //! The state names what was reached; every decision is made from the observation alone, so a worker that starts in
 //! the middle of a pod's life (the server was killed) is at the right place after its first step. Actions are
@@ -13,11 +14,14 @@
 //!
 //! Volumes are mounted after images are pulled, because a fresh volume belongs to the image's user.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
 use super::plan::{Plan, RestartPolicy, STEADY, between, later};
+
+/// Least time between TERM and KILL, whatever was asked for and however late it was seen (Kubernetes).
+pub const MINIMUM_GRACE: Duration = Duration::from_secs(2);
 
 /// How far a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub enum State {
         /// With success.
         succeeded: bool,
     },
+    /// It was active for longer than it may be (`activeDeadlineSeconds`).
+    Expired,
     /// It is being deleted.
     Stopping {
         /// When what still runs is killed.
@@ -74,6 +80,8 @@ pub struct Observation {
     pub retry: Option<Timestamp>,
     /// The deadline of a wanted deletion.
     pub stop: Option<Timestamp>,
+    /// Until when the pod may be active (`activeDeadlineSeconds`).
+    pub active_until: Option<Timestamp>,
     /// The API no longer has the pod.
     pub released: bool,
     /// Runs per container that happened before and left nothing on this host (a reboot, for example).
@@ -98,8 +106,8 @@ pub enum Run {
     Running {
         /// Its liveness or startup probe has failed for good.
         unhealthy: bool,
-        /// It was asked to end and is killed then.
-        terminating: Option<Timestamp>,
+        /// It was asked to end.
+        terminating: Option<Ending>,
     },
     /// It has ended.
     Exited {
@@ -110,6 +118,15 @@ pub enum Run {
         /// When it ended.
         finished: Timestamp,
     },
+}
+
+/// A container that was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// When it is killed.
+    pub deadline: Timestamp,
 }
 
 /// Something to do. Each may be repeated.
@@ -158,7 +175,7 @@ pub fn step(plan: &Plan, state: State, seen: &Observation) -> (State, Vec<Action
     match (state, seen.stop) {
         (State::Gone, _) => (State::Gone, Vec::new()),
         (_, Some(deadline)) => stopping(seen, deadline),
-        (State::Finished { succeeded }, None) => (State::Finished { succeeded }, finished(seen)),
+        (over @ (State::Finished { .. } | State::Expired), None) => (over, finished(plan, seen)),
         (_, None) => advance(plan, seen),
     }
 }
@@ -182,8 +199,8 @@ fn stopping(seen: &Observation, deadline: Timestamp) -> (State, Vec<Action>) {
 }
 
 /// A pod whose containers have ended keeps its object and its logs, nothing else.
-fn finished(seen: &Observation) -> Vec<Action> {
-    let mut actions = end_running(seen, seen.now, |_| true);
+fn finished(plan: &Plan, seen: &Observation) -> Vec<Action> {
+    let mut actions = end_running(seen, later(seen.now, plan.grace), |_| true);
     if actions.is_empty() {
         match pending_retry(seen) {
             Some(retry) => actions.push(Action::Wake(retry)),
@@ -204,10 +221,12 @@ fn end_running(seen: &Observation, deadline: Timestamp, wanted: impl Fn(&View) -
     for (container, view) in seen.containers.iter().filter(|(_, view)| wanted(view)) {
         let Run::Running { terminating, .. } = view.run else { continue };
         let container = container.clone();
-        actions.push(match terminating.map(|at| at.min(deadline)) {
-            None if seen.now < deadline => Action::Terminate { container, deadline },
+        // Nobody is killed without having been asked and given a moment, however long ago the deadline was.
+        let since = |asked: Timestamp| deadline.max(later(asked, MINIMUM_GRACE));
+        actions.push(match terminating.map(|ending| ending.deadline.min(since(ending.asked))) {
+            None => Action::Terminate { container, deadline: since(seen.now) },
             Some(at) if seen.now < at => Action::Wake(at),
-            _ => Action::Kill { container },
+            Some(_) => Action::Kill { container },
         });
     }
     actions
@@ -222,8 +241,11 @@ fn advance(plan: &Plan, seen: &Observation) -> (State, Vec<Action>) {
         |view: &View| matches!(view.run, Run::Running { unhealthy, terminating } if unhealthy || terminating.is_some());
     let mut actions = end_running(seen, later(seen.now, plan.grace), unhealthy);
     let wanted = wanted(plan, seen);
-    if let Some(succeeded) = wanted.verdict {
-        return (State::Finished { succeeded }, vec![Action::Wake(seen.now)]);
+    let expired = seen.active_until.is_some_and(|until| until <= seen.now);
+    match wanted.verdict {
+        Some(false) | None if expired => return (State::Expired, vec![Action::Wake(seen.now)]),
+        Some(succeeded) => return (State::Finished { succeeded }, vec![Action::Wake(seen.now)]),
+        None => actions.extend(seen.active_until.map(Action::Wake)),
     }
     let (reached, missing) = prepared(seen);
     let needs = !wanted.starts.is_empty();

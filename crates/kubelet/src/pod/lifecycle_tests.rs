@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    lifecycle::{Action, Observation, Run, State, View, step},
+    lifecycle::{Action, Ending, MINIMUM_GRACE, Observation, Run, State, View, step},
     plan::{Backoff, Plan, RestartPolicy, STEADY, later},
 };
 
@@ -34,6 +34,7 @@ fn seen(containers: &[(&str, Run)]) -> Observation {
         blocked: BTreeMap::new(),
         retry: None,
         stop: None,
+        active_until: None,
         released: false,
         earlier_runs: BTreeMap::new(),
     }
@@ -134,7 +135,8 @@ fn an_unhealthy_container_is_ended_then_killed() {
     let mut o = seen(&[("a", Run::Running { unhealthy: true, terminating: None })]);
     let (state, actions) = step(&plan, State::Running, &o);
     assert_eq!((state, actions), (State::Running, vec![Action::Terminate { container: "a".into(), deadline }]));
-    o.containers.get_mut("a").unwrap().run = Run::Running { unhealthy: true, terminating: Some(deadline) };
+    o.containers.get_mut("a").unwrap().run =
+        Run::Running { unhealthy: true, terminating: Some(Ending { asked: NOW, deadline }) };
     assert_eq!(step(&plan, State::Running, &o).1, [Action::Wake(deadline)]);
     o.now = deadline;
     assert_eq!(step(&plan, State::Running, &o).1, [Action::Kill { container: "a".into() }]);
@@ -186,6 +188,59 @@ fn deletion_ends_cleans_and_releases_in_this_order() {
     assert_eq!(step(&plan, stopping, &o), (State::Gone, vec![]));
 }
 
+#[test]
+fn a_deletion_that_is_seen_late_still_asks_first() {
+    let plan = plan(&[], &["a"], RestartPolicy::Always);
+    let long_ago = NOW.checked_sub(Duration::from_secs(3600)).unwrap();
+    let mut o = seen(&[("a", running())]);
+    o.stop = Some(long_ago);
+    let deadline = later(NOW, MINIMUM_GRACE);
+    let (state, actions) = step(&plan, State::Accepted, &o);
+    assert_eq!(state, State::Stopping { deadline: long_ago });
+    assert_eq!(actions, [Action::Terminate { container: "a".into(), deadline }]);
+    // It was asked: it has its moment, then it is killed.
+    let ending = Ending { asked: NOW, deadline };
+    o.containers.get_mut("a").unwrap().run = Run::Running { unhealthy: false, terminating: Some(ending) };
+    assert_eq!(step(&plan, state, &o).1, [Action::Wake(deadline)]);
+    o.now = deadline;
+    assert_eq!(step(&plan, state, &o).1, [Action::Kill { container: "a".into() }]);
+}
+
+#[test]
+fn a_grace_that_is_shortened_meanwhile_counts() {
+    let plan = plan(&[], &["a"], RestartPolicy::Always);
+    let ending = Ending { asked: NOW, deadline: later(NOW, Duration::from_secs(30)) };
+    let mut o = seen(&[("a", Run::Running { unhealthy: false, terminating: Some(ending) })]);
+    o.stop = Some(later(NOW, Duration::from_secs(5)));
+    let stop = o.stop.unwrap();
+    assert_eq!(step(&plan, State::Running, &o).1, [Action::Wake(stop)]);
+    o.now = stop;
+    assert_eq!(step(&plan, State::Running, &o).1, [Action::Kill { container: "a".into() }]);
+}
+
+#[test]
+fn a_pod_that_is_active_for_too_long_is_ended_with_its_grace() {
+    let plan = plan(&[], &["a"], RestartPolicy::Always);
+    let mut o = seen(&[("a", running())]);
+    let until = later(NOW, Duration::from_secs(5));
+    o.active_until = Some(until);
+    assert_eq!(step(&plan, State::Running, &o), (State::Running, vec![Action::Wake(until)]));
+    o.now = until;
+    assert_eq!(step(&plan, State::Running, &o), (State::Expired, vec![Action::Wake(until)]));
+    let deadline = later(until, plan.grace);
+    assert_eq!(step(&plan, State::Expired, &o).1, [Action::Terminate { container: "a".into(), deadline }]);
+    o.containers.get_mut("a").unwrap().run = exited(143, 0);
+    assert_eq!(step(&plan, State::Expired, &o), (State::Expired, vec![Action::Remove, Action::Clean]));
+    // A pod that never got so far expires, too, and one that had succeeded before has succeeded.
+    let mut early = seen(&[]);
+    (early.attached, early.active_until) = (false, Some(NOW));
+    assert_eq!(step(&plan, State::Accepted, &early).0, State::Expired);
+    let never = self::plan(&[], &["a"], RestartPolicy::Never);
+    let mut done = seen(&[("a", exited(0, 0))]);
+    done.active_until = Some(NOW);
+    assert_eq!(step(&never, State::Running, &done).0, State::Finished { succeeded: true });
+}
+
 /// A host that does what actions say, in steps of one second, and sometimes does not.
 struct Host {
     now: Timestamp,
@@ -224,6 +279,7 @@ impl Host {
             blocked: BTreeMap::new(),
             retry: self.retry,
             stop,
+            active_until: None,
             released: self.released,
             earlier_runs: BTreeMap::new(),
         }
@@ -244,11 +300,18 @@ impl Host {
                 self.runs.insert(container.clone(), view);
             }
             Action::Terminate { container, deadline } => {
+                assert!(*deadline >= later(self.now, MINIMUM_GRACE), "{container} is given no time");
+                let asked = self.now;
                 if let Some(Run::Running { terminating, .. }) = self.runs.get_mut(container).map(|v| &mut v.run) {
-                    *terminating = Some(*deadline);
+                    *terminating = Some(Ending { asked, deadline: *deadline });
                 }
             }
-            Action::Kill { container } => self.end(container, 137),
+            Action::Kill { container } => {
+                let run = self.runs.get(container).map(|v| &v.run);
+                let asked = |run: &Run| matches!(run, Run::Running { terminating: Some(e), .. } if later(e.asked, MINIMUM_GRACE) <= self.now);
+                assert!(run.is_none_or(asked), "{container} was killed without being asked and given its time");
+                self.end(container, 137);
+            }
             Action::Remove => {
                 assert!(self.runs.values().all(|v| matches!(v.run, Run::Exited { .. })), "removed while running");
                 self.runs.clear();

@@ -111,9 +111,22 @@ pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
     (secrets, maps)
 }
 
+/// What the node can give to pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allocatable {
+    /// Processors, in thousandths.
+    pub cpu_millis: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of the disk with the pods' files.
+    pub disk_bytes: u64,
+}
+
 /// What only the node knows of a pod.
 #[derive(Debug, Clone)]
 pub struct Place {
+    /// What the node can give.
+    pub allocatable: Allocatable,
     /// The node.
     pub node_name: String,
     /// The node's address.
@@ -160,11 +173,11 @@ fn lines(map: Option<&BTreeMap<String, String>>) -> String {
     map.into_iter().flatten().map(|(key, value)| format!("{key}={value:?}\n")).collect()
 }
 
-/// The value of a `resourceFieldRef` of a container.
+/// The value of a `resourceFieldRef` of a container. Without a limit of its own, a container has the node's.
 ///
 /// # Errors
 /// [`Error::Refused`] for an unknown resource or a bad divisor.
-pub fn resource(container: &Container, selector: &ResourceFieldSelector) -> Result<String> {
+pub fn resource(container: &Container, place: &Place, selector: &ResourceFieldSelector) -> Result<String> {
     let refuse = |problem: String| Error::refused("resourceFieldRef", problem);
     let resources = container.resources.as_ref();
     let (list, name) = selector.resource.split_once('.').unwrap_or_default();
@@ -173,14 +186,20 @@ pub fn resource(container: &Container, selector: &ResourceFieldSelector) -> Resu
         "requests" => resources.and_then(|r| r.requests.as_ref()),
         _ => return Err(refuse(format!("{:?} must be limits.<name> or requests.<name>", selector.resource))),
     };
-    let text = quantities.and_then(|q| q.get(name)).map_or("0", |q| q.0.as_str());
+    let text = quantities.and_then(|q| q.get(name)).map(|q| q.0.as_str());
     let divisor = selector.divisor.as_ref().map(|d| d.0.as_str()).filter(|d| *d != "0").unwrap_or("1");
     let amount = |text: &str| match name {
         "cpu" => api::quantity::milli(text),
         _ => api::quantity::units(text),
     };
-    let (amount, divisor) =
-        (amount(text).map_err(|e| refuse(e.to_string()))?, amount(divisor).map_err(|e| refuse(e.to_string()))?);
+    let of_node = match (list, name) {
+        ("limits", "cpu") => place.allocatable.cpu_millis,
+        ("limits", "memory") => place.allocatable.memory_bytes,
+        ("limits", "ephemeral-storage") => place.allocatable.disk_bytes,
+        _ => 0,
+    };
+    let own = text.map(amount).transpose().map_err(|e| refuse(e.to_string()))?.filter(|amount| *amount > 0);
+    let (amount, divisor) = (own.unwrap_or(of_node), amount(divisor).map_err(|e| refuse(e.to_string()))?);
     // Kubernetes rounds up.
     Ok(amount.div_ceil(divisor.max(1)).to_string())
 }

@@ -6,6 +6,7 @@ pub mod etc;
 pub mod lifecycle;
 pub mod lookup;
 pub mod plan;
+pub mod pull_secrets;
 pub mod security;
 pub mod status;
 pub mod volumes;

@@ -92,6 +92,14 @@ impl Plan {
     }
 }
 
+/// Until when a pod may be active: so many seconds after the kubelet took it up (`activeDeadlineSeconds`).
+#[must_use]
+pub fn active_until(pod: &Pod) -> Option<Timestamp> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    let started = pod.status.as_ref()?.start_time.as_ref()?.0;
+    Some(later(started, Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
+}
+
 /// A moment `after` another, at most the largest one there is.
 #[must_use]
 pub fn later(moment: Timestamp, after: Duration) -> Timestamp {

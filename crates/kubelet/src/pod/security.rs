@@ -43,6 +43,8 @@ pub struct Confinement {
     pub group: Option<u32>,
     /// Supplementary groups, the volumes' group included.
     pub groups: Vec<u32>,
+    /// The groups that the image gives the user do not count (`supplementalGroupsPolicy: Strict`).
+    pub strict_groups: bool,
     /// User 0 is refused.
     pub non_root: bool,
     /// Capabilities kept, normalised, without repetitions.
@@ -116,6 +118,7 @@ pub fn confinement(pod: &Pod, container: &Container, policy: &Policy) -> Result<
         user,
         group,
         groups,
+        strict_groups: whole.and_then(|c| c.supplemental_groups_policy.as_deref()) == Some("Strict"),
         non_root: own
             .and_then(|c| c.run_as_non_root)
             .or_else(|| whole.and_then(|c| c.run_as_non_root))
@@ -180,6 +183,9 @@ pub fn user(confinement: &Confinement, of_image: UserIds) -> Result<UserIds> {
     }
     if let Some(gid) = confinement.group {
         user.gid = gid;
+    }
+    if confinement.strict_groups {
+        user.groups.clear();
     }
     user.groups.extend(&confinement.groups);
     user.groups.sort_unstable();
@@ -262,6 +268,18 @@ mod tests {
                 other => panic!("{field}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn strict_groups_are_the_pods_alone() {
+        let groups = |policy: serde_json::Value| {
+            let context = json!({"supplementalGroups": [9], "fsGroup": 8, "supplementalGroupsPolicy": policy});
+            let found = read(json!({"securityContext": context, "containers": [{"name": "a"}]})).unwrap();
+            user(&found, UserIds { uid: 7, gid: 7, groups: vec![50] }).unwrap().groups
+        };
+        assert_eq!(groups(json!(null)), [8, 9, 50]);
+        assert_eq!(groups(json!("Merge")), [8, 9, 50]);
+        assert_eq!(groups(json!("Strict")), [8, 9]);
     }
 
     #[test]

@@ -17,6 +17,22 @@ use super::{
 /// Waiting between two runs.
 pub const CRASH_LOOP: &str = "CrashLoopBackOff";
 
+/// Reason of a pod that was active for longer than it may be (Kubernetes).
+pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// What is said of such a pod (Kubernetes).
+pub const DEADLINE_EXCEEDED_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+/// Types of the conditions that the kubelet decides; all others are somebody else's.
+const OWN_CONDITIONS: [&str; 5] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+
+/// Puts into a status the conditions that others have set on the pod: theirs alone decide, ours do not.
+pub fn take_foreign_conditions(status: &mut PodStatus, from: Option<&PodStatus>) {
+    let conditions = status.conditions.get_or_insert_default();
+    conditions.retain(|condition| OWN_CONDITIONS.contains(&condition.type_.as_str()));
+    let all = from.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.extend(all.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned());
+}
+
 /// The latest run of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFacts {
@@ -110,11 +126,14 @@ pub fn compute(facts: &Facts<'_>) -> PodStatus {
     let init = of(spec.and_then(|s| s.init_containers.as_ref()), before.init_container_statuses.as_ref(), true);
     let main = of(spec.map(|s| &s.containers), before.container_statuses.as_ref(), false);
     let initialised = !main.is_empty() && main.iter().any(has_run) || init.iter().all(|s| s.ready);
-    let phase = phase(facts.state, &before, initialised, &main);
+    let phase = phase(facts, &before, initialised, &main);
+    let expired = facts.state == State::Expired && phase == "Failed";
     let ready: Vec<&str> = main.iter().filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     let conditions = conditions(facts, &before, phase, initialised, &ready);
     let pod_ip = facts.pod_ip.map(|ip| ip.to_string()).or_else(|| before.pod_ip.clone());
     PodStatus {
+        reason: if expired { Some(DEADLINE_EXCEEDED.to_owned()) } else { before.reason.clone() },
+        message: if expired { Some(DEADLINE_EXCEEDED_MESSAGE.to_owned()) } else { before.message.clone() },
         phase: Some(phase.to_owned()),
         conditions: Some(conditions),
         host_ip: Some(facts.host_ip.to_string()),
@@ -136,10 +155,12 @@ fn has_run(status: &ContainerStatus) -> bool {
     ran(&status.state) || ran(&status.last_state)
 }
 
-fn phase(state: State, before: &PodStatus, initialised: bool, main: &[ContainerStatus]) -> &'static str {
-    match state {
-        State::Finished { succeeded: true } => return "Succeeded",
-        State::Finished { succeeded: false } => return "Failed",
+fn phase(facts: &Facts<'_>, before: &PodStatus, initialised: bool, main: &[ContainerStatus]) -> &'static str {
+    // A pod is over when nothing of it runs any more (Kubernetes).
+    let running = facts.runs.values().any(|run| matches!(run.state, RunState::Running { .. }));
+    match facts.state {
+        State::Finished { succeeded: true } if !running => return "Succeeded",
+        State::Finished { succeeded: false } | State::Expired if !running => return "Failed",
         _ => {}
     }
     match before.phase.as_deref() {
@@ -198,7 +219,7 @@ fn container_status(
 
 /// A container without a run on this host: not started yet, or gone with a reboot or after its end was recorded.
 fn unseen(facts: &Facts<'_>, container: &Container, before: Option<&ContainerStatus>, init: bool) -> ContainerStatus {
-    let over = matches!(facts.state, State::Finished { .. } | State::Stopping { .. } | State::Gone);
+    let over = matches!(facts.state, State::Finished { .. } | State::Expired | State::Stopping { .. } | State::Gone);
     let mut status = before.cloned().unwrap_or_else(|| ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
@@ -225,11 +246,8 @@ fn unseen(facts: &Facts<'_>, container: &Container, before: Option<&ContainerSta
         if ended {
             status.last_state = status.state.take();
         }
-        let default = if init || facts.pod.spec.as_ref().is_none_or(|s| s.init_containers.is_none()) {
-            "ContainerCreating"
-        } else {
-            "PodInitializing"
-        };
+        let plain = facts.pod.spec.as_ref().and_then(|s| s.init_containers.as_ref()).is_none_or(Vec::is_empty);
+        let default = if plain { "ContainerCreating" } else { "PodInitializing" };
         let waiting = facts.waiting.get(&container.name).cloned().unwrap_or_else(|| Waiting::plain(default));
         status.state = Some(waiting_state(&waiting));
         status.ready = false;
@@ -297,16 +315,10 @@ fn conditions(
         Err(("ContainersNotInitialized", "init containers have not completed".to_owned()))
     };
     let sandbox = if facts.pod_ip.is_some() { Ok(()) } else { Err(("NoNetwork", String::new())) };
-    let own = [
-        ("PodReadyToStartContainers", sandbox),
-        ("Initialized", initialised),
-        ("Ready", ready),
-        ("ContainersReady", containers_ready),
-        ("PodScheduled", Ok(())),
-    ];
-    let others = before.conditions.iter().flatten().filter(|c| !own.iter().any(|(name, _)| *name == c.type_)).cloned();
-    let mut all: Vec<PodCondition> = own.iter().map(|(name, is)| condition(facts, before, name, is)).collect();
-    all.extend(others);
+    let own = OWN_CONDITIONS.iter().zip([sandbox, initialised, ready, containers_ready, Ok(())]);
+    let mut all: Vec<PodCondition> = own.map(|(name, is)| condition(facts, before, name, &is)).collect();
+    let others = before.conditions.iter().flatten();
+    all.extend(others.filter(|c| !OWN_CONDITIONS.contains(&c.type_.as_str())).cloned());
     all
 }
 

@@ -178,3 +178,44 @@ fn a_deleted_pod_is_not_ready() {
     assert_eq!(condition(&status, "Ready").reason.as_deref(), Some("PodTerminating"));
     assert_eq!(condition(&status, "ContainersReady").status, "True");
 }
+
+#[test]
+fn a_pod_that_expired_is_over_when_nothing_of_it_runs() {
+    let mut case = Case::new(pod(&[], &["a"]));
+    case.runs.insert("a".into(), run(0, running(true)));
+    assert_eq!(case.status(State::Running).phase.as_deref(), Some("Running"));
+    let ending = case.status(State::Expired);
+    assert_eq!((ending.phase.as_deref(), ending.reason.as_deref()), (Some("Running"), None));
+    case.runs.insert("a".into(), run(0, exited(143)));
+    let over = case.status(State::Expired);
+    assert_eq!((over.phase.as_deref(), over.reason.as_deref()), (Some("Failed"), Some(DEADLINE_EXCEEDED)));
+    assert_eq!(over.message.as_deref(), Some(DEADLINE_EXCEEDED_MESSAGE));
+    // Its containers are removed, and the server starts again.
+    case.runs.clear();
+    let later = case.status(State::Finished { succeeded: false });
+    assert_eq!((later.phase.as_deref(), later.reason.as_deref()), (Some("Failed"), Some(DEADLINE_EXCEEDED)));
+    assert_eq!(first(&later).state.as_ref().unwrap().terminated.as_ref().unwrap().exit_code, 143);
+}
+
+#[test]
+fn everything_behind_an_init_container_waits_for_it() {
+    let mut case = Case::new(pod(&["i", "j"], &["a"]));
+    case.runs.insert("i".into(), run(0, running(true)));
+    let status = case.status(State::Started);
+    let waiting = |s: &ContainerStatus| s.state.as_ref().unwrap().waiting.as_ref().unwrap().reason.clone().unwrap();
+    assert_eq!(waiting(&status.init_container_statuses.as_ref().unwrap()[1]), "PodInitializing");
+    assert_eq!(waiting(first(&status)), "PodInitializing");
+    assert_eq!(status.qos_class.as_deref(), Some("BestEffort"));
+}
+
+#[test]
+fn conditions_of_others_are_theirs_alone() {
+    let with = |list: serde_json::Value| -> PodStatus { serde_json::from_value(json!({"conditions": list})).unwrap() };
+    let mut ours = with(json!([{"type": "Ready", "status": "True"}, {"type": "gate", "status": "True"}]));
+    let theirs = with(json!([{"type": "Ready", "status": "False"}, {"type": "gate", "status": "False"}]));
+    take_foreign_conditions(&mut ours, Some(&theirs));
+    assert_eq!(condition(&ours, "Ready").status, "True");
+    assert_eq!(condition(&ours, "gate").status, "False");
+    take_foreign_conditions(&mut ours, None);
+    assert_eq!(ours.conditions.unwrap().len(), 1, "one that was taken away is gone");
+}

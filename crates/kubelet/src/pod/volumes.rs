@@ -14,7 +14,10 @@ use super::{
     lookup::{Place, References, Source, field, resource},
     security::Policy,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    files::{VolumeName, VolumePath},
+};
 
 /// Permission bits of files when the pod names none.
 const FILE_MODE: u32 = 0o644;
@@ -37,7 +40,12 @@ pub enum VolumePlan {
     /// Files from the API, in memory.
     Files(FilesPlan),
     /// A directory or file of the host.
-    HostPath(PathBuf),
+    HostPath {
+        /// The directory that the node's owner allows.
+        allowed: PathBuf,
+        /// The path below it; its own links lead nowhere else.
+        below: PathBuf,
+    },
 }
 
 /// A volume of files.
@@ -73,13 +81,14 @@ impl std::fmt::Debug for FileContent {
 ///
 /// # Errors
 /// [`Error::Refused`] for a volume this node cannot make.
-pub fn plan(pod: &Pod, policy: &Policy) -> Result<BTreeMap<String, VolumePlan>> {
+pub fn plan(pod: &Pod, policy: &Policy) -> Result<BTreeMap<VolumeName, VolumePlan>> {
     let Some(spec) = &pod.spec else { return Ok(BTreeMap::new()) };
     let mut plans = BTreeMap::new();
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let path = format!("spec.volumes[{index}]");
+        let name = VolumeName::new(volume.name.as_str(), &format!("{path}.name"))?;
         if mounted(spec, &volume.name) {
-            let path = format!("spec.volumes[{index}]");
-            plans.insert(volume.name.clone(), plan_one(volume, policy, &path)?);
+            plans.insert(name, plan_one(volume, policy, &path)?);
         }
     }
     Ok(plans)
@@ -116,9 +125,9 @@ fn plan_one(volume: &Volume, policy: &Policy, path: &str) -> Result<VolumePlan> 
     if let Some(host) = &volume.host_path {
         let wanted = PathBuf::from(&host.path);
         let plain = wanted.is_absolute() && wanted.components().all(|c| !matches!(c, Component::ParentDir));
-        let allowed = policy.host_paths.iter().any(|allowed| wanted.starts_with(allowed));
-        if plain && allowed {
-            return Ok(VolumePlan::HostPath(wanted));
+        let split = |allowed: &PathBuf| Some((allowed.clone(), wanted.strip_prefix(allowed).ok()?.to_owned()));
+        if let Some((allowed, below)) = policy.host_paths.iter().find_map(split).filter(|_| plain) {
+            return Ok(VolumePlan::HostPath { allowed, below });
         }
         return refuse(
             "hostPath.path",
@@ -188,10 +197,10 @@ pub fn files(
     pod: &Pod,
     place: &Place,
     references: &References,
-) -> Result<BTreeMap<PathBuf, FileContent>> {
+) -> Result<BTreeMap<VolumePath, FileContent>> {
     let mut files = BTreeMap::new();
     let mut add = |path: &str, bytes: Vec<u8>, mode: Option<i32>| {
-        files.insert(safe_path(path)?, FileContent { bytes, mode: bits(mode, plan.mode) });
+        files.insert(VolumePath::new(path)?, FileContent { bytes, mode: bits(mode, plan.mode) });
         Ok::<(), Error>(())
     };
     for part in &plan.parts {
@@ -226,19 +235,13 @@ fn downward(item: &DownwardAPIVolumeFile, pod: &Pod, place: &Place) -> Result<St
     let selector =
         selector.ok_or_else(|| Error::refused(format!("downwardAPI {}", item.path), "name a field or a resource"))?;
     let name = selector.container_name.as_deref().unwrap_or_default();
-    let container = pod.spec.iter().flat_map(|s| &s.containers).find(|c| c.name == name);
+    let container = pod
+        .spec
+        .iter()
+        .flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()))
+        .find(|c| c.name == name);
     let container = container.ok_or_else(|| Error::Missing { kind: "container", name: name.to_owned() })?;
-    resource(container, selector)
-}
-
-/// A relative path without tricks. Names that begin with two dots belong to the writer of the files.
-fn safe_path(path: &str) -> Result<PathBuf> {
-    let parts: Vec<Component<'_>> = Path::new(path).components().collect();
-    let plain = |c: &Component<'_>| matches!(c, Component::Normal(part) if !part.as_encoded_bytes().starts_with(b".."));
-    if parts.is_empty() || !parts.iter().all(plain) {
-        return Err(Error::refused(format!("volume path {path:?}"), "must be relative and stay inside the volume"));
-    }
-    Ok(parts.iter().collect())
+    resource(container, place, selector)
 }
 
 /// A `subPath` or `subPathExpr` of a mount, checked to be relative and without `..`.
@@ -263,10 +266,10 @@ mod tests {
     use std::{net::Ipv4Addr, sync::Arc};
 
     use api::kinds::{ConfigMap, Secret};
-    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::pod::lookup::Allocatable;
 
     fn pod(volumes: serde_json::Value) -> Pod {
         let mounts: Vec<_> =
@@ -290,10 +293,15 @@ mod tests {
 
     fn files_of(volume: serde_json::Value) -> Result<Vec<(String, Vec<u8>, u32)>> {
         let pod = pod(json!([volume]));
-        let place = Place { node_name: "n".into(), host_ip: Ipv4Addr::LOCALHOST, pod_ip: Ipv4Addr::LOCALHOST };
+        let place = Place {
+            allocatable: Allocatable::default(),
+            node_name: "n".into(),
+            host_ip: Ipv4Addr::LOCALHOST,
+            pod_ip: Ipv4Addr::LOCALHOST,
+        };
         let VolumePlan::Files(plan) = plan(&pod, &Policy::default())?.into_values().next().unwrap() else { panic!() };
         let files = files(&plan, &pod, &place, &references())?;
-        Ok(files.into_iter().map(|(p, f)| (p.display().to_string(), f.bytes, f.mode)).collect())
+        Ok(files.into_iter().map(|(p, f)| (p.to_string(), f.bytes, f.mode)).collect())
     }
 
     #[test]
@@ -341,16 +349,37 @@ mod tests {
             matches!(plan(&pod, &Policy::default()), Err(Error::Refused { field, .. }) if field == "spec.volumes[0].hostPath.path")
         );
         let allowed = Policy { host_paths: vec!["/srv/data".into()], ..Policy::default() };
-        assert!(plan(&pod, &allowed).is_ok());
+        let found = plan(&pod, &allowed).unwrap().into_values().next().unwrap();
+        assert_eq!(found, VolumePlan::HostPath { allowed: "/srv/data".into(), below: "x".into() });
         let escape = super::tests::pod(json!([{"name": "h", "hostPath": {"path": "/srv/data/../../etc"}}]));
         assert!(plan(&escape, &allowed).is_err());
     }
 
-    proptest! {
-        #[test]
-        fn an_accepted_path_stays_below_any_root(text in "[a./]{0,12}") {
-            if let Ok(path) = safe_path(&text) {
-                prop_assert!(path.components().all(|c| matches!(c, Component::Normal(_))));
+    #[test]
+    fn all_that_the_kubelet_writes_is_one_kind_of_volume() {
+        for source in [
+            json!({"secret": {"secretName": "s"}}),
+            json!({"configMap": {"name": "m"}}),
+            json!({"downwardAPI": {"items": []}}),
+            json!({"projected": {"sources": [{"secret": {"name": "s"}}]}}),
+        ] {
+            let mut volume = json!({"name": "v"});
+            volume.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+            let found = plan(&pod(json!([volume])), &Policy::default()).unwrap().into_values().next();
+            assert!(matches!(found, Some(VolumePlan::Files(_))), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_path_is_refused_with_its_field() {
+        for bad in ["/", "/etc", "..", "../x", "a/b", "A_B/../x", "", "UPPER", &"a".repeat(64)] {
+            for source in [json!({"emptyDir": {}}), json!({"configMap": {"name": "m"}})] {
+                let mut volume = json!({"name": bad});
+                volume.as_object_mut().unwrap().extend(source.as_object().unwrap().clone());
+                match plan(&pod(json!([volume])), &Policy::default()) {
+                    Err(Error::Refused { field, .. }) => assert_eq!(field, "spec.volumes[0].name"),
+                    other => panic!("{bad:?}: {other:?}"),
+                }
             }
         }
     }

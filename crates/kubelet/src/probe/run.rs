@@ -1,15 +1,14 @@
 //! Running the probes of one run of a container.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::{net::TcpStream, sync::watch, time::timeout};
 
-use super::{Check, Counter, Kind, ProbeSpec, Probes};
+use super::{
+    Check, Counter, Kind, ProbeSpec, Probes,
+    http::{self, Ask, Verdict},
+};
 use crate::{
     error::chain,
     pod::plan::between,
@@ -59,8 +58,17 @@ pub struct Target {
     pub started_at: Timestamp,
 }
 
-/// Told of every failed try: which probe, what went wrong.
-pub type OnFailure = Arc<dyn Fn(Kind, String) + Send + Sync>;
+/// What there is to tell of a try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It failed.
+    Failure,
+    /// It passed, and somebody should know something about it.
+    Warning,
+}
+
+/// Told of tries: which probe, what kind of news, the news.
+pub type Teller = Arc<dyn Fn(Kind, Said, String) + Send + Sync>;
 
 /// Runs probes until it is dropped.
 pub struct Prober {
@@ -68,8 +76,8 @@ pub struct Prober {
     pub containers: Arc<dyn Containers>,
     /// Sends requests.
     pub http: reqwest::Client,
-    /// Told of failures.
-    pub on_failure: OnFailure,
+    /// Told of failures and warnings.
+    pub teller: Teller,
 }
 
 impl Prober {
@@ -139,39 +147,28 @@ impl Prober {
     async fn attempt(&self, target: &Target, spec: &ProbeSpec, counter: &mut Counter, quiet: bool) -> Option<bool> {
         let outcome = self.check(target, spec).await;
         let success = outcome.is_ok();
-        if let (Err(problem), false) = (outcome, quiet) {
-            (self.on_failure)(spec.kind, problem);
+        match outcome {
+            Err(problem) if !quiet => (self.teller)(spec.kind, Said::Failure, problem),
+            Ok(Some(warning)) => (self.teller)(spec.kind, Said::Warning, warning),
+            _ => {}
         }
         counter.record(success)
     }
 
-    async fn check(&self, target: &Target, spec: &ProbeSpec) -> Result<(), String> {
+    async fn check(&self, target: &Target, spec: &ProbeSpec) -> Verdict {
         let limit = spec.timeout;
         let late = |_| format!("no answer within {} s", limit.as_secs());
         let host = |host: &Option<String>| host.clone().unwrap_or_else(|| target.address.to_string());
         match &spec.check {
-            Check::Exec(command) => self.exec(target, command, limit).await,
+            Check::Exec(command) => self.exec(target, command, limit).await.map(|()| None),
             Check::Tcp { host: wanted, port } => {
                 let connected = timeout(limit, TcpStream::connect((host(wanted), *port))).await.map_err(late)?;
-                connected.map(drop).map_err(|e| format!("connect to port {port}: {e}"))
+                connected.map(|_| None).map_err(|e| format!("connect to port {port}: {e}"))
             }
             Check::Http { host: wanted, port, path, tls, headers } => {
-                let scheme = if *tls { "https" } else { "http" };
                 let host = host(wanted);
-                let host = host
-                    .parse::<IpAddr>()
-                    .map_or(host, |ip| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() });
-                let mut request = self.http.get(format!("{scheme}://{host}:{port}{path}"));
-                for (name, value) in headers {
-                    request = request.header(name, value);
-                }
-                let answer = timeout(limit, request.send()).await.map_err(late)?;
-                let status = answer.map_err(|e| chain(&e.without_url()))?.status();
-                if status.is_success() || status.is_redirection() {
-                    Ok(())
-                } else {
-                    Err(format!("HTTP status {status}"))
-                }
+                let ask = Ask { host: &host, port: *port, path, tls: *tls, headers, limit };
+                http::ask(&self.http, ask).await
             }
         }
     }

@@ -9,14 +9,17 @@ use tokio::{sync::Notify, task::JoinSet};
 use super::{Memory, Sandbox, Shared, Worker};
 use crate::{
     error::{Error, Result},
+    files::{ContainerName, PodUid},
     pod::{
         etc,
         lifecycle::{Action, State},
+        pull_secrets::{self, Login},
         security::{check_pod, user},
         volumes,
     },
     ports::{ImageFacts, Pull, Severity},
     probe::Probes,
+    room::is_full,
     services::host_ports,
 };
 
@@ -30,11 +33,11 @@ impl Worker {
         pod: &Arc<Pod>,
         action: &Action,
     ) -> Result<()> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let uid = PodUid::new(pod.metadata.uid.clone().unwrap_or_default(), "metadata.uid")?;
         match action {
             Action::Attach => {
                 memory.cleaned = false;
-                memory.sandbox = Some(attach(shared, pod, &uid).await?);
+                memory.sandbox = Some(attach(shared, pod, uid.as_str()).await?);
             }
             Action::Pull => memory.images = Some(pull(shared, pod).await?),
             Action::Mount => {
@@ -42,16 +45,17 @@ impl Worker {
                 memory.mounted = Some(super::mount::mount(memory, shared, pod, &uid).await?);
             }
             Action::Start { container, attempt, streak } => {
-                let run = super::start::Run { container, attempt: *attempt, streak: *streak };
+                let container = ContainerName::new(container.as_str(), "spec.containers.name")?;
+                let run = super::start::Run { container: &container, attempt: *attempt, streak: *streak };
                 super::start::start(memory, shared, wake, tasks, pod, &uid, run).await?;
             }
             Action::Terminate { container, deadline } => {
-                super::end::terminate(memory, shared, tasks, state, pod, &uid, (container, *deadline));
+                super::end::terminate(memory, shared, tasks, state, pod, uid.as_str(), (container, *deadline));
             }
-            Action::Kill { container } => super::end::kill(shared, &uid, container).await?,
-            Action::Remove => super::end::remove(shared, &uid, None).await?,
+            Action::Kill { container } => super::end::kill(shared, uid.as_str(), container).await?,
+            Action::Remove => super::end::remove(shared, uid.as_str(), None).await?,
             Action::Clean => {
-                super::end::clean(shared, &uid, matches!(state, State::Stopping { .. })).await?;
+                super::end::clean(shared, pod, &uid, matches!(state, State::Stopping { .. })).await?;
                 (memory.sandbox, memory.mounted, memory.cleaned) = (None, None, true);
             }
             Action::Release => {
@@ -70,7 +74,9 @@ async fn attach(shared: &Arc<Shared>, pod: &Pod, uid: &str) -> Result<Sandbox> {
     if !adopted {
         check_pod(pod, &shared.config.policy)?;
         volumes::plan(pod, &shared.config.policy)?;
+        etc::kernel_hostname(pod, &shared.config.cluster_domain)?;
         for container in containers(pod) {
+            ContainerName::new(container.name.as_str(), "spec.containers.name")?;
             Probes::of(container)?;
         }
     }
@@ -85,9 +91,30 @@ async fn attach(shared: &Arc<Shared>, pod: &Pod, uid: &str) -> Result<Sandbox> {
 
 /// Takes the host ports of a pod, all or none. A pod that ran already keeps what it has.
 async fn claim_host_ports(shared: &Arc<Shared>, pod: &Pod, uid: &str, adopted: bool) -> Result<()> {
-    let wanted = host_ports(pod);
-    for port in wanted.iter().map(|w| w.port) {
-        let claims = shared.host_ports.lock().clone();
+    let wanted: Vec<net::HostPort> = host_ports(pod).iter().map(|wanted| wanted.port).collect();
+    let fresh = reserve(&mut shared.host_ports.lock(), &wanted, uid)?;
+    if !adopted {
+        // Nobody else can take them while the host is asked.
+        for port in &fresh {
+            if let Err(error) = shared.ports.network.check_port(*port).await {
+                shared.host_ports.lock().retain(|port, _| !fresh.contains(port));
+                return Err(error.into());
+            }
+        }
+    }
+    if !fresh.is_empty() {
+        shared.host_ports_changed.notify_one();
+    }
+    Ok(())
+}
+
+/// Enters all wanted ports for a pod, or none if another pod has one of them; returns those it did not have before.
+fn reserve(
+    claims: &mut BTreeMap<net::HostPort, String>,
+    wanted: &[net::HostPort],
+    uid: &str,
+) -> Result<Vec<net::HostPort>> {
+    for port in wanted {
         let clash = claims.iter().find(|(other, owner)| {
             owner.as_str() != uid
                 && other.port == port.port
@@ -98,13 +125,10 @@ async fn claim_host_ports(shared: &Arc<Shared>, pod: &Pod, uid: &str, adopted: b
             let problem = format!("host port {port} is taken by pod {owner} of this node; choose another hostPort");
             return Err(Error::refused("spec.containers.ports.hostPort", problem));
         }
-        if !adopted {
-            shared.ports.network.check_port(port).await?;
-        }
     }
-    shared.host_ports.lock().extend(wanted.iter().map(|w| (w.port, uid.to_owned())));
-    shared.host_ports_changed.notify_one();
-    Ok(())
+    let fresh: Vec<_> = wanted.iter().copied().filter(|port| !claims.contains_key(port)).collect();
+    claims.extend(fresh.iter().map(|port| (*port, uid.to_owned())));
+    Ok(fresh)
 }
 
 /// Init containers, then containers.
@@ -114,6 +138,7 @@ pub(super) fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
 
 /// Resolves every image of a pod, each reference once.
 async fn pull(shared: &Arc<Shared>, pod: &Pod) -> Result<BTreeMap<String, ImageFacts>> {
+    let logins = logins(shared, pod).await?;
     let mut known: BTreeMap<(String, &'static str), ImageFacts> = BTreeMap::new();
     let mut images = BTreeMap::new();
     for container in containers(pod) {
@@ -125,7 +150,7 @@ async fn pull(shared: &Arc<Shared>, pod: &Pod) -> Result<BTreeMap<String, ImageF
         };
         let key = (reference.clone(), name);
         if !known.contains_key(&key) {
-            known.insert(key.clone(), pull_one(shared, pod, &reference, pull).await?);
+            known.insert(key.clone(), pull_one(shared, pod, &reference, (pull, &logins)).await?);
         }
         if let Some(facts) = known.get(&key) {
             images.insert(container.name.clone(), facts.clone());
@@ -134,20 +159,47 @@ async fn pull(shared: &Arc<Shared>, pod: &Pod) -> Result<BTreeMap<String, ImageF
     Ok(images)
 }
 
-async fn pull_one(shared: &Arc<Shared>, pod: &Pod, reference: &str, pull: Pull) -> Result<ImageFacts> {
+/// Fetches the logins a pod names. What is wrong with one is told; the image may be had without it.
+async fn logins(shared: &Arc<Shared>, pod: &Pod) -> Result<Vec<Login>> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let mut secrets = Vec::new();
+    for name in pull_secrets::names(pod) {
+        let secret = shared.ports.cluster.secret(namespace, &name).await?;
+        secrets.push((name, secret));
+    }
+    let found = pull_secrets::logins(secrets.iter().map(|(name, secret)| (name.as_str(), secret.as_ref())));
+    for problem in found.problems {
+        let message = format!("imagePullSecrets: {problem}");
+        shared.ports.events.pod(pod, Severity::Warning, "FailedToRetrieveImagePullSecret", message);
+    }
+    Ok(found.all)
+}
+
+async fn pull_one(
+    shared: &Arc<Shared>,
+    pod: &Pod,
+    reference: &str,
+    (pull, logins): (Pull, &[Login]),
+) -> Result<ImageFacts> {
+    let logins = pull_secrets::for_image(logins, reference);
     let images = &shared.ports.images;
     let present = images.present(reference).await;
     let fail = |source| Error::Image { image: reference.to_owned(), source };
     let event = |reason: &str, message: String| shared.ports.events.pod(pod, Severity::Normal, reason, message);
     if present && pull != Pull::Always {
-        let facts = images.ensure(reference, pull).await.map_err(fail)?;
+        let facts = images.ensure(reference, pull, &logins).await.map_err(fail)?;
         event("Pulled", format!("Container image {reference:?} already present on machine"));
         return Ok(facts);
     }
     event("Pulling", format!("Pulling image {reference:?}"));
     let _permit = shared.pulls.acquire().await;
     let begun = Instant::now();
-    let facts = images.ensure(reference, pull).await.map_err(fail)?;
+    let facts = images.ensure(reference, pull, &logins).await.inspect_err(|error| {
+        if is_full(error.as_ref()) {
+            shared.disk_full.notify_one();
+        }
+    });
+    let facts = facts.map_err(fail)?;
     let took = begun.elapsed().as_secs_f64();
     event("Pulled", format!("Successfully pulled image {reference:?} in {took:.3}s, digest {}", facts.digest));
     Ok(facts)
@@ -170,4 +222,20 @@ pub(super) async fn identity(
         None => image.user.clone(),
     };
     user(&confinement, of_image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_ports_are_reserved_all_or_none_and_once() {
+        let port = |number| net::HostPort { address: None, port: number, protocol: net::Protocol::Tcp };
+        let mut claims = BTreeMap::new();
+        assert_eq!(reserve(&mut claims, &[port(80), port(81)], "a").unwrap(), [port(80), port(81)]);
+        assert_eq!(reserve(&mut claims, &[port(80), port(82)], "a").unwrap(), [port(82)], "its own stay its own");
+        let refused = reserve(&mut claims, &[port(83), port(81)], "b").unwrap_err().to_string();
+        assert!(refused.contains("81/tcp is taken by pod a"), "{refused}");
+        assert!(!claims.contains_key(&port(83)), "none of a pod that is refused");
+    }
 }

@@ -12,10 +12,10 @@ use tokio::task::JoinSet;
 use super::{Memory, Shared, mount::blocking, observe};
 use crate::{
     error::{Error, Result, chain},
-    files::{remove_dir, unmount_below},
+    files::{PodUid, remove_dir, unmount_below},
     pod::{
         container::label,
-        lifecycle::State,
+        lifecycle::{Ending, MINIMUM_GRACE, State},
         plan::{between, later},
     },
     ports::{Severity, exec_spec},
@@ -49,14 +49,14 @@ pub(super) fn terminate(
     let stopping = matches!(state, State::Stopping { .. });
     let (message, deadline) = match unhealthy.filter(|_| !stopping) {
         Some(unhealthy) => {
-            let own = unhealthy.grace.map(|grace| later(Timestamp::now(), grace));
+            let own = unhealthy.grace.map(|grace| later(Timestamp::now(), grace.max(MINIMUM_GRACE)));
             let probe = unhealthy.kind.name().to_ascii_lowercase();
             (format!("Container {container} failed {probe} probe, will be restarted"), own.unwrap_or(deadline))
         }
         None => (format!("Stopping container {container}"), deadline),
     };
     shared.ports.events.pod(pod, Severity::Normal, "Killing", message);
-    memory.ending.insert(info.id.clone(), deadline);
+    memory.ending.insert(info.id.clone(), Ending { asked: Timestamp::now(), deadline });
     let hook = observe::container(pod, container).and_then(|c| c.lifecycle.as_ref()?.pre_stop.clone());
     let signal = info.labels.get(label::STOP_SIGNAL).map_or(Signal::SIGTERM, |name| signal(name));
     let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));
@@ -114,19 +114,19 @@ pub(super) async fn remove(shared: &Shared, uid: &str, container: Option<&str>) 
 }
 
 /// Unmounts, removes directories, takes back network and host ports. Logs go only with the object.
-pub(super) async fn clean(shared: &Arc<Shared>, uid: &str, with_logs: bool) -> Result<()> {
+pub(super) async fn clean(shared: &Arc<Shared>, pod: &Pod, uid: &PodUid, with_logs: bool) -> Result<()> {
     let had_ports = {
         let mut ports = shared.host_ports.lock();
         let before = ports.len();
-        ports.retain(|_, owner| owner != uid);
+        ports.retain(|_, owner| owner != uid.as_str());
         ports.len() != before
     };
     if had_ports {
         shared.host_ports_changed.notify_one();
     }
-    shared.ports.volumes.unpublish_all(uid).await?;
+    shared.ports.volumes.unpublish_all(uid.as_str()).await?;
     let (run, state) = (shared.layout.run(uid), shared.layout.state(uid));
-    let logs = if with_logs { shared.layout.log_dirs(uid) } else { Vec::new() };
+    let logs = if with_logs { shared.layout.log_dirs(pod) } else { Vec::new() };
     blocking(move || {
         unmount_below(&run)?;
         remove_dir(&run)?;
@@ -134,7 +134,7 @@ pub(super) async fn clean(shared: &Arc<Shared>, uid: &str, with_logs: bool) -> R
         logs.iter().try_for_each(|dir| remove_dir(dir))
     })
     .await?;
-    shared.ports.network.detach(uid).await?;
+    shared.ports.network.detach(uid.as_str()).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! A small world for worker tests: containers that run until the test ends them, an API in memory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,20 +16,22 @@ use runtime::{
     container::{
         ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecExit, ExecSpec, Exit, ExitCause, State, UserIds,
     },
-    image::ImageSettings,
+    image::{Credentials, ImageSettings},
 };
 use tokio::sync::{Notify, Semaphore};
 
 use super::Shared;
 use crate::{
+    claims::{held, volume_of},
     config::Config,
     error::Result,
     files::Layout,
-    pod::plan::Backoff,
+    pod::{lookup::Allocatable, plan::Backoff},
     ports::{
-        BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull, Severity,
+        BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull, Room, Severity,
         VolumeDriver,
     },
+    room::ImageMarks,
 };
 
 /// SIGTERM.
@@ -53,10 +55,17 @@ pub(super) struct Things {
     pub(super) pod: Option<Pod>,
     pub(super) secrets: BTreeMap<String, Secret>,
     pub(super) claims: BTreeMap<String, PersistentVolumeClaim>,
+    /// Volumes on the node's disk.
+    pub(super) held: BTreeSet<String>,
     pub(super) events: Vec<(String, String)>,
     /// Programs ignore SIGTERM.
     pub(super) stubborn: bool,
     pub(super) images_broken: bool,
+    pub(super) disk_full: bool,
+    /// How many layers were in use when images were collected.
+    pub(super) collected: Vec<usize>,
+    /// Logins that the last image was asked with.
+    pub(super) logins: usize,
     pub(super) exec_code: i32,
 }
 
@@ -139,7 +148,8 @@ impl World {
             host_ports: Mutex::default(),
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(1),
-            node_memory: 1 << 30,
+            disk_full: Notify::new(),
+            allocatable: Allocatable { cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
             config,
         })
     }
@@ -239,16 +249,25 @@ impl Containers for World {
 #[async_trait]
 impl Images for World {
     async fn present(&self, _: &str) -> bool {
-        true
+        !self.state.lock().disk_full
     }
 
-    async fn ensure(&self, reference: &str, _: Pull) -> Result<ImageFacts, BoxError> {
+    async fn ensure(&self, reference: &str, _: Pull, logins: &[Credentials]) -> Result<ImageFacts, BoxError> {
+        self.with(|things| things.logins = logins.len());
+        if self.state.lock().disk_full {
+            return Err(Box::new(std::io::Error::from(std::io::ErrorKind::StorageFull)));
+        }
         if self.state.lock().images_broken {
             return Err("no such image".into());
         }
         let settings = ImageSettings { entrypoint: vec!["/run".into()], ..Default::default() };
         let user = UserIds { uid: 1000, gid: 1000, groups: vec![] };
         Ok(ImageFacts { reference: reference.into(), digest: "sha256:0".into(), layers: vec![], settings, user })
+    }
+
+    async fn collect(&self, in_use: &BTreeSet<PathBuf>, _: ImageMarks) -> Result<Room, BoxError> {
+        self.with(|things| things.collected.push(in_use.len()));
+        Ok(Room::default())
     }
 
     async fn user(&self, _: &ImageFacts, uid: u32) -> Result<UserIds, BoxError> {
@@ -333,6 +352,10 @@ impl VolumeDriver for World {
         Ok(())
     }
 
+    async fn holds(&self, volume: &str) -> Result<bool, storage::Error> {
+        Ok(self.state.lock().held.contains(volume))
+    }
+
     async fn delete(&self, _: &str) -> Result<(), storage::Error> {
         Ok(())
     }
@@ -372,9 +395,18 @@ impl Cluster for World {
         Ok(self.state.lock().claims.get(name).cloned())
     }
 
-    async fn bind_claim(&self, _: &PersistentVolumeClaim, volume: &str, _: &str) -> Result<()> {
-        self.with(|things| things.log.push(format!("bind {volume}")));
+    async fn replace_claim(&self, claim: &PersistentVolumeClaim) -> Result<()> {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        self.with(|things| things.claims.insert(name, claim.clone()));
         Ok(())
+    }
+
+    async fn bind_claim(&self, claim: &PersistentVolumeClaim, node: &str, _: &str) -> Result<()> {
+        self.with(|things| things.log.push(format!("bind {} to {node}", volume_of(claim))));
+        match held(claim, node) {
+            Some(held) => self.replace_claim(&held).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -13,8 +13,6 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use mount::volume_of;
-
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use api::kinds::Pod;
@@ -30,11 +28,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     error::{Error, chain},
-    files::Layout,
+    files::{Layout, PodUid, VolumeName},
     pod::{
-        lifecycle::{Action, Observation, State, step},
-        plan::{Backoff, Plan, between, later},
-        status::{Waiting, initial_state},
+        lifecycle::{Action, Ending, MINIMUM_GRACE, Observation, State, step},
+        lookup::Allocatable,
+        plan::{Backoff, GRACE_SECONDS, Plan, active_until, between, later},
+        status::{DEADLINE_EXCEEDED, DEADLINE_EXCEEDED_MESSAGE, Waiting, initial_state, take_foreign_conditions},
     },
     ports::{ImageFacts, Ports, Severity},
     probe::Health,
@@ -44,8 +43,6 @@ use crate::{
 pub(crate) const MAX_PULLS: usize = 3;
 /// A worker looks at its pod at least this often; mounted Secrets and ConfigMaps follow the API within this time.
 const RESYNC: Duration = Duration::from_secs(60);
-/// Grace of a pod whose object is gone already (Kubernetes' minimum).
-const GONE_GRACE: Duration = Duration::from_secs(2);
 /// Pauses between tries of a step that fails.
 const RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
@@ -60,8 +57,10 @@ pub(crate) struct Shared {
     /// Told when `host_ports` changes.
     pub(crate) host_ports_changed: Notify,
     pub(crate) pulls: Semaphore,
-    /// Memory of the node in bytes.
-    pub(crate) node_memory: u64,
+    /// Told when an image found no room on the disk.
+    pub(crate) disk_full: Notify,
+    /// What the node can give to pods.
+    pub(crate) allocatable: Allocatable,
 }
 
 /// A pod as the API has it, or had it last.
@@ -84,7 +83,22 @@ struct Sandbox {
 /// Mounted volumes by name.
 #[derive(Debug, Clone, Default)]
 struct Mounted {
-    volumes: BTreeMap<String, PathBuf>,
+    volumes: BTreeMap<VolumeName, MountedVolume>,
+}
+
+/// A volume that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct MountedVolume {
+    path: PathBuf,
+    /// No container may write to it, whatever its mount says.
+    read_only: bool,
+}
+
+/// A deletion as the node sees it.
+#[derive(Debug, Clone, Copy)]
+struct Deletion {
+    grace: Duration,
+    until: Timestamp,
 }
 
 /// A step that failed.
@@ -117,10 +131,11 @@ struct Memory {
     cleaned: bool,
     released: bool,
     gone_since: Option<Timestamp>,
+    deletion: Option<Deletion>,
     trouble: Option<Trouble>,
     blocked: BTreeMap<String, Trouble>,
-    /// When runs that were asked to end are killed.
-    ending: BTreeMap<String, Timestamp>,
+    /// Runs that were asked to end.
+    ending: BTreeMap<String, Ending>,
     watched: BTreeMap<String, Watched>,
     /// Last words of ended runs.
     words: BTreeMap<String, Option<String>>,
@@ -130,7 +145,7 @@ struct Memory {
 /// The worker of one pod.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
-    uid: String,
+    uid: PodUid,
     desired: watch::Receiver<Desired>,
     state: State,
     memory: Memory,
@@ -139,9 +154,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, desired: watch::Receiver<Desired>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, uid: PodUid, desired: watch::Receiver<Desired>) -> Self {
         let pod = desired.borrow().pod.clone();
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
         let memory = Memory { reported: pod.status.clone(), ..Memory::default() };
         let state = initial_state(&pod);
         Self { shared, uid, desired, state, memory, wake: Arc::new(Notify::new()), tasks: JoinSet::new() }
@@ -157,7 +171,11 @@ impl Worker {
             let seen = self.observation(&pod, &runs);
             let (state, actions) = step(&plan, self.state, &seen);
             if state != self.state {
-                tracing::debug!(uid = self.uid, from = ?self.state, to = ?state, "pod");
+                tracing::debug!(uid = %self.uid, from = ?self.state, to = ?state, "pod");
+                if state == State::Expired {
+                    let message = DEADLINE_EXCEEDED_MESSAGE.to_owned();
+                    self.shared.ports.events.pod(&pod, Severity::Normal, DEADLINE_EXCEEDED, message);
+                }
             }
             self.state = state;
             let reported = self.report(&pod, &plan, &runs).await;
@@ -195,29 +213,41 @@ impl Worker {
         }
         let mut pod = (*desired.pod).clone();
         if let Some(mut status) = self.memory.reported.clone() {
-            let ours: Vec<String> = status.conditions.iter().flatten().map(|c| c.type_.clone()).collect();
-            let others = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-            let others: Vec<_> = others.filter(|c| !ours.contains(&c.type_)).cloned().collect();
-            status.conditions.get_or_insert_default().extend(others);
+            take_foreign_conditions(&mut status, pod.status.as_ref());
             pod.status = Some(status);
         }
+        self.see_deletion(&pod);
         Arc::new(pod)
     }
 
-    /// When a wanted deletion must be done.
-    fn stop_deadline(&self, pod: &Pod) -> Option<Timestamp> {
-        let gone = self.memory.gone_since.map(|since| later(since, GONE_GRACE));
-        let deleted = pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
-        match (gone, deleted) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    /// Counts the grace of a deletion from when it is seen, by the node's own clock. The API's time may be long past
+    /// when the server was away, and its clock is another. A grace that is shortened afterwards counts anew.
+    fn see_deletion(&mut self, pod: &Pod) {
+        if pod.metadata.deletion_timestamp.is_none() {
+            return;
         }
+        let spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        let seconds = pod.metadata.deletion_grace_period_seconds.or(spec).unwrap_or(GRACE_SECONDS);
+        let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(MINIMUM_GRACE);
+        if self.memory.deletion.is_some_and(|deletion| deletion.grace <= grace) {
+            return;
+        }
+        let until = later(Timestamp::now(), grace);
+        let until = self.memory.deletion.map_or(until, |deletion| deletion.until.min(until));
+        self.memory.deletion = Some(Deletion { grace, until });
+    }
+
+    /// When a wanted deletion must be done.
+    fn stop_deadline(&self) -> Option<Timestamp> {
+        let gone = self.memory.gone_since.map(|since| later(since, MINIMUM_GRACE));
+        let deleted = self.memory.deletion.map(|deletion| deletion.until);
+        gone.into_iter().chain(deleted).min()
     }
 
     fn observation(&self, pod: &Pod, runs: &observe::Runs) -> Observation {
         let memory = &self.memory;
-        let stop = self.stop_deadline(pod);
-        let logs_left = stop.is_some() && !self.shared.layout.log_dirs(&self.uid).is_empty();
+        let stop = self.stop_deadline();
+        let logs_left = stop.is_some() && !self.shared.layout.log_dirs(pod).is_empty();
         Observation {
             now: Timestamp::now(),
             attached: memory.sandbox.is_some(),
@@ -228,6 +258,7 @@ impl Worker {
             blocked: memory.blocked.iter().map(|(name, trouble)| (name.clone(), trouble.until)).collect(),
             retry: memory.trouble.as_ref().map(|trouble| trouble.until),
             stop,
+            active_until: active_until(pod),
             released: memory.released,
             earlier_runs: runs.earlier(pod),
         }

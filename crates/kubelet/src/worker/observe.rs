@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::{Watched, Worker};
 use crate::{
+    files::ContainerName,
     pod::{
         container::{ID_SCHEME, label},
         lifecycle::{Run, State, View},
@@ -17,11 +18,13 @@ use crate::{
         status::{CRASH_LOOP, Facts, RunFacts, RunState, Waiting, compute, earlier_runs},
     },
     ports::Severity,
-    probe::{Health, Kind, Prober, Probes, Target},
+    probe::{Health, Prober, Probes, Said, Target, Teller},
 };
 
-/// Most bytes of last words (Kubernetes: 4096 from the file, 2048 from the log).
+/// Most bytes of last words of one container (Kubernetes).
 const WORDS_FILE_MAX: usize = 4096;
+/// Most bytes of last words of all containers of a pod together (Kubernetes).
+const WORDS_POD_MAX: usize = 12 * 1024;
 /// Most bytes of last words taken from the log.
 const WORDS_LOG_MAX: usize = 2048;
 /// Most lines of last words taken from the log.
@@ -79,7 +82,7 @@ impl Worker {
     /// Looks at the runs, begins to watch new ones, and collects the last words of ended ones.
     pub(super) async fn observe(&mut self, pod: &Arc<Pod>) -> Runs {
         let mut runs = Runs { facts: BTreeMap::new(), views: BTreeMap::new() };
-        let latest = latest(self.shared.ports.containers.list(), &self.uid);
+        let latest = latest(self.shared.ports.containers.list(), self.uid.as_str());
         let alive = |id: &String| latest.values().any(|i| i.id == *id && i.state == RuntimeState::Running);
         self.memory.watched.retain(|id, _| alive(id));
         self.memory.ending.retain(|id, _| alive(id));
@@ -131,7 +134,7 @@ impl Worker {
             let prober = Prober {
                 containers: Arc::clone(&self.shared.ports.containers),
                 http: self.shared.http.clone(),
-                on_failure: self.failure_events(name),
+                teller: self.probe_events(name),
             };
             tasks.push(self.tasks.spawn(prober.run(target, probes, sender)));
         } else if !probes.is_empty() {
@@ -162,31 +165,38 @@ impl Worker {
         })
     }
 
-    fn failure_events(&self, container: &str) -> Arc<dyn Fn(Kind, String) + Send + Sync> {
+    fn probe_events(&self, container: &str) -> Teller {
         let (events, desired, container) =
             (Arc::clone(&self.shared.ports.events), self.desired.clone(), container.to_owned());
-        Arc::new(move |kind, problem| {
+        Arc::new(move |kind, said, news| {
             let pod = desired.borrow().pod.clone();
-            events.pod(
-                &pod,
-                Severity::Warning,
-                "Unhealthy",
-                format!("{} probe of container {container} failed: {problem}", kind.name()),
-            );
+            let (reason, verb) = match said {
+                Said::Failure => ("Unhealthy", "failed"),
+                Said::Warning => ("ProbeWarning", "warns"),
+            };
+            let message = format!("{} probe of container {container} {verb}: {news}", kind.name());
+            events.pod(&pod, Severity::Warning, reason, message);
         })
     }
 
-    /// What a container said before it ended: its termination message, else the end of its log if it failed.
+    /// What a container said before it ended: its termination message. The end of the log of one that failed stands in
+    /// for it only where the pod asks for that: logs are for fewer eyes than statuses.
     async fn last_words(&mut self, pod: &Pod, name: &str, info: &ContainerInfo, code: i32) -> Option<String> {
         if let Some(known) = self.memory.words.get(&info.id) {
             return known.clone();
         }
         let attempt = number(info, label::ATTEMPT);
-        let file = self.shared.layout.words(&self.uid, name, attempt);
-        let mut words = read_head(&file, WORDS_FILE_MAX);
-        if words.is_empty() && code != 0 {
-            let log = self.shared.layout.logs(pod).file(name, attempt);
-            words = self.shared.ports.logs.tail(&log, WORDS_LINES_MAX, WORDS_LOG_MAX).await;
+        let mut words = String::new();
+        // A container of an odd name was started by an earlier version; its files are not looked for.
+        if let Ok(container) = ContainerName::new(name, "container") {
+            let file = self.shared.layout.words(&self.uid, &container, attempt);
+            let limit = words_limit(pod);
+            words = read_head(&file, limit);
+            let asked = words.is_empty() && code != 0 && falls_back_to_logs(pod, name);
+            if let (true, Ok(logs)) = (asked, self.shared.layout.logs(pod)) {
+                let log = logs.file(&container, attempt);
+                words = self.shared.ports.logs.tail(&log, WORDS_LINES_MAX, WORDS_LOG_MAX.min(limit)).await;
+            }
         }
         let words = Some(words.trim_end().to_owned()).filter(|w| !w.is_empty());
         if code != 0 {
@@ -229,7 +239,7 @@ impl Worker {
                 false
             }
             Err(error) => {
-                tracing::warn!(uid = self.uid, error = crate::error::chain(&error), "status not written");
+                tracing::warn!(uid = %self.uid, error = crate::error::chain(&error), "status not written");
                 false
             }
         }
@@ -279,6 +289,19 @@ impl Worker {
     }
 }
 
+/// Most bytes of last words of each container: the pod's share is divided among them (Kubernetes).
+fn words_limit(pod: &Pod) -> usize {
+    let spec = pod.spec.as_ref();
+    let all = spec.map_or(1, |s| s.containers.len() + s.init_containers.as_ref().map_or(0, Vec::len));
+    WORDS_FILE_MAX.min(WORDS_POD_MAX / all.max(1))
+}
+
+/// Whether the end of a container's log may stand in for last words (`terminationMessagePolicy`).
+fn falls_back_to_logs(pod: &Pod, name: &str) -> bool {
+    let policy = container(pod, name).and_then(|c| c.termination_message_policy.as_deref());
+    policy == Some("FallbackToLogsOnError")
+}
+
 /// After a restart of the server, a container is as healthy as it was said to be.
 fn known_health(pod: &Pod, name: &str, id: &str) -> Option<Health> {
     let status = pod.status.as_ref()?;
@@ -296,5 +319,34 @@ fn read_head(path: &std::path::Path, limit: usize) -> String {
     match read {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn last_words_are_bounded_by_container_and_by_pod() {
+        let pod = |main: usize, init: usize| -> Pod {
+            let list =
+                |prefix: &str, n: usize| (0..n).map(|i| json!({"name": format!("{prefix}{i}")})).collect::<Vec<_>>();
+            let spec = json!({"containers": list("c", main), "initContainers": list("i", init)});
+            serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
+        };
+        for (main, init, wanted) in [(1, 0, 4096), (3, 0, 4096), (3, 1, 3072), (10, 2, 1024)] {
+            assert_eq!(words_limit(&pod(main, init)), wanted, "{main} {init}");
+        }
+    }
+
+    #[test]
+    fn the_log_stands_in_only_where_the_pod_asks_for_it() {
+        for (policy, wanted) in [(json!(null), false), (json!("File"), false), (json!("FallbackToLogsOnError"), true)] {
+            let containers = json!([{"name": "a", "terminationMessagePolicy": policy}]);
+            let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": {"containers": containers}})).unwrap();
+            assert_eq!(falls_back_to_logs(&pod, "a"), wanted, "{policy}");
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! Starting a run of a container.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use api::kinds::Pod;
 use k8s_openapi::api::core::v1::Container;
@@ -16,7 +21,7 @@ use super::{
 use crate::{
     config::LayerStore,
     error::{Error, Result, chain},
-    files::{expose, pin_namespaces, private_dir, write_text},
+    files::{ContainerName, EtcFile, Missing, PodUid, expose, pin_namespaces, private_dir, write_text},
     pod::{
         container::{Parts, label, resources, run_id, spec},
         env::{Env, environment},
@@ -41,7 +46,7 @@ const WORDS_MODE: u32 = 0o666;
 /// Which run to start.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
-    pub(super) container: &'a str,
+    pub(super) container: &'a ContainerName,
     pub(super) attempt: u32,
     pub(super) streak: u32,
 }
@@ -53,26 +58,26 @@ pub(super) async fn start(
     wake: &Arc<Notify>,
     tasks: &mut JoinSet<()>,
     pod: &Arc<Pod>,
-    uid: &str,
+    uid: &PodUid,
     run: Run<'_>,
 ) -> Result<()> {
-    let container = observe::container(pod, run.container);
-    let container = container.ok_or_else(|| Error::Missing { kind: "container", name: run.container.to_owned() })?;
-    super::end::remove(shared, uid, Some(run.container)).await?;
+    let container = observe::container(pod, run.container.as_str());
+    let container = container.ok_or_else(|| Error::Missing { kind: "container", name: run.container.to_string() })?;
+    super::end::remove(shared, uid.as_str(), Some(run.container.as_str())).await?;
     memory.words.retain(|id, _| !id.starts_with(&format!("{uid}.{}.", run.container)));
     let wanted = describe(memory, shared, pod, uid, container, run).await?;
     let id = wanted.id.clone();
     let events = &shared.ports.events;
     events.pod(pod, Severity::Normal, "Created", format!("Created container {}", run.container));
-    let fail = |source| Error::Container { container: run.container.to_owned(), source };
+    let fail = |source| Error::Container { container: run.container.to_string(), source };
     shared.ports.containers.start(wanted).await.map_err(fail)?;
     events.pod(pod, Severity::Normal, "Started", format!("Started container {}", run.container));
     if let Some(old) = run.attempt.checked_sub(LOGS_KEPT) {
-        forget_log(&shared.layout.logs(pod).file(run.container, old));
+        forget_log(&shared.layout.logs(pod)?.file(run.container, old));
     }
     if let Some(hook) = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()).and_then(|h| h.exec.as_ref()) {
         let command = hook.command.clone().unwrap_or_default();
-        tasks.spawn(post_start(Arc::clone(shared), Arc::clone(pod), id, run.container.to_owned(), command));
+        tasks.spawn(post_start(Arc::clone(shared), Arc::clone(pod), id, run.container.to_string(), command));
     }
     wake.notify_one();
     Ok(())
@@ -110,17 +115,18 @@ async fn describe(
     memory: &Memory,
     shared: &Arc<Shared>,
     pod: &Arc<Pod>,
-    uid: &str,
+    uid: &PodUid,
     container: &Container,
     run: Run<'_>,
 ) -> Result<ContainerSpec> {
     let not_yet = |what: &str| Error::NotRunning(format!("the pod has no {what} yet"));
     let sandbox = memory.sandbox.as_ref().ok_or_else(|| not_yet("network"))?;
-    let image = memory.images.as_ref().and_then(|all| all.get(run.container)).ok_or_else(|| not_yet("image"))?;
+    let image =
+        memory.images.as_ref().and_then(|all| all.get(run.container.as_str())).ok_or_else(|| not_yet("image"))?;
     let config = &shared.config;
     let references = fetch(shared, pod).await?;
     let mut env = environment(pod, container, &image.settings.env, &place(shared, sandbox), &references)?;
-    let hostname = etc::hostname(pod);
+    let hostname = etc::kernel_hostname(pod, &config.cluster_domain)?;
     if !env.iter().any(|(name, _)| name == "HOSTNAME") {
         env.push(("HOSTNAME".into(), hostname.clone()));
     }
@@ -138,8 +144,8 @@ async fn describe(
         LayerStore::Memory => WritableLayer::RunRoot,
     };
     let parts = Parts {
-        id: run_id(uid, run.container, run.attempt),
-        labels: labels(pod, uid, container, image, run),
+        id: run_id(uid.as_str(), run.container.as_str(), run.attempt),
+        labels: labels(pod, uid.as_str(), container, image, run),
         layers: image.layers.clone(),
         writable: layer,
         env,
@@ -147,12 +153,12 @@ async fn describe(
         mounts: volumes,
         namespaces: namespaces(shared, pod, uid, sandbox, &hostname).await?,
         hostname: Some(hostname),
-        resources: resources(pod, container, config.pids_per_container, shared.node_memory)?,
+        resources: resources(pod, container, config.pids_per_container, shared.allocatable.memory_bytes)?,
         capabilities: confined.capabilities,
         seccomp: filter(shared, &confined.filter)?,
         read_only_rootfs: confined.read_only_root,
         cgroup_parent: format!("pod{uid}"),
-        log: LogTarget::new(shared.layout.logs(pod).file(run.container, run.attempt)),
+        log: LogTarget::new(shared.layout.logs(pod)?.file(run.container, run.attempt)),
     };
     spec(container, &image.settings, parts)
 }
@@ -164,7 +170,7 @@ fn labels(pod: &Pod, uid: &str, container: &Container, image: &ImageFacts, run: 
         (label::POD_UID, uid.to_owned()),
         (label::POD_NAME, pod.metadata.name.clone().unwrap_or_default()),
         (label::POD_NAMESPACE, pod.metadata.namespace.clone().unwrap_or_default()),
-        (label::CONTAINER, run.container.to_owned()),
+        (label::CONTAINER, run.container.to_string()),
         (label::ATTEMPT, run.attempt.to_string()),
         (label::STREAK, run.streak.to_string()),
         (label::STOP_SIGNAL, signal),
@@ -176,21 +182,40 @@ fn labels(pod: &Pod, uid: &str, container: &Container, image: &ImageFacts, run: 
 
 fn filter(shared: &Shared, filter: &Filter) -> Result<SeccompProfile> {
     let Filter::Localhost(name) = filter else { return Ok(SeccompProfile::Baseline) };
-    let path = shared.config.policy.seccomp_profiles.join(format!("{name}.json"));
-    let fail = |e| Error::file("read seccomp profile", &path)(e);
-    if std::fs::metadata(&path).map_err(fail)?.len() > PROFILE_MAX {
-        return Err(Error::refused("securityContext.seccompProfile", format!("{} is too large", path.display())));
+    read_profile(&shared.config.policy.seccomp_profiles, name).map(SeccompProfile::Localhost)
+}
+
+/// Reads the profile `<name>.json` of the directory that the node's owner keeps; its name was checked with the pod.
+fn read_profile(directory: &Path, name: &str) -> Result<String> {
+    use std::io::Read as _;
+    let refuse = |problem: String| Error::refused("securityContext.seccompProfile.localhostProfile", problem);
+    if !directory.is_absolute() {
+        return Err(refuse("this node has no directory of seccomp profiles".into()));
     }
-    std::fs::read_to_string(&path)
-        .map(SeccompProfile::Localhost)
-        .map_err(|e| Error::file("read seccomp profile", &path)(e))
+    let path = directory.join(format!("{name}.json"));
+    let file = match std::fs::File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(refuse(format!(
+                "this node has no profile {name:?}: its owner can put it at {}",
+                path.display()
+            )));
+        }
+        other => other.map_err(Error::file("read seccomp profile", &path))?,
+    };
+    let mut text = String::new();
+    let read = file.take(PROFILE_MAX + 1).read_to_string(&mut text);
+    read.map_err(Error::file("read seccomp profile", &path))?;
+    if text.len() as u64 > PROFILE_MAX {
+        return Err(refuse(format!("{} is larger than {PROFILE_MAX} bytes", path.display())));
+    }
+    Ok(text)
 }
 
 /// Containers of one pod share network, IPC and host name; one alone has its own IPC and UTS namespaces.
 async fn namespaces(
     shared: &Arc<Shared>,
     pod: &Pod,
-    uid: &str,
+    uid: &PodUid,
     sandbox: &Sandbox,
     hostname: &str,
 ) -> Result<Namespaces> {
@@ -200,7 +225,7 @@ async fn namespaces(
     };
     let mut namespaces = Namespaces { network, ..Namespaces::default() };
     if pod.spec.as_ref().is_some_and(|s| s.containers.len() > 1) {
-        let (dir, hostname) = (shared.layout.run(uid).join("ns"), hostname.to_owned());
+        let (dir, hostname) = (shared.layout.namespaces(uid), hostname.to_owned());
         let pinned = blocking(move || pin_namespaces(&dir, &hostname)).await?;
         namespaces.ipc = Namespace::Path(pinned.ipc);
         namespaces.uts = Namespace::Path(pinned.uts);
@@ -211,28 +236,30 @@ async fn namespaces(
 async fn mounts(
     memory: &Memory,
     shared: &Arc<Shared>,
-    uid: &str,
+    uid: &PodUid,
     container: &Container,
     (env, owner): (&Env, (u32, u32)),
     run: Run<'_>,
 ) -> Result<Vec<MountSpec>> {
-    let mut mounts: Vec<MountSpec> = ["hosts", "resolv.conf", "hostname"]
-        .map(|name| MountSpec::bind(shared.layout.etc(uid, name), format!("/etc/{name}"), true))
+    let mut mounts: Vec<MountSpec> = EtcFile::ALL
+        .map(|file| MountSpec::bind(shared.layout.etc(uid, file), format!("/etc/{}", file.name()), true))
         .into();
     let known = memory.mounted.as_ref();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let volume = known.and_then(|m| m.volumes.get(&mount.name));
+        let volume = known.and_then(|m| m.volumes.get(mount.name.as_str()));
         let volume = volume.ok_or_else(|| Error::Missing { kind: "volume", name: mount.name.clone() })?;
         let source = match sub_path(mount, env)? {
-            None => volume.clone(),
+            None => volume.path.clone(),
             Some(path) => {
-                let target = shared.layout.run(uid).join("subpaths").join(&container.name).join(index.to_string());
-                let (volume, exposed): (PathBuf, PathBuf) = (volume.clone(), target.clone());
-                blocking(move || expose(&volume, &path, &exposed, owner)).await?;
+                let target = shared.layout.sub_path(uid, run.container, index);
+                let missing = if volume.read_only { Missing::Refused } else { Missing::Made(owner.0, owner.1) };
+                let (volume, exposed): (PathBuf, PathBuf) = (volume.path.clone(), target.clone());
+                blocking(move || expose(&volume, &path, &exposed, missing)).await?;
                 target
             }
         };
-        mounts.push(MountSpec::bind(source, &mount.mount_path, mount.read_only.unwrap_or(false)));
+        let read_only = volume.read_only || mount.read_only.unwrap_or(false);
+        mounts.push(MountSpec::bind(source, &mount.mount_path, read_only));
     }
     mounts.push(words(shared, uid, container, run)?);
     // A mount below another one comes after it.
@@ -241,7 +268,7 @@ async fn mounts(
 }
 
 /// The file a container may write its last words to.
-fn words(shared: &Shared, uid: &str, container: &Container, run: Run<'_>) -> Result<MountSpec> {
+fn words(shared: &Shared, uid: &PodUid, container: &Container, run: Run<'_>) -> Result<MountSpec> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = shared.layout.words(uid, run.container, run.attempt);
     write_text(&path, "")?;
@@ -249,4 +276,26 @@ fn words(shared: &Shared, uid: &str, container: &Container, run: Run<'_>) -> Res
     std::fs::set_permissions(&path, mode).map_err(Error::file("set mode of", &path))?;
     let target = container.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".into());
     Ok(MountSpec::bind(path, target, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_come_from_the_nodes_directory_and_never_from_where_the_server_was_started() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("strict.json"), "{}").unwrap();
+        assert_eq!(read_profile(dir.path(), "strict").unwrap(), "{}");
+        let missing = read_profile(dir.path(), "other").unwrap_err().to_string();
+        assert!(missing.contains("no profile \"other\"") && missing.contains("other.json"), "{missing}");
+        for relative in ["", ".", "policies"] {
+            let refused = read_profile(Path::new(relative), "strict").unwrap_err().to_string();
+            assert!(refused.contains("no directory"), "{refused}");
+        }
+        let config = crate::config::Config::new("n", std::net::Ipv4Addr::LOCALHOST, "/run/x", "/var/x");
+        assert_eq!(config.policy.seccomp_profiles, Path::new("/var/x/policies/seccomp"));
+        std::fs::write(dir.path().join("huge.json"), vec![b' '; PROFILE_MAX as usize + 1]).unwrap();
+        assert!(read_profile(dir.path(), "huge").unwrap_err().to_string().contains("larger than"));
+    }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use api::{Time, kinds::Pod};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ContainerStatus;
+use k8s_openapi::api::core::v1::{ContainerStatus, PodCondition};
+use runtime::container::MountSpec;
 use serde_json::json;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use super::{
     Desired, Shared, Worker,
     fakes::{Things, World},
 };
+use crate::files::{ContainerName, PodUid, VolumeName, unmount_below};
 
 struct Bench {
     world: Arc<World>,
@@ -20,7 +22,20 @@ struct Bench {
     desired: watch::Sender<Desired>,
     worker: JoinHandle<()>,
     stop: CancellationToken,
-    _dir: tempfile::TempDir,
+    _dir: Dir,
+}
+
+/// What a worker mounts goes away with the test, however it ends.
+struct Dir(tempfile::TempDir);
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        unmount_below(self.0.path()).unwrap();
+    }
+}
+
+fn uid(text: &str) -> PodUid {
+    PodUid::new(text, "metadata.uid").unwrap()
 }
 
 fn pod(spec: serde_json::Value) -> Pod {
@@ -32,16 +47,16 @@ fn pod(spec: serde_json::Value) -> Pod {
 
 impl Bench {
     fn start(pod: Pod, prepare: impl FnOnce(&mut Things)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Dir(tempfile::tempdir().unwrap());
         let world = Arc::new(World::default());
         world.with(|things| {
             things.pod = Some(pod.clone());
             prepare(things);
         });
-        let shared = world.shared(dir.path());
+        let shared = world.shared(dir.0.path());
         let (desired, receiver) = watch::channel(Desired { pod: Arc::new(pod), gone: false });
         let stop = CancellationToken::new();
-        let worker = tokio::spawn(Worker::new(Arc::clone(&shared), receiver).run(stop.clone()));
+        let worker = tokio::spawn(Worker::new(Arc::clone(&shared), uid("u1"), receiver).run(stop.clone()));
         Self { world, shared, desired, worker, stop, _dir: dir }
     }
 
@@ -53,20 +68,33 @@ impl Bench {
         let (desired, receiver) = watch::channel(Desired { pod, gone: false });
         self.desired = desired;
         self.shared.host_ports.lock().clear();
-        self.worker = tokio::spawn(Worker::new(Arc::clone(&self.shared), receiver).run(self.stop.clone()));
+        self.worker = tokio::spawn(Worker::new(Arc::clone(&self.shared), uid("u1"), receiver).run(self.stop.clone()));
+    }
+
+    /// Somebody else sets a condition of the pod.
+    fn set_condition(&self, name: &str, value: &str) {
+        let pod = self.world.with(|things| {
+            let pod = things.pod.as_mut().unwrap();
+            let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
+            conditions.retain(|c| c.type_ != name);
+            conditions.push(PodCondition { type_: name.into(), status: value.into(), ..Default::default() });
+            pod.clone()
+        });
+        self.desired.send_replace(Desired { pod: Arc::new(pod), gone: false });
     }
 
     fn delete(&self) {
         let mut pod = self.world.with(|things| things.pod.clone()).unwrap();
-        let grace = std::time::Duration::from_millis(if self.world.with(|t| t.stubborn) { 50 } else { 10_000 });
-        pod.metadata.deletion_timestamp = Some(Time(Timestamp::now().checked_add(grace).unwrap()));
+        let grace = if self.world.with(|t| t.stubborn) { 0 } else { 10 };
+        pod.metadata.deletion_grace_period_seconds = Some(grace);
+        pod.metadata.deletion_timestamp = Some(Time(Timestamp::now()));
         self.world.with(|things| things.pod = Some(pod.clone()));
         self.desired.send_replace(Desired { pod: Arc::new(pod), gone: false });
     }
 
-    async fn ended(self) -> Arc<World> {
-        self.worker.await.unwrap();
-        self.world
+    async fn ended(mut self) -> Arc<World> {
+        (&mut self.worker).await.unwrap();
+        Arc::clone(&self.world)
     }
 }
 
@@ -91,7 +119,7 @@ fn waiting(things: &Things) -> &str {
 async fn a_pod_runs_and_its_deletion_leaves_nothing() {
     let bench = Bench::start(pod(json!({})), |_| {});
     bench.world.until("ready", ready).await;
-    let run_dir = bench.shared.layout.run("u1");
+    let run_dir = bench.shared.layout.run(&uid("u1"));
     assert!(run_dir.join("etc/resolv.conf").exists());
     bench.delete();
     let world = bench.ended().await;
@@ -116,7 +144,8 @@ async fn a_program_that_ignores_term_is_killed_after_the_grace() {
 
 #[tokio::test]
 async fn a_crash_is_told_with_its_last_words_and_run_again() {
-    let bench = Bench::start(pod(json!({})), |_| {});
+    let containers = json!([{"name": "a", "image": "img", "terminationMessagePolicy": "FallbackToLogsOnError"}]);
+    let bench = Bench::start(pod(json!({"containers": containers})), |_| {});
     bench.world.until("ready", ready).await;
     bench.world.end("u1.a.0", 3);
     bench.world.until("crash loop", |t| waiting(t) == "CrashLoopBackOff").await;
@@ -129,6 +158,81 @@ async fn a_crash_is_told_with_its_last_words_and_run_again() {
         );
         assert!(!things.containers.contains_key("u1.a.0"), "what is left of the first run is removed");
     });
+}
+
+#[tokio::test]
+async fn the_end_of_the_log_is_told_to_nobody_unless_the_pod_asks_for_it() {
+    let bench = Bench::start(pod(json!({"restartPolicy": "Never"})), |_| {});
+    bench.world.until("ready", ready).await;
+    bench.world.end("u1.a.0", 3);
+    bench.world.until("failed", |t| phase(t) == "Failed").await;
+    bench.world.with(|things| {
+        let ended = status(things).unwrap().state.clone().unwrap().terminated.unwrap();
+        assert_eq!((ended.exit_code, ended.message), (3, None));
+        let said = format!("{:?}", things.events);
+        assert!(said.contains("exited with code 3") && !said.contains("of the log"), "{said}");
+    });
+}
+
+#[tokio::test]
+async fn last_words_come_from_the_file_the_container_wrote() {
+    let bench = Bench::start(pod(json!({"restartPolicy": "Never"})), |_| {});
+    bench.world.until("ready", ready).await;
+    let file = bench.shared.layout.words(&uid("u1"), &ContainerName::new("a", "").unwrap(), 0);
+    std::fs::write(file, "x".repeat(10_000)).unwrap();
+    bench.world.end("u1.a.0", 3);
+    bench.world.until("failed", |t| phase(t) == "Failed").await;
+    bench.world.with(|things| {
+        let ended = status(things).unwrap().state.clone().unwrap().terminated.unwrap();
+        assert_eq!(ended.message.map(|words| words.len()), Some(4096));
+    });
+}
+
+#[tokio::test]
+async fn a_deletion_from_long_ago_still_asks_before_it_kills() {
+    let mut bench = Bench::start(pod(json!({})), |_| {});
+    bench.world.until("ready", ready).await;
+    bench.worker.abort();
+    // While no server looks, the pod is deleted; the API's clock says that its time is long up.
+    bench.world.with(|things| {
+        let meta = &mut things.pod.as_mut().unwrap().metadata;
+        meta.deletion_grace_period_seconds = Some(30);
+        meta.deletion_timestamp = Some(Time("2020-01-01T00:00:00Z".parse().unwrap()));
+    });
+    bench.restart().await;
+    let world = bench.ended().await;
+    world.with(|things| {
+        assert!(things.log.contains(&"signal 15 u1.a.0".to_owned()), "{:?}", things.log);
+        assert!(!things.log.contains(&"kill u1.a.0".to_owned()), "{:?}", things.log);
+    });
+}
+
+#[tokio::test]
+async fn a_pod_that_is_active_for_too_long_fails_and_its_containers_are_told_as_ended() {
+    let bench = Bench::start(pod(json!({"activeDeadlineSeconds": 1})), |_| {});
+    bench.world.until("ready", ready).await;
+    bench.world.until("failed", |t| phase(t) == "Failed" && t.containers.is_empty() && t.attached.is_empty()).await;
+    bench.world.with(|things| {
+        let whole = things.pod.as_ref().unwrap().status.as_ref().unwrap();
+        assert_eq!(whole.reason.as_deref(), Some("DeadlineExceeded"));
+        assert!(status(things).unwrap().state.as_ref().unwrap().terminated.is_some());
+        assert!(things.events.iter().any(|(reason, _)| reason == "DeadlineExceeded"));
+        assert!(things.log.contains(&"signal 15 u1.a.0".to_owned()));
+    });
+}
+
+#[tokio::test]
+async fn a_readiness_gate_opens_and_closes_the_pod() {
+    let bench = Bench::start(pod(json!({"readinessGates": [{"conditionType": "example.com/gate"}]})), |_| {});
+    let is_ready = |t: &Things| {
+        let conditions = t.pod.as_ref().and_then(|p| p.status.as_ref()?.conditions.clone()).unwrap_or_default();
+        conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+    };
+    bench.world.until("containers ready", ready).await;
+    for (gate, wanted) in [("False", false), ("True", true), ("False", false), ("True", true)] {
+        bench.set_condition("example.com/gate", gate);
+        bench.world.until("gate counts", |t| is_ready(t) == wanted).await;
+    }
 }
 
 #[tokio::test]
@@ -179,7 +283,7 @@ async fn secrets_become_files_and_environment_and_are_told_to_nobody() {
     const VALUE: &str = "correct-horse-battery";
     let spec = json!({"containers": [{"name": "a", "image": "img",
             "env": [{"name": "PW", "valueFrom": {"secretKeyRef": {"name": "s", "key": "pw"}}}],
-            "volumeMounts": [{"name": "v", "mountPath": "/secrets", "readOnly": true}]}],
+            "volumeMounts": [{"name": "v", "mountPath": "/secrets", "readOnly": false}]}],
         "volumes": [{"name": "v", "secret": {"secretName": "s", "defaultMode": 256}}]});
     let bench = Bench::start(pod(spec), |_| {});
     bench.world.until("told what is missing", |t| t.events.iter().any(|(reason, _)| reason == "FailedMount")).await;
@@ -192,7 +296,7 @@ async fn secrets_become_files_and_environment_and_are_told_to_nobody() {
         things.secrets.insert("s".into(), secret.unwrap());
     });
     bench.world.until("ready", ready).await;
-    let file = bench.shared.layout.memory_volume("u1", "v").join("pw");
+    let file = bench.shared.layout.memory_volume(&uid("u1"), &VolumeName::new("v", "").unwrap()).join("pw");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), VALUE);
     {
         use std::os::unix::fs::MetadataExt as _;
@@ -200,7 +304,10 @@ async fn secrets_become_files_and_environment_and_are_told_to_nobody() {
         assert_eq!((meta.uid(), meta.mode() & 0o777), (1000, 0o400));
     }
     bench.world.with(|things| {
-        let env = &things.specs["u1.a.0"].env;
+        let spec = &things.specs["u1.a.0"];
+        let mount = spec.mounts.iter().find(|m| m.target() == std::path::Path::new("/secrets")).unwrap();
+        assert!(matches!(mount, MountSpec::Bind { read_only: true, .. }), "read-only, whatever the mount says");
+        let env = &spec.env;
         assert!(env.contains(&("PW".into(), VALUE.into())));
         let said = format!("{:?}{:?}{:?}{:?}", things.events, things.log, things.pod, things.specs);
         assert!(!said.contains(VALUE));
@@ -219,10 +326,30 @@ async fn a_claim_is_bound_before_its_volume_is_made_for_the_images_user() {
     bench.world.until("ready", ready).await;
     bench.world.with(|things| {
         let about_volumes: Vec<&String> = things.log.iter().filter(|l| l.contains("pvc")).collect();
-        assert_eq!(about_volumes, ["bind pvc-c1", "create volume pvc-c1 for 1000:1000"]);
+        assert_eq!(about_volumes, ["bind pvc-c1 to n1", "create volume pvc-c1 for 1000:1000"]);
         let targets: Vec<String> =
             things.specs["u1.a.0"].mounts.iter().map(|m| m.target().display().to_string()).collect();
         assert!(targets.contains(&"/data".to_owned()) && targets.contains(&"/etc/resolv.conf".to_owned()));
+    });
+}
+
+#[tokio::test]
+async fn a_claim_of_another_node_is_not_mounted_and_the_node_is_named() {
+    let claim = json!({"metadata": {"name": "data", "namespace": "default", "uid": "c1",
+            "annotations": {"volume.kubernetes.io/selected-node": "n2"}},
+        "spec": {"volumeName": "pvc-c1", "resources": {"requests": {"storage": "1Gi"}}}});
+    let spec = json!({"containers": [{"name": "a", "image": "img", "volumeMounts": [{"name": "v", "mountPath": "/data"}]}],
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]});
+    let bench = Bench::start(pod(spec), |things| {
+        things.claims.insert("data".into(), serde_json::from_value(claim).unwrap());
+    });
+    let told =
+        |t: &Things| t.events.iter().any(|(reason, text)| reason == "FailedMount" && text.contains("on node n2"));
+    bench.world.until("told", told).await;
+    bench.world.with(|things| {
+        let waiting = status(things).unwrap().state.clone().unwrap().waiting.unwrap();
+        assert!(waiting.message.unwrap().contains("persistentvolumeclaim \"data\": its volume is on node n2"));
+        assert!(!things.log.iter().any(|l| l.contains("pvc")), "{:?}", things.log);
     });
 }
 
@@ -233,6 +360,36 @@ async fn a_missing_image_is_named_and_tried_again() {
     bench.world.until("told again", |t| waiting(t) == "ImagePullBackOff").await;
     bench.world.with(|things| things.images_broken = false);
     bench.world.until("ready", ready).await;
+}
+
+#[tokio::test]
+async fn a_pull_without_room_makes_room() {
+    let bench = Bench::start(pod(json!({})), |things| things.disk_full = true);
+    let keeper = tokio::spawn(crate::room::keep(Arc::clone(&bench.shared), bench.stop.clone()));
+    bench.world.until("images are collected", |t| !t.collected.is_empty()).await;
+    bench.world.with(|things| things.disk_full = false);
+    bench.world.until("ready", ready).await;
+    keeper.abort();
+}
+
+#[tokio::test]
+async fn an_image_is_asked_for_with_the_logins_of_its_registry() {
+    let spec = json!({"containers": [{"name": "a", "image": "private.example/app"}],
+        "imagePullSecrets": [{"name": "login"}, {"name": "gone"}]});
+    let bench = Bench::start(pod(spec), |things| {
+        let config = r#"{"auths":{"private.example":{"username":"u","password":"hunter22"},"other.example":{"username":"u","password":"p"}}}"#;
+        let data =
+            json!({".dockerconfigjson": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, config)});
+        let secret = json!({"metadata": {"name": "login"}, "type": "kubernetes.io/dockerconfigjson", "data": data});
+        things.secrets.insert("login".into(), serde_json::from_value(secret).unwrap());
+    });
+    bench.world.until("ready", ready).await;
+    bench.world.with(|things| {
+        assert_eq!(things.logins, 1);
+        let said = format!("{:?}", things.events);
+        assert!(said.contains("FailedToRetrieveImagePullSecret") && said.contains("gone"), "{said}");
+        assert!(!said.contains("hunter22"));
+    });
 }
 
 #[tokio::test]
@@ -253,7 +410,7 @@ async fn a_host_port_has_one_owner_until_it_is_given_back() {
     let mut second = pod(spec);
     second.metadata.uid = Some("u2".into());
     let (_desired, receiver) = watch::channel(Desired { pod: Arc::new(second), gone: false });
-    let rival = tokio::spawn(Worker::new(Arc::clone(&bench.shared), receiver).run(bench.stop.clone()));
+    let rival = tokio::spawn(Worker::new(Arc::clone(&bench.shared), uid("u2"), receiver).run(bench.stop.clone()));
     let taken =
         |t: &Things| t.events.iter().any(|(_, message)| message.contains("host port 8080/tcp is taken by pod u1"));
     bench.world.until("told", taken).await;

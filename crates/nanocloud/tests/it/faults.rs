@@ -31,7 +31,8 @@ fn a_program_that_crashes_is_seen_in_status_and_events_with_its_last_words() {
     fs::write(
         &file,
         "apiVersion: v1\nkind: Pod\nmetadata: {name: crash}\nspec:\n  containers:\n  - name: main\n    \
-         image: registry.nanocloud.io/redis\n    command: [sh, -c, 'echo the last words; exit 7']\n",
+         image: registry.nanocloud.io/redis\n    command: [sh, -c, 'echo the last words; exit 7']\n    \
+         terminationMessagePolicy: FallbackToLogsOnError\n",
     )
     .unwrap();
     node.ok(&["apply", "-f", file.to_str().unwrap()]);

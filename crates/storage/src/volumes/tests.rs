@@ -175,6 +175,79 @@ fn an_encrypted_volume_needs_a_folder_for_keys() {
     assert!(matches!(refused, Error::NoKeys { .. }), "{refused}");
 }
 
+/// An encrypted volume as a crash in its deletion leaves it. Nothing is unlocked, so no program is needed.
+fn half_deleted(root: &Root, keys: &Path) -> Volume {
+    let volume = Volume { id: id("a"), capacity_bytes: 1, ownership: OWNER, encrypted: true, deleting: true };
+    root.open().inventory.put(&volume).unwrap();
+    fs::create_dir_all(keys).unwrap();
+    fs::write(keys.join("a.key"), "key").unwrap();
+    fs::write(root.folder.path().join("images/a"), "container").unwrap();
+    fs::create_dir(root.folder.path().join("volumes/a")).unwrap();
+    volume
+}
+
+#[test]
+fn an_interrupted_deletion_of_an_encrypted_volume_takes_the_key_at_the_next_start() {
+    let root = Root::new();
+    let keys = root.folder.path().join("keys");
+    half_deleted(&root, &keys);
+    let volumes = root.open();
+    assert!(keys.join("a.key").exists() && volumes.inventory().unwrap().is_empty());
+    let volumes = volumes.with_keys(&keys).unwrap();
+    assert!(!keys.join("a.key").exists() && !root.folder.path().join("images/a").exists());
+    assert!(!volumes.path(&id("a")).exists() && volumes.inventory.get(&id("a")).unwrap().is_none());
+}
+
+#[test]
+fn a_deletion_removes_key_and_container_before_it_forgets_the_volume() {
+    let root = Root::new();
+    let keys = root.folder.path().join("keys");
+    let volume = half_deleted(&root, &keys);
+    let volumes = Volumes { keys: Some(keys.clone()), ..root.open() };
+    // The key cannot be removed: the description must remember it.
+    fs::remove_file(keys.join("a.key")).unwrap();
+    fs::create_dir(keys.join("a.key")).unwrap();
+    assert!(volumes.delete(&id("a")).is_err());
+    assert_eq!(volumes.inventory.get(&id("a")).unwrap(), Some(volume));
+    fs::remove_dir(keys.join("a.key")).unwrap();
+    volumes.delete(&id("a")).unwrap();
+    assert!(!root.folder.path().join("images/a").exists());
+}
+
+#[test]
+fn a_volume_that_is_being_deleted_is_neither_listed_nor_published() {
+    let root = Root::new();
+    let volumes = root.open();
+    let made = volumes.create(&request("a")).unwrap();
+    volumes.inventory.put(&Volume { deleting: true, ..made }).unwrap();
+    assert!(volumes.inventory().unwrap().is_empty());
+    assert!(matches!(volumes.publish(&id("a"), &id("pod"), &id("data"), false), Err(Error::Missing { .. })));
+    fs::write(volumes.path(&id("a")).join("old"), "").unwrap();
+    volumes.create(&request("a")).unwrap();
+    assert_eq!(fs::read_dir(volumes.path(&id("a"))).unwrap().count(), 0, "made anew, it is empty");
+}
+
+#[test]
+fn a_volume_of_another_kind_is_not_what_was_asked_for() {
+    let root = Root::new();
+    let volumes = root.open();
+    volumes.create(&request("a")).unwrap();
+    let sealed = VolumeRequest { encrypted: true, ..request("a") };
+    assert!(matches!(volumes.create(&sealed), Err(Error::Differs { field: "encryption", .. })));
+}
+
+#[test]
+fn a_folder_that_cannot_be_looked_at_is_not_made_anew() {
+    let root = Root::new();
+    let volumes = root.open();
+    volumes.create(&request("a")).unwrap();
+    let folder = root.folder.path().join("volumes");
+    fs::rename(&folder, root.folder.path().join("aside")).unwrap();
+    fs::write(&folder, "").unwrap();
+    assert!(matches!(volumes.create(&request("a")), Err(Error::Io { action: "inspect", .. })));
+    assert!(matches!(volumes.delete(&id("a")), Err(Error::Io { .. })));
+}
+
 #[test]
 fn containers_that_belong_to_no_volume_are_removed_at_the_start() {
     let root = Root::new();
