@@ -40,6 +40,8 @@ in
           binding_gid = optional types.ints.unsigned "Group of binding commands.";
           binding_uid = optional types.ints.unsigned "User of binding commands.";
           binding_timeout = optional (types.strMatching "[1-9][0-9]*[smh]") "Longest run of a binding command, such as `90s`.";
+          image_high_percent = optional (types.ints.between 1 100) "Share of the disk above which unused images are removed.";
+          image_low_percent = optional (types.ints.between 0 99) "Share of the disk until which they are removed.";
           log = optional types.str "What is logged, such as `info` or `kubelet=debug`.";
           log_format = optional (types.enum [
             "text"
