@@ -1,6 +1,10 @@
 //! Fields of small kinds of Kubernetes' core.
 
-use super::{Shape, done, of, reference::OBJECT_REFERENCE, refused, reported, shared, warned};
+use super::{
+    Shape, done, of,
+    reference::{LOCAL_REFERENCE, OBJECT_REFERENCE},
+    refused, reported, shared, warned,
+};
 
 pub(crate) static CONFIG_MAP: Shape = Shape(&[done("binaryData"), done("data"), done("immutable"), shared("metadata")]);
 
@@ -27,7 +31,7 @@ static TAINT: Shape = Shape(&[done("effect"), done("key"), done("timeAdded"), do
 
 pub(crate) static SERVICE_ACCOUNT: Shape = Shape(&[
     warned("automountServiceAccountToken", &["false"], "no tokens are mounted into pods"),
-    done("imagePullSecrets"),
+    of("imagePullSecrets", &LOCAL_REFERENCE),
     shared("metadata"),
     of("secrets", &OBJECT_REFERENCE),
 ]);

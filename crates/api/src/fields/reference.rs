@@ -24,3 +24,6 @@ pub(super) static SECRET_KEY: Shape = Shape(&[done("key"), done("name"), done("o
 pub(super) static OBJECT_FIELD: Shape = Shape(&[done("apiVersion"), done("fieldPath")]);
 
 pub(super) static RESOURCE_FIELD: Shape = Shape(&[done("containerName"), done("divisor"), done("resource")]);
+
+/// The name of an object of the same namespace.
+pub(super) static LOCAL_REFERENCE: Shape = Shape(&[done("name")]);

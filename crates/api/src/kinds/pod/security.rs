@@ -21,6 +21,8 @@ pub(super) fn check_pod(spec: &PodSpec, path: &Path<'_>) -> Errors {
     let list = path.field("supplementalGroups");
     let groups = context.supplemental_groups.iter().flatten().enumerate();
     errors.extend(groups.flat_map(|(index, group)| id(Some(*group), list.index(index))));
+    let policies = ["Merge", "Strict"];
+    errors.extend(one_of(&context.supplemental_groups_policy, &policies, path.field("supplementalGroupsPolicy")));
     let changes = ["Always", "OnRootMismatch"];
     errors.extend(one_of(&context.fs_group_change_policy, &changes, path.field("fsGroupChangePolicy")));
     errors.extend(context.seccomp_profile.iter().flat_map(|profile| seccomp(profile, &path.field("seccompProfile"))));
