@@ -11,7 +11,7 @@ use runtime::{
     image::ImageSettings,
 };
 
-use super::env::{Env, expand};
+use super::env::{Env, expand, over_image};
 use crate::error::{Error, Result};
 
 /// Labels by which a container is known to belong to a pod.
@@ -160,7 +160,7 @@ pub struct Parts {
     pub layers: Vec<PathBuf>,
     /// Where changes go.
     pub writable: WritableLayer,
-    /// Environment, complete.
+    /// What the pod declares of the environment.
     pub env: Env,
     /// User.
     pub user: UserIds,
@@ -201,7 +201,10 @@ pub fn spec(container: &Container, image: &ImageSettings, parts: Parts) -> Resul
     let mut spec = ContainerSpec::new(parts.id, parts.layers, argv);
     spec.labels = parts.labels;
     spec.writable = parts.writable;
-    spec.env = parts.env;
+    spec.env = over_image(&image.env, parts.env);
+    if let Some(hostname) = parts.hostname.as_ref().filter(|_| !spec.env.iter().any(|(name, _)| name == "HOSTNAME")) {
+        spec.env.push(("HOSTNAME".into(), hostname.clone()));
+    }
     spec.cwd = if cwd.is_empty() { PathBuf::from("/") } else { PathBuf::from(cwd) };
     spec.user = parts.user;
     spec.mounts = parts.mounts;
@@ -290,10 +293,11 @@ mod tests {
             entrypoint: vec!["/run".into()],
             cmd: vec!["x".into()],
             working_dir: "/srv".into(),
+            env: vec![("PATH".into(), "/image".into()), ("PORT".into(), "1".into())],
             ..Default::default()
         };
-        let container: Container =
-            serde_json::from_value(json!({"name": "c", "args": ["--port=$(PORT)", "$(NONE)"]})).unwrap();
+        let args = json!({"name": "c", "args": ["--port=$(PORT)", "$(NONE)", "$(PATH)", "$(HOSTNAME)"]});
+        let container: Container = serde_json::from_value(args).unwrap();
         let parts = Parts {
             id: run_id("u", "c", 3),
             labels: BTreeMap::new(),
@@ -312,7 +316,9 @@ mod tests {
             log: LogTarget::new("/l"),
         };
         let spec = spec(&container, &image, parts).unwrap();
-        assert_eq!(spec.argv, ["/run", "--port=80", "$(NONE)"]);
+        assert_eq!(spec.argv, ["/run", "--port=80", "$(NONE)", "$(PATH)", "$(HOSTNAME)"], "only what the pod declares");
+        let env: Vec<_> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(env, ["PATH=/image", "PORT=80", "HOSTNAME=h"]);
         assert_eq!((spec.id.as_str(), spec.cwd.to_str()), ("u.c.3", Some("/srv")));
         assert!(spec.hostname.is_none() && !spec.privileged);
     }

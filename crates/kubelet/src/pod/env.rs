@@ -9,19 +9,12 @@ use crate::error::{Error, Result};
 /// An environment in order; later entries win. Kept apart from `Debug`, as values may be secret.
 pub type Env = Vec<(String, String)>;
 
-/// Environment of a container: first the image's, then `envFrom`, then `env`, each overriding what came before.
+/// What the pod declares for a container: first `envFrom`, then `env`, each overriding what came before. This alone can
+/// be referred to by `$(NAME)`; the image's variables are only below it, see [`over_image`].
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Refused`].
-pub fn environment(
-    pod: &Pod,
-    container: &Container,
-    image: &[(String, String)],
-    place: &Place,
-    references: &References,
-) -> Result<Env> {
-    let mut env: Env = image.to_vec();
-    // Only what the pod itself defines can be referred to.
+pub fn declared(pod: &Pod, container: &Container, place: &Place, references: &References) -> Result<Env> {
     let mut own: Env = Vec::new();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
@@ -43,10 +36,17 @@ pub fn environment(
             set(&mut own, variable.name.clone(), value);
         }
     }
-    for (name, value) in own {
+    Ok(own)
+}
+
+/// The environment of a program: the image's, overridden by what the pod declares.
+#[must_use]
+pub fn over_image(image: &[(String, String)], declared: Env) -> Env {
+    let mut env: Env = image.to_vec();
+    for (name, value) in declared {
         set(&mut env, name, value);
     }
-    Ok(env)
+    env
 }
 
 fn value(
@@ -167,13 +167,8 @@ mod tests {
             "spec": {"containers": []}}))
             .unwrap();
         let container: Container = serde_json::from_value(container).unwrap();
-        environment(
-            &pod,
-            &container,
-            &[("PATH".into(), "/bin".into()), ("A".into(), "image".into())],
-            &place(),
-            &references(),
-        )
+        let declared = declared(&pod, &container, &place(), &references())?;
+        Ok(over_image(&[("PATH".into(), "/bin".into()), ("A".into(), "image".into())], declared))
     }
 
     fn get<'a>(env: &'a Env, name: &str) -> Option<&'a str> {

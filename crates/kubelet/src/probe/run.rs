@@ -19,7 +19,7 @@ use crate::{
 const OUTPUT_MAX: usize = 1024;
 
 /// What the probes say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// The startup probe has passed, or there is none.
     pub started: bool,

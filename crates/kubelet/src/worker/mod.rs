@@ -36,7 +36,7 @@ use crate::{
         status::{DEADLINE_EXCEEDED, DEADLINE_EXCEEDED_MESSAGE, Waiting, initial_state, take_foreign_conditions},
     },
     ports::{ImageFacts, Ports, Severity},
-    probe::Health,
+    probe::{Health, Probes},
 };
 
 /// Most images pulled at the same time.
@@ -114,6 +114,8 @@ struct Trouble {
 /// A run that is watched.
 struct Watched {
     health: watch::Receiver<Health>,
+    /// What is to be probed, until there is an address for it.
+    unprobed: Option<(Probes, watch::Sender<Health>)>,
     tasks: Vec<tokio::task::AbortHandle>,
 }
 

@@ -120,30 +120,31 @@ impl Worker {
 
     /// The health of a running container, which is watched from now on if it was not.
     fn watch(&mut self, pod: &Arc<Pod>, name: &str, info: &ContainerInfo) -> Health {
-        if let Some(watched) = self.memory.watched.get(&info.id) {
-            return watched.health.borrow().clone();
+        if !self.memory.watched.contains_key(&info.id) {
+            let probes = container(pod, name).and_then(|c| Probes::of(c).ok()).unwrap_or_default();
+            let health = known_health(pod, name, &info.id).unwrap_or_else(|| Health::before(&probes));
+            // A probe added by nobody: health as it stands.
+            let health = if probes.is_empty() { Health::before(&probes) } else { health };
+            let (sender, receiver) = watch::channel(health);
+            // Its end is waited for from the first round on: a pod that is to stop never gets an address to probe.
+            let tasks = vec![self.watch_end(&info.id), self.watch_health(receiver.clone())];
+            let unprobed = (!probes.is_empty()).then_some((probes, sender));
+            self.memory.watched.insert(info.id.clone(), Watched { health: receiver, unprobed, tasks });
         }
-        let probes = container(pod, name).and_then(|c| Probes::of(c).ok()).unwrap_or_default();
-        let health = known_health(pod, name, &info.id).unwrap_or_else(|| Health::before(&probes));
-        // A probe added by nobody: health as it stands.
-        let health = if probes.is_empty() { Health::before(&probes) } else { health };
-        let (sender, receiver) = watch::channel(health.clone());
-        let mut tasks = vec![self.watch_end(&info.id), self.watch_health(receiver.clone())];
-        if let Some(sandbox) = self.memory.sandbox.as_ref().filter(|_| !probes.is_empty()) {
-            let target = Target { id: info.id.clone(), address: sandbox.address, started_at: info.started_at };
-            let prober = Prober {
-                containers: Arc::clone(&self.shared.ports.containers),
-                http: self.shared.http.clone(),
-                teller: self.probe_events(name),
-            };
-            tasks.push(self.tasks.spawn(prober.run(target, probes, sender)));
-        } else if !probes.is_empty() {
-            // Without an address there is nothing to probe yet; it is watched for real in the next round.
-            tasks.iter().for_each(tokio::task::AbortHandle::abort);
-            return health;
-        }
-        self.memory.watched.insert(info.id.clone(), Watched { health: receiver, tasks });
-        health
+        self.probe(name, info);
+        self.memory.watched.get(&info.id).map(|watched| watched.health.borrow().clone()).unwrap_or_default()
+    }
+
+    /// Begins to probe a watched container once there is an address.
+    fn probe(&mut self, name: &str, info: &ContainerInfo) {
+        let Some(address) = self.memory.sandbox.as_ref().map(|sandbox| sandbox.address) else { return };
+        let teller = self.probe_events(name);
+        let Some(watched) = self.memory.watched.get_mut(&info.id) else { return };
+        let Some((probes, sender)) = watched.unprobed.take() else { return };
+        let target = Target { id: info.id.clone(), address, started_at: info.started_at };
+        let prober =
+            Prober { containers: Arc::clone(&self.shared.ports.containers), http: self.shared.http.clone(), teller };
+        watched.tasks.push(self.tasks.spawn(prober.run(target, probes, sender)));
     }
 
     fn watch_end(&mut self, id: &str) -> tokio::task::AbortHandle {

@@ -24,7 +24,7 @@ use crate::{
     files::{ContainerName, EtcFile, Missing, PodUid, expose, pin_namespaces, private_dir, write_text},
     pod::{
         container::{Parts, label, resources, run_id, spec},
-        env::{Env, environment},
+        env::{Env, declared},
         etc,
         security::{Filter, confinement},
         volumes::sub_path,
@@ -125,11 +125,8 @@ async fn describe(
         memory.images.as_ref().and_then(|all| all.get(run.container.as_str())).ok_or_else(|| not_yet("image"))?;
     let config = &shared.config;
     let references = fetch(shared, pod).await?;
-    let mut env = environment(pod, container, &image.settings.env, &place(shared, sandbox), &references)?;
+    let env = declared(pod, container, &place(shared, sandbox), &references)?;
     let hostname = etc::kernel_hostname(pod, &config.cluster_domain)?;
-    if !env.iter().any(|(name, _)| name == "HOSTNAME") {
-        env.push(("HOSTNAME".into(), hostname.clone()));
-    }
     let confined = confinement(pod, container, &config.policy)?;
     let user = identity(shared, pod, container, image).await?;
     let volumes = mounts(memory, shared, uid, container, (&env, (user.uid, user.gid)), run).await?;

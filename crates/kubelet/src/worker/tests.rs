@@ -62,8 +62,16 @@ impl Bench {
 
     /// The server is killed and starts again: a new worker with what the API has.
     async fn restart(&mut self) {
+        self.kill().await;
+        self.resume();
+    }
+
+    async fn kill(&mut self) {
         self.worker.abort();
         let _ = (&mut self.worker).await;
+    }
+
+    fn resume(&mut self) {
         let pod = Arc::new(self.world.with(|things| things.pod.clone()).unwrap());
         let (desired, receiver) = watch::channel(Desired { pod, gone: false });
         self.desired = desired;
@@ -130,6 +138,22 @@ async fn a_pod_runs_and_its_deletion_leaves_nothing() {
         assert!(things.containers.is_empty() && things.attached.is_empty());
     });
     assert!(!run_dir.exists());
+}
+
+#[tokio::test]
+async fn an_adopted_pod_that_is_to_stop_at_once_does_not_wait_for_its_grace() {
+    // With a probe, as its containers are probed by an address that a stopping pod never asks for.
+    let probe = json!({"exec": {"command": ["ok"]}});
+    let mut bench =
+        Bench::start(pod(json!({"containers": [{"name": "a", "image": "img", "readinessProbe": probe}]})), |_| {});
+    bench.world.until("ready", ready).await;
+    bench.kill().await;
+    bench.delete();
+    bench.resume();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), bench.ended()).await;
+    let world = ended.expect("its grace of ten seconds is not waited for");
+    let log = world.with(|things| things.log.join(","));
+    assert!(log.contains("signal 15 u1.a.0,remove u1.a.0"), "{log}");
 }
 
 #[tokio::test]
