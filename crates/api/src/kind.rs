@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    codec::{decode, encode, unknown_fields},
+    codec::{decode_from, decode_lenient, encode, unknown_fields},
     fields::Findings,
     resource::{FieldError, Resource, Scope},
     table::ColumnDefinition,
@@ -124,16 +124,18 @@ impl fmt::Debug for Kind {
     }
 }
 
-fn admit<R: Resource>(document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
-    let mut object: R = decode(document.clone()).map_err(|error| vec![FieldError::invalid("", error.to_string())])?;
+fn admit<R: Resource>(mut document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
+    let decoded = if R::STRICT { decode_from(&document) } else { decode_lenient(&mut document) };
+    let mut object: R = decoded.map_err(|error| vec![error.into_field_error()])?;
     let unknown = unknown_fields(&document, &encode(&object));
     if R::STRICT && !unknown.is_empty() {
         return Err(unknown.into_iter().map(FieldError::unknown).collect());
     }
     object.apply_defaults();
+    let mut warnings = crate::meta::drop_repeated_owners(object.meta_mut());
     let typed = encode(&object);
     let mut findings = R::FIELDS.examine(&typed, old);
-    let old = old.and_then(|old| decode::<R>(old.clone()).ok());
+    let old = old.and_then(|old| decode_from::<R>(old).ok());
     let mut errors = check(&object, old.as_ref());
     if let Some(old) = &old
         && !(errors.is_empty() && findings == Findings::default())
@@ -149,19 +151,19 @@ fn admit<R: Resource>(document: Value, old: Option<&Value>) -> Result<Admitted, 
     if !errors.is_empty() {
         return Err(errors);
     }
-    let mut warnings = findings.warnings;
+    warnings.extend(findings.warnings);
     warnings.extend(object.warnings(old.as_ref()));
     Ok(Admitted { object: typed, unknown, warnings })
 }
 
 fn check<R: Resource>(object: &R, old: Option<&R>) -> Vec<FieldError> {
-    let mut errors = crate::meta::validate(object.meta(), R::SCOPE);
+    let mut errors = crate::meta::validate(object.meta(), R::SCOPE, R::NAMES);
     errors.extend(object.validate(old));
     errors
 }
 
 fn row<R: Resource>(object: &Value, now: Timestamp) -> Vec<Value> {
-    let Ok(object) = decode::<R>(object.clone()) else {
+    let Ok(object) = decode_from::<R>(object) else {
         return Vec::new();
     };
     let own = R::columns().iter().map(|column| (column.cell)(&object, now)).collect();
@@ -187,7 +189,7 @@ fn columns<R: Resource>() -> Vec<ColumnDefinition> {
 }
 
 fn fields<R: Resource>(object: &Value) -> Vec<(&'static str, String)> {
-    let Ok(object) = decode::<R>(object.clone()) else {
+    let Ok(object) = decode_from::<R>(object) else {
         return Vec::new();
     };
     let mut all = vec![

@@ -23,8 +23,9 @@ pub mod review;
 pub mod selector;
 mod status;
 mod table;
+pub mod yaml;
 
-pub use codec::{DecodeError, decode, encode, unknown_fields};
+pub use codec::{DecodeError, decode, decode_from, encode, unknown_fields};
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 pub use kind::Kind;

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{fields::Shape, table::Column};
+use crate::{fields::Shape, meta::NameRule, table::Column};
 
 /// Whether objects of a kind live in a namespace or belong to the whole cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,12 @@ impl FieldError {
         Self { field: field.into(), reason: "FieldValueNotFound", message: message.into() }
     }
 
+    /// A list or map with more items than allowed.
+    pub fn too_many(field: impl Into<String>, items: usize, limit: usize) -> Self {
+        let message = format!("{items} items, at most {limit} are allowed");
+        Self { field: field.into(), reason: "FieldValueTooMany", message }
+    }
+
     /// A field that may not change once the object exists.
     pub fn immutable(field: impl Into<String>) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: "field is immutable".into() }
@@ -101,6 +107,8 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
     const HAS_STATUS: bool = false;
     /// Whether values are confidential and must be sealed before they are stored.
     const CONFIDENTIAL: bool = false;
+    /// Which names objects of the kind may have.
+    const NAMES: NameRule = NameRule::Subdomain;
     /// Whether tables begin with the name and end with the age. Without, [`Resource::columns`] are all there are.
     const NAMED_ROWS: bool = true;
     /// Whether unknown fields are refused always, and not only under `fieldValidation=Strict`.

@@ -4,7 +4,15 @@ use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorSpec;
 
-use crate::meta::{is_label_value, is_qualified_name};
+use crate::{
+    meta::{is_label_value, is_qualified_name, label_errors},
+    resource::FieldError,
+};
+
+/// Most conditions of one selector.
+pub const EXPRESSIONS_MAX: usize = 256;
+/// Most values of one condition.
+pub const VALUES_MAX: usize = 1_000;
 
 /// Why a selector cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +102,45 @@ impl fmt::Display for LabelSelector {
         }
         Ok(())
     }
+}
+
+/// What is wrong with a `matchLabels`/`matchExpressions` object in `field`.
+pub fn selector_errors(spec: &SelectorSpec, field: &str) -> Vec<FieldError> {
+    let labels = spec.match_labels.iter();
+    let mut errors: Vec<_> = labels.flat_map(|labels| label_errors(labels, &format!("{field}.matchLabels"))).collect();
+    let expressions = spec.match_expressions.as_deref().unwrap_or_default();
+    if expressions.len() > EXPRESSIONS_MAX {
+        let field = format!("{field}.matchExpressions");
+        errors.push(FieldError::too_many(field, expressions.len(), EXPRESSIONS_MAX));
+    }
+    for (index, expression) in expressions.iter().enumerate() {
+        let field = |name: &str| format!("{field}.matchExpressions[{index}].{name}");
+        let values = expression.values.as_deref().unwrap_or_default();
+        if !is_qualified_name(&expression.key) {
+            let message = "must be [prefix/]name of letters, digits, '-', '_' or '.'";
+            errors.push(FieldError::invalid(field("key"), message));
+        }
+        match expression.operator.as_str() {
+            "In" | "NotIn" if values.is_empty() => {
+                errors.push(FieldError::required(field("values"), "In and NotIn need values"));
+            }
+            "In" | "NotIn" if values.len() > VALUES_MAX => {
+                errors.push(FieldError::too_many(field("values"), values.len(), VALUES_MAX));
+            }
+            "In" | "NotIn" => {}
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                errors.push(FieldError::forbidden(field("values"), "Exists and DoesNotExist take no values"));
+            }
+            "Exists" | "DoesNotExist" => {}
+            _ => errors.push(FieldError::invalid(field("operator"), "must be In, NotIn, Exists or DoesNotExist")),
+        }
+        let odd = values.iter().enumerate().filter(|(_, value)| !is_label_value(value));
+        errors.extend(odd.map(|(at, value)| {
+            let message = format!("{value:?} must be at most 63 letters, digits, '-', '_' or '.'");
+            FieldError::invalid(format!("{}[{at}]", field("values")), message)
+        }));
+    }
+    errors
 }
 
 /// Splits at commas outside parentheses.

@@ -148,6 +148,12 @@ impl<R: Resource> Api<R> {
         self.send(json(Method::PUT, &path, &[], &encode(object))?).await
     }
 
+    /// Replaces what an object waits for before it goes: the finalizers in a namespace's spec, and nothing else.
+    pub async fn finalize(&self, object: &R) -> Result<R> {
+        let path = self.target.subresource(object.meta().name.as_deref().unwrap_or_default(), "finalize");
+        self.send(json(Method::PUT, &path, &[], &encode(object))?).await
+    }
+
     /// Changes fields of an object by a JSON merge patch (RFC 7386).
     pub async fn patch_merge(&self, name: &str, changes: &Value) -> Result<R> {
         self.send(patch(&self.target.object(name), &[], changes)?).await

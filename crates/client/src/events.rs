@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use api::{ObjectKey, Resource, Time, kinds::Event as CoreEvent};
+use api::{ObjectKey, Resource, Time, kinds::Event as CoreEvent, meta::NAME_MAX};
 use indexmap::IndexMap;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{EventSource, ObjectReference};
+use k8s_openapi::{
+    api::core::v1::{EventSource, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +30,6 @@ pub const REMEMBERED: usize = 1024;
 pub const MESSAGE_MAX_BYTES: usize = 1024;
 /// How long writing the events that still wait may take at the end.
 pub const DRAIN: Duration = Duration::from_secs(2);
-/// Longest name of an object (RFC 1123 subdomain).
-const NAME_MAX: usize = 253;
 /// Letters that tell events about one object apart.
 const SUFFIX: usize = 16;
 /// Tries to write an event before it is given up.
@@ -105,7 +106,8 @@ impl EventRecorder {
         message: String,
         facts: HashMap<String, String>,
     ) -> CoreEvent {
-        let (meta, now) = (about.meta(), Time(Timestamp::now()));
+        let (meta, instant) = (about.meta(), Timestamp::now());
+        let now = Time(instant);
         let name = meta.name.clone().unwrap_or_default();
         let mut event = CoreEvent {
             involved_object: ObjectReference {
@@ -119,6 +121,9 @@ impl EventRecorder {
             },
             type_: Some(format!("{severity:?}")),
             reason: Some(reason.into()),
+            // An event with a time says what was done, too; the reasons of ours are words for that.
+            action: Some(reason.into()),
+            event_time: Some(MicroTime(instant)),
             message: Some(shorten(message)),
             count: Some(1),
             first_timestamp: Some(now.clone()),

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ::client::{Api, Client, DeleteParams, EventRecorder, ListParams, Severity, Store, WorkQueue, reflect};
-use api::{Kind, KindVisitor, ObjectKey, Resource, Scope, decode, encode, kinds};
+use api::{
+    Kind, KindVisitor, ObjectKey, Resource, Scope, decode, encode,
+    kinds::{self, Namespace},
+};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -84,7 +87,9 @@ impl<R: Resource> Endpoint for Typed<R> {
 
     async fn replace(&self, object: &Value) -> Result<(), WorldError> {
         let (object, api) = self.typed(object)?;
-        api.replace(&object).await.map(drop).map_err(failed)
+        // All that controllers change of a namespace is what it waits for, and that has a subresource of its own.
+        let written = if R::KIND == Namespace::KIND { api.finalize(&object).await } else { api.replace(&object).await };
+        written.map(drop).map_err(failed)
     }
 
     async fn replace_status(&self, object: &Value) -> Result<(), WorldError> {

@@ -357,7 +357,7 @@ impl Settings {
                 return refuse(name, &path.display(), "it must be an absolute path");
             }
         }
-        if !api::meta::is_dns_subdomain(&self.node_name) {
+        if !api::meta::is_host_name(&self.node_name) {
             return refuse("node", &self.node_name, "it must be lower-case letters, digits, '-' or '.' (RFC 1123)");
         }
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
@@ -487,7 +487,7 @@ fn etcd<S: Serializer>(endpoints: &str, serializer: S) -> Result<S::Ok, S::Error
 fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let name = name.unwrap_or_default().to_ascii_lowercase();
-    if api::meta::is_dns_subdomain(&name) { name } else { "node".into() }
+    if api::meta::is_host_name(&name) { name } else { "node".into() }
 }
 
 #[cfg(test)]

@@ -6,10 +6,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, FieldError, Resource, Scope};
+use crate::{Column, FieldError, Resource, Scope, meta::is_dns_label};
 
 /// Seconds a binding may take unless it says otherwise.
 pub const TIMEOUT_SECONDS: u32 = 90;
+
+/// Longest time a binding may take, in seconds.
+pub const TIMEOUT_SECONDS_MAX: u32 = 3_600;
+/// Most words of a command.
+pub const COMMAND_MAX: usize = 256;
+/// Most bytes of all words of a command.
+pub const COMMAND_MAX_BYTES: usize = 64 * 1024;
+/// Most parameters of a command.
+pub const PARAMETERS_MAX: usize = 256;
+/// Longest value of a parameter, in bytes.
+pub const VALUE_MAX_BYTES: usize = 64 * 1024;
 
 /// End of the token of a run that takes back what an earlier run made.
 pub const UNDO_MARK: &str = "-undo";
@@ -202,21 +213,18 @@ impl Resource for Binding {
     }
 
     fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        if self.spec.command.is_empty() {
-            errors.push(FieldError::required("spec.command", "name the program to run"));
+        let spec = &self.spec;
+        let mut errors = command_errors(&spec.command, &spec.parameters, "spec");
+        if let Some(undo) = &spec.undo {
+            errors.extend(command_errors(&undo.command, &undo.parameters, "spec.undo"));
         }
-        if self.spec.timeout_seconds == 0 {
-            errors.push(FieldError::invalid("spec.timeoutSeconds", "must be at least 1"));
+        if !(1..=TIMEOUT_SECONDS_MAX).contains(&spec.timeout_seconds) {
+            let message = format!("must be between 1 and {TIMEOUT_SECONDS_MAX}");
+            errors.push(FieldError::invalid("spec.timeoutSeconds", message));
         }
-        for (name, parameter) in &self.spec.parameters {
-            let field = format!("spec.parameters.{name}");
-            let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-            if name.is_empty() || !name.bytes().all(plain) {
-                errors.push(FieldError::invalid(field.clone(), "a parameter name is letters, digits or '_'"));
-            }
-            if parameter.value.is_some() == parameter.secret_key_ref.is_some() {
-                errors.push(FieldError::invalid(field, "set either value or secretKeyRef"));
+        for (field, bundle) in [("spec.bundle", &spec.bundle), ("spec.target.bundle", &spec.target.bundle)] {
+            if !is_dns_label(bundle) {
+                errors.push(FieldError::invalid(field, "must be the name of a bundle (RFC 1123 label)"));
             }
         }
         errors
@@ -235,6 +243,40 @@ impl Resource for Binding {
             .integer(),
         ]
     }
+}
+
+/// What is wrong with a command and its parameters in `field`.
+fn command_errors(command: &[String], parameters: &BTreeMap<String, BindingParameter>, field: &str) -> Vec<FieldError> {
+    let at = |name: &str| format!("{field}.{name}");
+    let mut errors = Vec::new();
+    let bytes: usize = command.iter().map(String::len).sum();
+    if command.is_empty() {
+        errors.push(FieldError::required(at("command"), "name the program to run"));
+    } else if command.len() > COMMAND_MAX {
+        errors.push(FieldError::too_many(at("command"), command.len(), COMMAND_MAX));
+    } else if bytes > COMMAND_MAX_BYTES {
+        let message = format!("{bytes} bytes in all, at most {COMMAND_MAX_BYTES} are allowed");
+        errors.push(FieldError::too_long(at("command"), message));
+    }
+    if parameters.len() > PARAMETERS_MAX {
+        errors.push(FieldError::too_many(at("parameters"), parameters.len(), PARAMETERS_MAX));
+        return errors;
+    }
+    for (name, parameter) in parameters {
+        let field = at(&format!("parameters.{name}"));
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || !name.bytes().all(plain) {
+            errors.push(FieldError::invalid(field.clone(), "a parameter name is letters, digits or '_'"));
+        }
+        if parameter.value.as_ref().is_some_and(|value| value.len() > VALUE_MAX_BYTES) {
+            let message = format!("at most {VALUE_MAX_BYTES} bytes are allowed");
+            errors.push(FieldError::too_long(field.clone(), message));
+        }
+        if parameter.value.is_some() == parameter.secret_key_ref.is_some() {
+            errors.push(FieldError::invalid(field, "set either value or secretKeyRef"));
+        }
+    }
+    errors
 }
 
 #[cfg(test)]

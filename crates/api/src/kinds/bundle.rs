@@ -2,11 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use k8s_openapi::{
+    api::core::v1::ResourceRequirements,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Column, FieldError, Resource, Scope, meta::is_dns_label};
+use super::stateful_set;
+use crate::{
+    Column, FieldError, Resource, Scope,
+    meta::{NameRule, is_dns_label},
+    quantity,
+};
 
 /// Default media type of a snapshot to restore.
 pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
@@ -16,6 +24,14 @@ pub const OPTION_VALUE_MAX: usize = 64 * 1024;
 pub const OPTIONS_MAX: usize = 256;
 /// The capability that every node gives to who asks for it.
 const FREE_CAPABILITY: &str = "CAP_NET_BIND_SERVICE";
+/// Longest name of an option, in bytes.
+pub const OPTION_NAME_MAX: usize = 128;
+/// Longest name of a service of the catalog.
+pub const SERVICE_MAX: usize = 128;
+/// Longest image reference, path or URL, in bytes.
+pub const REFERENCE_MAX: usize = 4_096;
+/// Most capabilities of one bundle: the kernel knows fewer.
+pub const CAPABILITIES_MAX: usize = 64;
 /// Annotation that keeps a bundle's volumes when the bundle is deleted.
 pub const KEEP_VOLUMES: &str = "nanocloud.io/keep-volumes";
 /// Annotation whose value, once changed, restarts the bundle's workload.
@@ -67,7 +83,7 @@ pub struct BundleSpec {
     pub security: Option<Security>,
     /// Limits of the workload's main container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<k8s_openapi::api::core::v1::ResourceRequirements>,
+    pub resources: Option<ResourceRequirements>,
 }
 
 /// Where volumes are restored from.
@@ -209,6 +225,8 @@ impl Resource for Bundle {
     const SCOPE: Scope = Scope::Namespaced;
     const HAS_STATUS: bool = true;
     const STRICT: bool = true;
+    // It becomes a host name.
+    const NAMES: NameRule = NameRule::Label;
 
     fn meta(&self) -> &ObjectMeta {
         &self.metadata
@@ -242,14 +260,15 @@ impl Resource for Bundle {
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let mut errors = validate_service(&self.spec);
-        if self.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && !is_dns_label(name)) {
-            errors.push(FieldError::invalid(
-                "metadata.name",
-                "becomes a host name: lower-case letters, digits or '-', 63 at most (RFC 1123 label)",
-            ));
+        let name = self.metadata.name.as_deref().unwrap_or_default();
+        if old.is_none() && name.len() > stateful_set::NAME_MAX {
+            let message = format!("{} characters, at most {} fit a stateful set", name.len(), stateful_set::NAME_MAX);
+            errors.push(FieldError::invalid("metadata.name", message));
         }
+        errors.extend(reference_errors(&self.spec));
         errors.extend(validate_options(&self.spec.options));
         errors.extend(self.spec.security.iter().flat_map(validate_security));
+        errors.extend(self.spec.resources.iter().flat_map(amount_errors));
         if self.spec.namespace.is_some() && self.spec.namespace != self.metadata.namespace {
             errors.push(FieldError::invalid("spec.namespace", "must equal metadata.namespace"));
         }
@@ -307,12 +326,15 @@ pub fn is_option_name(name: &str) -> bool {
 
 fn validate_service(spec: &BundleSpec) -> Vec<FieldError> {
     let segments = spec.service.split('/');
-    if !spec.service.is_empty() && segments.into_iter().all(is_dns_label) {
+    if spec.service.len() <= SERVICE_MAX && segments.into_iter().all(is_dns_label) {
         return Vec::new();
     }
     vec![FieldError::invalid(
         "spec.service",
-        format!("{:?} is no service name: lower-case letters, digits or '-', parts joined by '/'", spec.service),
+        format!(
+            "{:?} is no service name: lower-case letters, digits or '-', parts joined by '/', at most {SERVICE_MAX}",
+            spec.service.chars().take(SERVICE_MAX).collect::<String>()
+        ),
     )]
 }
 
@@ -326,7 +348,7 @@ fn validate_options(options: &BTreeMap<String, String>) -> Vec<FieldError> {
     }
     for (name, value) in options {
         let field = format!("spec.options.{name}");
-        if !is_option_name(name) {
+        if !is_option_name(name) || name.len() > OPTION_NAME_MAX {
             errors.push(FieldError::invalid(
                 field,
                 "an option name is lower-case letters and digits, with '_', '.', ':' or '-' inside",
@@ -346,8 +368,44 @@ fn normal_capability(name: &str) -> String {
     if name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
 }
 
+/// References to images and snapshots are short and hold no blanks.
+fn reference_errors(spec: &BundleSpec) -> Vec<FieldError> {
+    let snapshot = spec.snapshot.as_ref();
+    let references = [
+        ("spec.image", spec.image.as_ref()),
+        ("spec.snapshot.source", snapshot.map(|snapshot| &snapshot.source)),
+        ("spec.snapshot.mediaType", snapshot.map(|snapshot| &snapshot.media_type)),
+    ];
+    let mut errors = Vec::new();
+    for (field, text) in references.into_iter().filter_map(|(field, text)| Some((field, text?))) {
+        if text.len() > REFERENCE_MAX {
+            let message = format!("{} bytes, at most {REFERENCE_MAX} are allowed", text.len());
+            errors.push(FieldError::too_long(field, message));
+        } else if text.chars().any(char::is_control) {
+            errors.push(FieldError::invalid(field, "must not hold control characters"));
+        }
+    }
+    errors
+}
+
+fn amount_errors(resources: &ResourceRequirements) -> Vec<FieldError> {
+    let lists = [("limits", &resources.limits), ("requests", &resources.requests)];
+    let amounts =
+        lists.into_iter().flat_map(|(list, all)| all.iter().flatten().map(move |(name, amount)| (list, name, amount)));
+    amounts
+        .filter_map(|(list, name, amount)| {
+            let error = quantity::milli(&amount.0).and(quantity::units(&amount.0)).err()?;
+            Some(FieldError::invalid(format!("spec.resources.{list}[{name}]"), error.to_string()))
+        })
+        .collect()
+}
+
 fn validate_security(security: &Security) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    if security.extra_capabilities.len() > CAPABILITIES_MAX {
+        let field = "spec.security.extraCapabilities";
+        return vec![FieldError::too_many(field, security.extra_capabilities.len(), CAPABILITIES_MAX)];
+    }
     for name in &security.extra_capabilities {
         if !security.allow_privileged && !name.starts_with("CAP_NET_") {
             errors.push(FieldError {

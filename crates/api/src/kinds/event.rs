@@ -4,10 +4,14 @@ use jiff::Timestamp;
 
 pub use k8s_openapi::api::core::v1::Event;
 
-use crate::{Column, human_age};
+use crate::{Column, FieldError, human_age, meta::is_qualified_name};
 
 /// Seconds an event is kept: one hour, as in Kubernetes.
 pub const EVENT_TTL_SECONDS: i64 = 3600;
+/// Longest reason, action and instance of an event with a time, as in Kubernetes.
+const WORD_MAX: usize = 128;
+/// Longest message of an event with a time, as in Kubernetes.
+const MESSAGE_MAX: usize = 1024;
 
 kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::EVENT;
@@ -16,6 +20,14 @@ kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
 
     fn apply_defaults(&mut self) {
         self.type_.get_or_insert_with(|| "Normal".into());
+    }
+
+    fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        let mut errors: Vec<_> = place_error(self).into_iter().collect();
+        if self.event_time.is_some() {
+            errors.extend(series_errors(self));
+        }
+        errors
     }
 
     fn columns() -> Vec<Column<Self>> {
@@ -73,4 +85,40 @@ fn object(event: &Event) -> String {
         about.kind.as_deref().unwrap_or_default().to_ascii_lowercase(),
         about.name.as_deref().unwrap_or_default()
     )
+}
+
+/// Events lie in the namespace of what they are about; those about the whole cluster in `default`, or `kube-system`.
+fn place_error(event: &Event) -> Option<FieldError> {
+    let own = event.metadata.namespace.as_deref().unwrap_or_default();
+    let about = event.involved_object.namespace.as_deref().unwrap_or_default();
+    let fits = if about.is_empty() { matches!(own, "" | "default" | "kube-system") } else { about == own };
+    let message = || format!("{about:?} is not the namespace {own:?} of the event");
+    (!fits).then(|| FieldError::invalid("involvedObject.namespace", message()))
+}
+
+/// What an event with `eventTime` must say (events.k8s.io).
+fn series_errors(event: &Event) -> Vec<FieldError> {
+    let words = [
+        ("action", event.action.as_deref()),
+        ("reason", event.reason.as_deref()),
+        ("reportingComponent", event.reporting_component.as_deref()),
+        ("reportingInstance", event.reporting_instance.as_deref()),
+    ];
+    let mut errors = Vec::new();
+    for (field, word) in words {
+        match word.unwrap_or_default() {
+            "" => errors.push(FieldError::required(field, "is needed beside eventTime")),
+            word if word.len() > WORD_MAX => {
+                errors.push(FieldError::invalid(field, format!("at most {WORD_MAX} characters are allowed")));
+            }
+            word if field == "reportingComponent" && !is_qualified_name(word) => {
+                errors.push(FieldError::invalid(field, "must be [prefix/]name of letters, digits, '-', '_' or '.'"));
+            }
+            _ => {}
+        }
+    }
+    if event.message.as_deref().unwrap_or_default().len() > MESSAGE_MAX {
+        errors.push(FieldError::invalid("message", format!("at most {MESSAGE_MAX} characters are allowed")));
+    }
+    errors
 }

@@ -72,4 +72,6 @@ pub fn find(name: &str) -> Option<&'static crate::Kind> {
 }
 
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod tests;

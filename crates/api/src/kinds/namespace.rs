@@ -1,10 +1,13 @@
 //! `v1 Namespace`.
 
-use k8s_openapi::api::core::v1::{NamespaceSpec, NamespaceStatus};
+use k8s_openapi::api::core::v1::NamespaceStatus;
 
 pub use k8s_openapi::api::core::v1::Namespace;
 
-use crate::Column;
+use crate::{
+    Column, FieldError,
+    meta::{NameRule, finalizer_errors},
+};
 
 /// The finalizer that keeps a namespace until its contents are gone.
 pub const CONTENTS_FINALIZER: &str = "kubernetes";
@@ -13,12 +16,22 @@ kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: 
     const FIELDS: &'static crate::fields::Shape = &crate::fields::NAMESPACE;
     const SHORT_NAMES: &'static [&'static str] = &["ns"];
     const HAS_STATUS: bool = true;
+    const NAMES: NameRule = NameRule::Label;
 
     fn apply_defaults(&mut self) {
-        self.spec.get_or_insert_with(|| NamespaceSpec { finalizers: Some(vec![CONTENTS_FINALIZER.into()]) });
         let terminating = self.metadata.deletion_timestamp.is_some();
+        // Whatever else holds it: a namespace that lives never goes before its contents.
+        let finalizers = self.spec.get_or_insert_default().finalizers.get_or_insert_default();
+        if !terminating && !finalizers.iter().any(|name| name == CONTENTS_FINALIZER) {
+            finalizers.push(CONTENTS_FINALIZER.into());
+        }
         let status = self.status.get_or_insert_with(NamespaceStatus::default);
         status.phase = Some(if terminating { "Terminating" } else { "Active" }.into());
+    }
+
+    fn validate(&self, _old: Option<&Self>) -> Vec<FieldError> {
+        let finalizers = self.spec.iter().filter_map(|spec| spec.finalizers.as_deref());
+        finalizers.flat_map(|list| finalizer_errors(list, "spec.finalizers")).collect()
     }
 
     fn columns() -> Vec<Column<Self>> {

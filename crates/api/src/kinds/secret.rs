@@ -4,15 +4,22 @@ use k8s_openapi::ByteString;
 
 pub use k8s_openapi::api::core::v1::Secret;
 
-use super::config_map::{DATA_MAX_BYTES, validate_keys};
+use super::config_map::{key_errors, same, size_error, still_immutable};
 use crate::{Column, FieldError};
+
+/// Type of secrets that say nothing about their data.
+const OPAQUE: &str = "Opaque";
+/// Annotation that names the service account of a token.
+const ACCOUNT: &str = "kubernetes.io/service-account.name";
 
 kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::SECRET;
     const CONFIDENTIAL: bool = true;
 
     fn apply_defaults(&mut self) {
-        self.type_.get_or_insert_with(|| "Opaque".into());
+        if self.type_.as_deref().unwrap_or_default().is_empty() {
+            self.type_ = Some(OPAQUE.into());
+        }
         // `stringData` is write-only: it becomes `data` (Secret v1).
         for (key, value) in self.string_data.take().into_iter().flatten() {
             self.data.get_or_insert_default().insert(key, ByteString(value.into_bytes()));
@@ -20,17 +27,16 @@ kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespace
     }
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
-        let mut errors = validate_keys(self.data.iter().flatten().map(|(key, _)| key.as_str()));
-        let size: usize = self.data.iter().flatten().map(|(_, value)| value.0.len()).sum();
-        if size > DATA_MAX_BYTES {
-            errors.push(FieldError::invalid("data", format!("{size} bytes in all, at most {DATA_MAX_BYTES} are allowed")));
-        }
+        let mut errors = key_errors("data", self.data.iter().flatten().map(|(key, _)| key.as_str()));
+        errors.extend(size_error(self.data.iter().flatten().map(|(_, value)| value.0.len()).sum()));
+        errors.extend(type_errors(self));
         if let Some(old) = old {
             if old.type_ != self.type_ {
-                errors.push(FieldError::immutable("type"));
+                errors.push(FieldError::invalid("type", "cannot change: delete the secret and create it anew"));
             }
-            if old.immutable == Some(true) && old.data != self.data {
-                errors.push(FieldError::immutable("data"));
+            if old.immutable == Some(true) {
+                errors.extend((self.immutable != Some(true)).then(|| still_immutable("immutable")));
+                errors.extend((!same(&old.data, &self.data)).then(|| still_immutable("data")));
             }
         }
         errors
@@ -47,3 +53,37 @@ kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespace
         vec![("type", self.type_.clone().unwrap_or_default())]
     }
 });
+
+/// What the type of a secret asks of its data.
+fn type_errors(secret: &Secret) -> Vec<FieldError> {
+    let value = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|value| value.0.as_slice());
+    let required = |key: &str, message: &str| Some(FieldError::required(format!("data[{key}]"), message));
+    let present = |key: &str| if value(key).is_none() { required(key, "the secret's type needs it") } else { None };
+    let json = |key: &str| match value(key) {
+        None => required(key, "the secret's type needs it"),
+        // The value is confidential: the error must not show it.
+        Some(text) if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() => {
+            Some(FieldError::invalid(format!("data[{key}]"), "must be JSON"))
+        }
+        Some(_) => None,
+    };
+    let found = match secret.type_.as_deref().unwrap_or_default() {
+        "kubernetes.io/dockercfg" => [json(".dockercfg"), None],
+        "kubernetes.io/dockerconfigjson" => [json(".dockerconfigjson"), None],
+        "kubernetes.io/basic-auth" if value("username").is_none() && value("password").is_none() => {
+            ["username", "password"].map(|key| required(key, "give username, password or both"))
+        }
+        "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
+            [required("ssh-privatekey", "the secret's type needs a key"), None]
+        }
+        "kubernetes.io/tls" => ["tls.crt", "tls.key"].map(present),
+        "kubernetes.io/service-account-token" => {
+            let named =
+                secret.metadata.annotations.iter().any(|all| all.get(ACCOUNT).is_some_and(|name| !name.is_empty()));
+            let field = format!("metadata.annotations[{ACCOUNT}]");
+            [(!named).then(|| FieldError::required(field, "name the service account of the token")), None]
+        }
+        _ => [None, None],
+    };
+    found.into_iter().flatten().collect()
+}

@@ -1,54 +1,46 @@
 //! `v1 Service`.
 
-use k8s_openapi::{api::core::v1::ServiceSpec, apimachinery::pkg::util::intstr::IntOrString};
+mod validate;
+
+use k8s_openapi::{
+    api::core::v1::{ClientIPConfig, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
 
 pub use k8s_openapi::api::core::v1::Service;
 
-use crate::{Column, FieldError};
+use crate::{Column, FieldError, meta::NameRule};
 
 /// The `clusterIP` of a service without an address of its own.
 pub const HEADLESS: &str = "None";
+/// Seconds for which a client stays with its pod when the service does not say, as in Kubernetes.
+pub const AFFINITY_SECONDS: i32 = 10_800;
 
 kubernetes_kind!(Service, plural: "services", singular: "service", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::SERVICE;
     const SHORT_NAMES: &'static [&'static str] = &["svc"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
+    const NAMES: NameRule = NameRule::Label;
 
     fn apply_defaults(&mut self) {
-        let spec = self.spec.get_or_insert_default();
-        spec.type_.get_or_insert_with(|| "ClusterIP".into());
-        spec.session_affinity.get_or_insert_with(|| "None".into());
-        for port in spec.ports.iter_mut().flatten() {
-            port.protocol.get_or_insert_with(|| "TCP".into());
-            port.target_port.get_or_insert(IntOrString::Int(port.port));
-        }
-        if let Some(address) = spec.cluster_ip.as_ref().filter(|address| !address.is_empty()) {
-            spec.cluster_ips = Some(vec![address.clone()]);
-        }
+        default_spec(self.spec.get_or_insert_default());
+        self.status.get_or_insert_default().load_balancer.get_or_insert_default();
     }
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
-        let Some(spec) = &self.spec else { return Vec::new() };
-        let mut errors = Vec::new();
-        if !matches!(spec.type_.as_deref(), None | Some("ClusterIP")) {
-            errors.push(FieldError::not_supported("spec.type", "only ClusterIP (with or without clusterIP: None) is served; publish a port with hostPort"));
+        let mut errors = match &self.spec {
+            Some(spec) => validate::spec_errors(spec),
+            None => vec![FieldError::required("spec", "a service needs a spec")],
+        };
+        let before = old.and_then(|old| old.spec.as_ref()).and_then(|spec| spec.cluster_ip.as_deref());
+        let now = self.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+        if before.is_some_and(|before| !before.is_empty() && now != Some(before)) {
+            errors.push(FieldError::invalid("spec.clusterIPs[0]", "may not change once set: delete the service and create it anew"));
         }
-        let ports = spec.ports.as_deref().unwrap_or_default();
-        if ports.is_empty() && spec.cluster_ip.as_deref() != Some(HEADLESS) {
-            errors.push(FieldError::required("spec.ports", "at least one port is needed"));
-        }
-        for (index, port) in ports.iter().enumerate() {
-            if !(1..=65_535).contains(&port.port) {
-                errors.push(FieldError::invalid(format!("spec.ports[{index}].port"), "must be between 1 and 65535"));
-            }
-            if ports.len() > 1 && port.name.as_deref().unwrap_or_default().is_empty() {
-                errors.push(FieldError::required(format!("spec.ports[{index}].name"), "every port of several needs a name"));
-            }
-        }
-        let before = old.and_then(|old| old.spec.as_ref()).and_then(|spec| spec.cluster_ip.as_ref());
-        if before.is_some_and(|before| !before.is_empty() && spec.cluster_ip.as_ref() != Some(before)) {
-            errors.push(FieldError::immutable("spec.clusterIP"));
+        let balanced = self.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+        if balanced.flatten().next().is_some() {
+            errors.push(FieldError::forbidden("status.loadBalancer.ingress", "only services of type LoadBalancer have it, which are not served"));
         }
         errors
     }
@@ -81,4 +73,31 @@ fn ports(service: &Service) -> String {
 fn selector(service: &Service) -> String {
     let labels = service.spec.iter().flat_map(|spec| spec.selector.iter().flatten());
     labels.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+fn default_spec(spec: &mut ServiceSpec) {
+    spec.type_.get_or_insert_with(|| "ClusterIP".into());
+    let sticky = spec.session_affinity.get_or_insert_with(|| "None".into()) == "ClientIP";
+    if sticky {
+        let config = spec.session_affinity_config.get_or_insert_default();
+        let client: &mut ClientIPConfig = config.client_ip.get_or_insert_default();
+        client.timeout_seconds.get_or_insert(AFFINITY_SECONDS);
+    } else {
+        spec.session_affinity_config = None;
+    }
+    for port in spec.ports.iter_mut().flatten() {
+        port.protocol.get_or_insert_with(|| "TCP".into());
+        if matches!(&port.target_port, None | Some(IntOrString::Int(0))) {
+            port.target_port = Some(IntOrString::Int(port.port));
+        }
+    }
+    let own = spec.cluster_ips.as_deref().unwrap_or_default();
+    if let Some(address) = spec.cluster_ip.as_ref().filter(|address| !address.is_empty() && own.is_empty()) {
+        spec.cluster_ips = Some(vec![address.clone()]);
+    }
+    if spec.type_.as_deref() == Some("ClusterIP") {
+        spec.internal_traffic_policy.get_or_insert_with(|| "Cluster".into());
+        spec.ip_family_policy.get_or_insert_with(|| "SingleStack".into());
+        spec.ip_families.get_or_insert_with(|| vec!["IPv4".into()]);
+    }
 }

@@ -1,65 +1,52 @@
 //! `apps/v1 StatefulSet`.
 
-use k8s_openapi::api::apps::v1::StatefulSetUpdateStrategy;
+mod validate;
+
+use k8s_openapi::api::apps::v1::{StatefulSetSpec, StatefulSetUpdateStrategy};
 
 pub use k8s_openapi::api::apps::v1::StatefulSet;
 
-use super::pod;
-use crate::{Column, FieldError, Path, selector::LabelSelector};
+pub use self::validate::{CLAIM_TEMPLATES_MAX, NAME_MAX, REPLICAS_MAX, REVISIONS_MAX};
+use super::{persistent_volume_claim, pod};
+use crate::{Column, FieldError, Path, meta::NameRule};
 
 kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::STATEFUL_SET;
     const SHORT_NAMES: &'static [&'static str] = &["sts"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
+    const NAMES: NameRule = NameRule::Label;
 
     fn apply_defaults(&mut self) {
-        let Some(spec) = &mut self.spec else { return };
-        spec.replicas.get_or_insert(1);
-        spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".into());
-        spec.revision_history_limit.get_or_insert(10);
-        let strategy = spec.update_strategy.get_or_insert_with(StatefulSetUpdateStrategy::default);
-        strategy.type_.get_or_insert_with(|| "RollingUpdate".into());
-        if let Some(template) = &mut spec.template.spec {
-            pod::fill_template(template);
+        if let Some(spec) = &mut self.spec {
+            default_spec(spec);
         }
     }
 
     fn validate(&self, old: Option<&Self>) -> Vec<FieldError> {
         let Some(spec) = &self.spec else { return vec![FieldError::required("spec", "a stateful set needs a spec")] };
-        let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.as_deref());
-        let mut errors = pod::check_template(&spec.template, &claims.collect::<Vec<_>>(), &Path::ROOT.field("spec.template"));
-        if spec.replicas.is_some_and(|replicas| replicas < 0) {
-            errors.push(FieldError::invalid("spec.replicas", "must not be negative"));
-        }
-        let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
-        match LabelSelector::of(&spec.selector) {
-            Err(error) => errors.push(FieldError::invalid("spec.selector", error.to_string())),
-            Ok(selector) if selector.is_empty() => errors.push(FieldError::required("spec.selector", "say which pods belong to the set")),
-            Ok(selector) if !selector.matches(labels) => {
-                errors.push(FieldError::invalid("spec.template.metadata.labels", "must satisfy spec.selector"));
-            }
-            Ok(_) => {}
-        }
-        if let Some(before) = old.and_then(|old| old.spec.as_ref()) {
-            if before.selector != spec.selector {
-                errors.push(FieldError::immutable("spec.selector"));
-            }
-            if before.service_name != spec.service_name {
-                errors.push(FieldError::immutable("spec.serviceName"));
-            }
+        let mut errors = validate::spec_errors(spec);
+        errors.extend(self.status.iter().flat_map(validate::status_errors));
+        match old {
+            None => errors.extend(validate::name_error(self)),
+            Some(old) => errors.extend(old.spec.as_ref().and_then(|before| validate::change_error(before, spec))),
         }
         errors
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
         let template = |set: &Self| set.spec.as_ref().and_then(|spec| spec.template.spec.clone());
-        match template(self) {
+        let mut warnings = match template(self) {
             Some(spec) if old.and_then(template).as_ref() != Some(&spec) => {
                 pod::spec_warnings(&spec, &Path::ROOT.field("spec.template.spec"))
             }
             _ => Vec::new(),
-        }
+        };
+        let claims = self.spec.iter().filter(|_| old.is_none()).flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+        warnings.extend(claims.enumerate().filter_map(|(index, claim)| {
+            persistent_volume_claim::class_warning(claim.spec.as_ref()?, &format!("spec.volumeClaimTemplates[{index}].spec"))
+        }));
+        warnings
     }
 
     fn columns() -> Vec<Column<Self>> {
@@ -76,3 +63,22 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
         ]
     }
 });
+
+fn default_spec(spec: &mut StatefulSetSpec) {
+    spec.replicas.get_or_insert(1);
+    spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".into());
+    spec.revision_history_limit.get_or_insert(10);
+    let strategy = spec.update_strategy.get_or_insert_with(StatefulSetUpdateStrategy::default);
+    if strategy.type_.get_or_insert_with(|| "RollingUpdate".into()) == "RollingUpdate" {
+        strategy.rolling_update.get_or_insert_default().partition.get_or_insert(0);
+    }
+    let retention = spec.persistent_volume_claim_retention_policy.get_or_insert_default();
+    retention.when_deleted.get_or_insert_with(|| "Retain".into());
+    retention.when_scaled.get_or_insert_with(|| "Retain".into());
+    for claim in spec.volume_claim_templates.iter_mut().flatten() {
+        persistent_volume_claim::default_spec(claim.spec.get_or_insert_default());
+    }
+    if let Some(template) = &mut spec.template.spec {
+        pod::fill_template(template);
+    }
+}

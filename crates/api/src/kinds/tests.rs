@@ -68,7 +68,8 @@ fn containers_of_a_stateful_set_may_mount_its_claims() {
         json!({"metadata": {"name": "db"}, "spec": {"selector": {"matchLabels": {"a": "b"}},
             "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
                 {"name": "c", "image": "i", "volumeMounts": [{"name": mount, "mountPath": "/data"}]}]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}})
+            "volumeClaimTemplates": [{"metadata": {"name": "data"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}})
     };
     let kind = super::find("statefulsets").unwrap();
     assert!(kind.admit(set("data"), None).is_ok());

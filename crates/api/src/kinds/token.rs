@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Column, FieldError, Resource, Scope};
 
+/// Longest user, group, scope or digest, in bytes.
+pub const WORD_MAX: usize = 256;
+/// Most groups, and most scopes.
+pub const WORDS_MAX: usize = 64;
+
 /// A single-use grant. Only a digest of its secret is kept.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "io.nanocloud.v1.Token")]
@@ -73,6 +78,14 @@ impl Resource for Token {
         if self.spec.user.trim().is_empty() {
             errors.push(FieldError::required("spec.user", "name the user the bearer becomes"));
         }
+        for (field, words) in [("spec.groups", &self.spec.groups), ("spec.scopes", &self.spec.scopes)] {
+            if words.len() > WORDS_MAX {
+                errors.push(FieldError::too_many(field, words.len(), WORDS_MAX));
+            }
+            errors.extend(words.iter().find_map(|word| word_error(field, word)));
+        }
+        errors.extend(word_error("spec.user", &self.spec.user));
+        errors.extend(word_error("spec.digest", &self.spec.digest));
         if old.is_some_and(|old| old.spec != self.spec) {
             errors.push(FieldError::immutable("spec"));
         }
@@ -90,4 +103,9 @@ impl Resource for Token {
             }),
         ]
     }
+}
+
+fn word_error(field: &str, word: &str) -> Option<FieldError> {
+    let message = || format!("{} bytes, at most {WORD_MAX} are allowed", word.len());
+    (word.len() > WORD_MAX).then(|| FieldError::too_long(field, message()))
 }

@@ -50,7 +50,7 @@ pub(crate) fn document(headers: &HeaderMap, body: &[u8]) -> Outcome<Value> {
 /// Reads a YAML document, of which JSON is a part.
 pub(super) fn yaml(body: &[u8]) -> Outcome<Value> {
     let text = std::str::from_utf8(body).map_err(|_| Failure::bad_request("the body is no UTF-8 text"))?;
-    serde_saphyr::from_str(text).map_err(|error| Failure::bad_request(format!("the body is no YAML document: {error}")))
+    api::yaml::document(text).map_err(|error| Failure::bad_request(format!("the body is no YAML document: {error}")))
 }
 
 /// Reads a document that may be missing.

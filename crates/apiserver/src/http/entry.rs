@@ -233,7 +233,7 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
                 (None, Method::DELETE) => object::delete(call, kind, namespace, &name).await,
                 (None, _) | (Some(Subresource::Status), Method::GET) => object::get(call, kind, namespace, &name).await,
                 (Some(Subresource::Status), _) => object::update(call, kind, namespace, &name, Part::Status).await,
-                (Some(Subresource::Finalize), _) => object::update(call, kind, namespace, &name, Part::Main).await,
+                (Some(Subresource::Finalize), _) => object::update(call, kind, namespace, &name, Part::Finalize).await,
                 (Some(Subresource::Scale), _) => scale::serve(call, kind, namespace, &name).await,
                 (Some(sub), _) => streams::serve(call, kind, namespace.unwrap_or_default(), &name, sub).await,
             }

@@ -142,7 +142,7 @@ pub(crate) async fn join(mut call: Call) -> Outcome<Response> {
         let message = format!("this cluster runs version {ours}, and {} is version {}", wanted.name, wanted.version);
         return Err(Failure::bad_request(message).remedy("install the same release of nanocloud on all members"));
     }
-    if !api::meta::is_dns_subdomain(&wanted.name) || wanted.peer_address.parse::<http::uri::Authority>().is_err() {
+    if !api::meta::is_host_name(&wanted.name) || wanted.peer_address.parse::<http::uri::Authority>().is_err() {
         return Err(Failure::bad_request("name must be a host name and peerAddress HOST:PORT"));
     }
     let state = cluster.members().await;

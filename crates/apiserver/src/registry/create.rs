@@ -147,6 +147,10 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Outcom
     if !object::text(document, "/metadata/resourceVersion").is_empty() {
         return Err(Failure::bad_request("resourceVersion should not be set on objects to be created"));
     }
+    if document.pointer("/metadata/generation").and_then(Value::as_i64).is_some_and(i64::is_negative) {
+        let errors = [FieldError::invalid("metadata.generation", "must not be negative")];
+        return Err(Failure::invalid(kind, object::name(document), &errors));
+    }
     for field in SERVER_OWNED {
         object::set_meta(document, field, None);
     }

@@ -1,6 +1,9 @@
 //! Deleting objects: at once, or after finalizers and, for pods, a period of grace.
 
-use api::{Kind, kinds::pod::GRACE_SECONDS};
+use api::{
+    Kind,
+    kinds::{namespace::CONTENTS_FINALIZER, pod::GRACE_SECONDS},
+};
 use jiff::{SignedDuration, Timestamp};
 use keyspace::{Compare, Op, Txn};
 use serde::Deserialize;
@@ -197,6 +200,18 @@ fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -
         let all = json!(all);
         object::set_meta(&mut next, "finalizers", Some(all));
     }
+    if kind.kind == "Namespace" && !deleting {
+        // Also one of an earlier version, which may lack it: the contents go first.
+        let mut all = object::strings(current.pointer("/spec/finalizers"));
+        if !all.contains(&CONTENTS_FINALIZER) {
+            all.push(CONTENTS_FINALIZER);
+        }
+        let all = json!(all);
+        if !next.get("spec").is_some_and(Value::is_object) {
+            object::set(&mut next, "spec", Some(json!({})));
+        }
+        next["spec"]["finalizers"] = all;
+    }
     let grace = if kind.kind == "Pod" { pod_grace(current, options) } else { 0 };
     let held = !keepers(kind, &next).is_empty();
     if grace == 0 && !held {
@@ -273,5 +288,11 @@ mod tests {
         assert_eq!(marked(step("configmaps", &free, &orphan))["metadata"]["finalizers"], json!(["orphan"]));
         let namespace = json!({"metadata": {"name": "n"}, "spec": {"finalizers": ["kubernetes"]}});
         assert_eq!(marked(step("namespaces", &namespace, &grace(0)))["status"]["phase"], "Terminating");
+        for spec in [json!(null), json!({}), json!({"finalizers": []})] {
+            let bare = json!({"metadata": {"name": "n"}, "spec": spec});
+            let marked = marked(step("namespaces", &bare, &DeleteOptions::default()));
+            assert_eq!(marked["spec"]["finalizers"], json!(["kubernetes"]), "the contents go first");
+            assert_eq!(step("namespaces", &marked, &DeleteOptions::default()), Step::Nothing);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use api::{FieldError, Kind};
 use keyspace::{Compare, Op, Put, Txn};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     create::{Written, admit, place},
@@ -27,6 +27,19 @@ pub(crate) enum Part {
     Main,
     /// The status alone.
     Status,
+    /// What a namespace waits for before it goes, and nothing else.
+    Finalize,
+}
+
+impl Part {
+    /// The subresource by which the part is written; empty for the object itself.
+    fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+        }
+    }
 }
 
 /// How a request changes an object.
@@ -184,7 +197,7 @@ impl Registry {
         Writer {
             manager: manager.to_owned(),
             api_version: kind.api_version(),
-            subresource: if part == Part::Status { "status" } else { "" },
+            subresource: part.subresource(),
             time: object::time(self.now()).as_str().unwrap_or_default().to_owned(),
         }
     }
@@ -283,6 +296,12 @@ fn plan(
             object::set_meta(&mut next, "managedFields", None);
             next
         }
+        Part::Finalize => {
+            let mut next = current.clone();
+            keep_finalizers(&mut next, &document);
+            object::set_meta(&mut next, "managedFields", None);
+            next
+        }
         Part::Main => {
             keep_server_fields(kind, &mut document, current);
             document
@@ -347,6 +366,12 @@ fn keep_server_fields(kind: &Kind, document: &mut Value, current: &Value) {
     if kind.has_status {
         object::set(document, "status", current.get("status").cloned());
     }
+    if kind.kind == "Namespace" {
+        keep_finalizers(document, current);
+    }
+    if kind.kind == "Secret" && object::text(document, "/type").is_empty() {
+        object::set(document, "type", current.get("type").cloned());
+    }
     if kind.kind == "Service" && object::text(document, "/spec/clusterIP").is_empty() {
         let address = current.pointer("/spec/clusterIP").cloned();
         if let (Some(spec), Some(address)) = (document.get_mut("spec").and_then(Value::as_object_mut), address) {
@@ -355,10 +380,17 @@ fn keep_server_fields(kind: &Kind, document: &mut Value, current: &Value) {
     }
 }
 
+/// Gives a namespace the finalizers of another version of it.
+fn keep_finalizers(namespace: &mut Value, other: &Value) {
+    let finalizers = other.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
+    if !namespace.get("spec").is_some_and(Value::is_object) {
+        object::set(namespace, "spec", Some(json!({})));
+    }
+    namespace["spec"]["finalizers"] = finalizers;
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn next(kind: &str, document: Value, current: Value, part: Part) -> Value {
@@ -408,5 +440,38 @@ mod tests {
         };
         let kept = next("services", service(""), service("10.96.0.9"), Part::Main);
         assert_eq!(kept["spec"]["clusterIP"], "10.96.0.9");
+    }
+
+    #[test]
+    fn only_finalize_changes_what_a_namespace_waits_for() {
+        let namespace = |finalizers: Value| json!({"metadata": {"name": "n", "uid": "u"}, "spec": {"finalizers": finalizers}, "status": {"phase": "Active"}});
+        let kept = json!(["example.com/f", "kubernetes"]);
+        let change = |document: Value, part: Part| {
+            let kind = api::kinds::find("namespaces").unwrap();
+            plan(kind, None, document, &namespace(kept.clone()), part, &WriteOptions::default()).unwrap().0
+        };
+        for spec in [json!(null), json!({}), json!({"finalizers": []}), json!({"finalizers": ["kubernetes"]})] {
+            let mut document = namespace(json!([]));
+            document["spec"] = spec;
+            for part in [Part::Main, Part::Status] {
+                assert_eq!(change(document.clone(), part)["spec"]["finalizers"], kept, "{document}");
+            }
+        }
+        let mut released = namespace(json!(["kubernetes"]));
+        released["metadata"]["labels"] = json!({"a": "b"});
+        let next = change(released, Part::Finalize);
+        assert_eq!(next["spec"]["finalizers"], json!(["kubernetes"]));
+        assert_eq!(next["metadata"].get("labels"), None, "and it changes nothing else");
+        let mut ending = namespace(kept.clone());
+        ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let kind = api::kinds::find("namespaces").unwrap();
+        let last = plan(kind, None, namespace(json!([])), &ending, Part::Finalize, &WriteOptions::default()).unwrap().0;
+        assert!(is_finished(kind, &last), "nothing keeps it any more: {last}");
+    }
+
+    #[test]
+    fn a_secret_keeps_its_type_when_the_client_does_not_say() {
+        let secret = |kind: &str| json!({"metadata": {"name": "s", "namespace": "d"}, "type": kind});
+        assert_eq!(next("secrets", secret(""), secret("example.com/own"), Part::Main)["type"], "example.com/own");
     }
 }

@@ -8,6 +8,7 @@ mod keyspace;
 mod kubectl;
 mod members;
 mod pages;
+mod protection;
 mod protocol;
 mod sample;
 mod server;

@@ -9,7 +9,9 @@ pub fn object(kind: &Kind, name: &str) -> Value {
     let mut object = match kind.kind {
         "Pod" => json!({"spec": pod}),
         "Service" => json!({"spec": {"ports": [{"port": 80}], "selector": {"app": "x"}}}),
-        "PersistentVolumeClaim" => json!({"spec": {"resources": {"requests": {"storage": "1Gi"}}}}),
+        "PersistentVolumeClaim" => {
+            json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
+        }
         "StatefulSet" => json!({"spec": {
             "serviceName": name,
             "selector": {"matchLabels": {"app": "x"}},

@@ -139,9 +139,8 @@ fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
 /// The objects of a text: YAML documents (JSON is YAML), and lists of objects.
 fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
     let broken = |message: String| Error::usage(source, message, "correct the file and apply it again");
-    let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).map_err(|error| broken(error.to_string()))?;
     let mut objects = Vec::new();
-    for document in documents.into_iter().flatten().filter(|document| !document.is_null()) {
+    for document in api::yaml::documents(text).map_err(|error| broken(error.to_string()))? {
         match document.get("items").map(Vec::<Value>::deserialize) {
             Some(Ok(items)) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => {
                 objects.extend(items)

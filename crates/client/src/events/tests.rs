@@ -1,4 +1,4 @@
-use api::kinds::ConfigMap;
+use api::{Kind, kinds::ConfigMap};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -81,6 +81,10 @@ async fn an_event_says_what_happened_to_what() {
         (&json!("Warning"), &json!("Broken"), &json!("disk full"))
     );
     assert_eq!((&event["count"], &event["reportingComponent"]), (&json!(1), &json!("tester")));
+    let time = event["eventTime"].as_str().unwrap();
+    assert!(time.parse::<Timestamp>().is_ok() && time.len() == "2026-01-01T00:00:00.000000Z".len(), "{time}");
+    assert_eq!((&event["action"], &event["reportingInstance"]), (&json!("Broken"), &json!("node-1")));
+    assert!(Kind::of::<CoreEvent>().admit(event.clone(), None).is_ok(), "the API takes what recorders write");
 }
 
 #[tokio::test(start_paused = true)]

@@ -271,8 +271,26 @@ fn workload_steps(observed: &Observed, image: &Image, resolution: &Resolution) -
             }
         }));
     }
-    steps.extend(put(observed.set.as_ref(), workload::stateful_set(&input), |_, _| {}));
+    steps.extend(workload_set(observed.set.as_ref(), workload::stateful_set(&input)));
     steps
+}
+
+/// Makes the set, or changes it. Its claims are for good: a set whose pods have other volumes is made anew, and finds
+/// the claims that are there.
+fn workload_set(found: Option<&StatefulSet>, wanted: StatefulSet) -> Option<Step> {
+    let claims = |set: &StatefulSet| {
+        let templates = set.spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten());
+        templates.map(|claim| claim.metadata.name.clone().unwrap_or_default()).collect::<BTreeSet<_>>()
+    };
+    match found {
+        Some(found) if found.metadata.deletion_timestamp.is_some() => None,
+        Some(found) if claims(found) != claims(&wanted) => Some(Step::delete(found)),
+        _ => put(found, wanted, |found, wanted| {
+            if let (Some(before), Some(spec)) = (&found.spec, &mut wanted.spec) {
+                spec.volume_claim_templates = before.volume_claim_templates.clone();
+            }
+        }),
+    }
 }
 
 /// Creates what is missing, replaces what differs.

@@ -279,3 +279,42 @@ fn a_status_is_written_once_and_told_by_what_changed() {
     let again = plan(&Observed { bundle: stored.clone(), ..observed });
     assert!(status_steps(&stored, &again.status).is_empty());
 }
+
+#[test]
+fn a_set_keeps_its_claims_or_is_made_anew() {
+    let mut observed = prepared_database();
+    let of_set = |plan: Plan| {
+        plan.steps.into_iter().find(|step| match step {
+            Step::Create { kind, .. } | Step::Replace { kind, .. } | Step::Delete { kind, .. } => {
+                kind.kind == "StatefulSet"
+            }
+            _ => false,
+        })
+    };
+    let Some(Step::Create { object, .. }) = of_set(plan(&observed)) else { panic!("the set is made") };
+    let made: StatefulSet = decode(object.clone()).unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut object = encode(&{
+            let mut set = made.clone();
+            set.apply_defaults();
+            set
+        });
+        change(&mut object["spec"]);
+        decode::<StatefulSet>(object).unwrap()
+    };
+    observed.set = Some(with(&|_| {}));
+    assert!(of_set(plan(&observed)).is_none(), "nothing to do");
+    // What other versions of the image, or other annotations, would make of the claims does not reach those that exist.
+    observed.set = Some(with(&|spec| {
+        spec["replicas"] = 7.into();
+        spec["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"] = "77Gi".into();
+    }));
+    let Some(Step::Replace { object, kind, .. }) = of_set(plan(&observed)) else { panic!("the set is changed") };
+    let before = encode(observed.set.as_ref().unwrap());
+    assert_eq!(object["spec"]["volumeClaimTemplates"], before["spec"]["volumeClaimTemplates"]);
+    assert!(kind.admit(object, Some(&before)).is_ok(), "the API takes the change");
+    observed.set = Some(with(&|spec| spec["volumeClaimTemplates"][0]["metadata"]["name"] = "old".into()));
+    assert!(matches!(of_set(plan(&observed)), Some(Step::Delete { .. })), "its pods would have other volumes");
+    observed.set.as_mut().unwrap().metadata.deletion_timestamp = Some(api::Time(observed.now));
+    assert!(of_set(plan(&observed)).is_none(), "it is waited for");
+}
