@@ -139,6 +139,16 @@ impl<'a> Apt<'a> {
         Ok(found)
     }
 
+    /// Waits until nobody else fetches into the archive folder, in this process or another.
+    ///
+    /// apt renames what it has fetched, and fails when another apt did so first: it is told not to lock the folder
+    /// itself, since it would fail at once instead of waiting.
+    fn lock_archives(&self) -> Result<fs::File, Error> {
+        let path = self.cache.join("archives.lock");
+        let open = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        open.and_then(|file| file.lock().map(|()| file)).map_err(Error::write(path))
+    }
+
     /// Fetches what is not in the archive folder yet.
     pub(crate) fn download(
         &self,
@@ -147,6 +157,7 @@ impl<'a> Apt<'a> {
         reporter: &mut Reporter<'_>,
     ) -> Result<(), Error> {
         let total: u64 = candidates.iter().map(|candidate| candidate.size).sum();
+        let _alone = self.lock_archives()?;
         let absent: Vec<&Candidate> = candidates.iter().filter(|candidate| !self.is_fetched(candidate)).collect();
         let missing: u64 = absent.iter().map(|candidate| candidate.size).sum();
         reporter.report(Phase::Download, total - missing, total);
@@ -498,6 +509,17 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_never_fetch_into_one_cache_at_once() {
+        let (cache, work, config) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), AptConfig::default());
+        let apt = Apt::new(&config, "amd64", cache.path(), work.path(), "recipe").unwrap();
+        let held = apt.lock_archives().unwrap();
+        let other = fs::File::open(cache.path().join("archives.lock")).unwrap();
+        assert!(matches!(other.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        drop(held);
+        other.try_lock().unwrap();
+    }
 
     #[test]
     fn reads_what_apt_prints() {
