@@ -115,11 +115,24 @@ pub fn prepare_run_root(root: &Path) -> Result<(), HostError> {
     fs::create_dir_all(root).map_err(fail("create"))?;
     let in_memory = statfs(root).map(|info| info.filesystem_type() == TMPFS_MAGIC);
     if !in_memory.map_err(|e| fail("inspect")(e.into()))? {
-        let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
-        mount(Some("nanocloud"), root, Some("tmpfs"), flags, Some(RUN_SIZE))
-            .map_err(|e| fail("mount a tmpfs on")(e.into()))?;
+        mount_memory(root).map_err(|e| fail("mount a tmpfs on")(e.into()))?;
     }
     Ok(())
+}
+
+/// Mounts a folder in memory, which is not swapped out where the kernel can promise that (since Linux 6.4).
+fn mount_memory(root: &Path) -> nix::Result<()> {
+    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+    let attempt = |options: &str| mount(Some("nanocloud"), root, Some("tmpfs"), flags, Some(options));
+    match attempt(&format!("{RUN_SIZE},noswap")) {
+        Err(nix::Error::EINVAL) => attempt(RUN_SIZE),
+        result => result,
+    }
+}
+
+/// Makes crashes of this process, and of all it starts, leave no memory behind: it holds secrets.
+pub fn forbid_core_dumps() -> nix::Result<()> {
+    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
 }
 
 /// Removes the run root and the tmpfs on it.
@@ -166,6 +179,28 @@ mod tests {
         assert!(error.to_string().contains("is in use"), "{error}");
         let elsewhere = listen(([192, 0, 2, 1], 1).into()).await.unwrap_err();
         assert!(matches!(elsewhere, HostError::Listen { .. }));
+    }
+
+    #[test]
+    fn no_core_can_be_dumped_from_here_on() {
+        forbid_core_dumps().unwrap();
+        let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE).unwrap();
+        assert_eq!(limit, (0, 0), "nor can it be raised again");
+    }
+
+    #[test]
+    fn the_run_root_is_memory_that_is_not_swapped_where_the_kernel_can() {
+        // On a disk, or nothing would have to be mounted.
+        let folder = tempfile::Builder::new().prefix("nct-run").tempdir_in("/var/tmp").unwrap();
+        let root = folder.path().join("run");
+        prepare_run_root(&root).unwrap();
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        remove_run_root(&root).unwrap();
+        let line = mounts.lines().find(|line| line.contains(root.to_str().unwrap())).unwrap().to_owned();
+        let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+        let mut numbers = release.split('.').map_while(|part| part.parse::<u32>().ok());
+        let can = (numbers.next(), numbers.next()) >= (Some(6), Some(4));
+        assert!(line.contains(" tmpfs ") && line.contains("noswap") == can, "{line}");
     }
 
     #[test]

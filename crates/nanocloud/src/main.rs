@@ -1,7 +1,7 @@
 //! One binary: API server, keyspace, controllers, kubelet, runtime and command line.
 //!
-//! `main` has four acts: become a shim or the DNS helper if asked to (before any thread exists), read the command
-//! line, resolve settings (nothing is bound before they are right), run.
+//! `main` has four acts: forbid core dumps, become a shim or the DNS helper if asked to (before any thread exists), read
+//! the command line, resolve settings (nothing is bound before they are right), run.
 
 mod adapters;
 mod certificates;
@@ -44,6 +44,10 @@ const NOBODY: u32 = 65534;
 
 fn main() -> ExitCode {
     let started = Instant::now();
+    if let Err(error) = host::forbid_core_dumps() {
+        eprintln!("error: core dumps cannot be forbidden: {error}");
+        return ExitCode::from(Exit::Permission.code());
+    }
     let mut words = env::args_os().skip(1);
     match words.next().as_deref().and_then(OsStr::to_str) {
         Some("shim") => runtime::shim::main(words),

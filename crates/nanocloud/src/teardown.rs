@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::StreamExt as _;
 use net::Network;
 use nix::libc::SIGTERM;
 use runtime::container::Runtime;
@@ -12,6 +13,8 @@ use crate::{host, node, settings::Settings};
 
 /// How long a container may take to end by itself.
 const GRACE: Duration = Duration::from_secs(5);
+/// Containers that are ended at once.
+const AT_ONCE: usize = 64;
 
 /// Removes containers, namespaces, links, rules, mounts and control groups; with `purge` the state too.
 ///
@@ -21,11 +24,8 @@ pub async fn run(settings: &Settings, purge: bool) -> anyhow::Result<()> {
     if settings.run_root.exists() {
         host::prepare_run_root(&settings.run_root)?;
         let runtime = Runtime::open(node::runtime_config(settings)?)?;
-        for container in runtime.adopt().await?.containers {
-            println!("stopping {}", container.id);
-            runtime.stop(&container.id, SIGTERM, GRACE).await?;
-            runtime.remove(&container.id).await?;
-        }
+        let found = runtime.adopt().await?.containers.into_iter().map(|container| container.id);
+        end_all(found, |id| println!("stopping {id}"), |id| end(runtime.clone(), id)).await?;
     }
     if settings.csi_root.exists() {
         Volumes::open(&settings.csi_root)?.teardown().context("volumes")?;
@@ -39,6 +39,30 @@ pub async fn run(settings: &Settings, purge: bool) -> anyhow::Result<()> {
             .with_context(|| format!("cannot remove {}", settings.state_root.display()))?;
     }
     Ok(())
+}
+
+/// Stops and removes one container.
+async fn end(runtime: Runtime, id: String) -> anyhow::Result<()> {
+    runtime.stop(&id, SIGTERM, GRACE).await.with_context(|| format!("stop {id}"))?;
+    runtime.remove(&id).await.with_context(|| format!("remove {id}"))
+}
+
+/// Ends containers, many at once, as each may use up its grace. One that does not end keeps no other from it; the first
+/// failure is told then.
+async fn end_all<F>(
+    ids: impl Iterator<Item = String>,
+    tell: impl Fn(&str),
+    end: impl Fn(String) -> F,
+) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let ends = ids.map(|id| {
+        tell(&id);
+        end(id)
+    });
+    let results: Vec<_> = futures::stream::iter(ends).buffer_unordered(AT_ONCE).collect().await;
+    results.into_iter().collect()
 }
 
 /// Removes the emptied control groups of this instance, in every hierarchy.
@@ -61,5 +85,36 @@ fn remove_empty_tree(folder: &std::path::Path) {
         && let Err(error) = std::fs::remove_dir(folder)
     {
         tracing::warn!(folder = %folder.display(), %error, "control group not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn fifty_stubborn_containers_take_one_grace_and_one_that_fails_keeps_none_from_ending() {
+        let ended = Mutex::new(Vec::new());
+        let begin = tokio::time::Instant::now();
+        let ids = (0..50).map(|number| number.to_string());
+        let result = end_all(
+            ids,
+            |_| (),
+            |id| {
+                let ended = &ended;
+                async move {
+                    tokio::time::sleep(GRACE).await;
+                    anyhow::ensure!(id != "7", "{id} does not end");
+                    ended.lock().unwrap().push(id);
+                    Ok(())
+                }
+            },
+        )
+        .await;
+        assert_eq!(begin.elapsed(), GRACE);
+        assert_eq!(ended.lock().unwrap().len(), 49);
+        assert!(result.unwrap_err().to_string().contains("7 does not end"));
     }
 }
