@@ -16,6 +16,8 @@ use super::{Hierarchy, field};
 
 /// A process that was killed by SIGKILL this long after a counted kill was the one that was meant, or went with it.
 const NEAR: Duration = Duration::from_secs(2);
+/// Code of a program that SIGKILL ended, and of a shell whose last program it ended.
+const KILLED: i32 = 128 + libc::SIGKILL;
 /// cgroup v1 tells before it kills; after this time the kill is counted.
 const COUNTED_AFTER: Duration = Duration::from_millis(200);
 
@@ -82,10 +84,10 @@ impl OomWatch {
         true
     }
 
-    /// Whether a first process that ended now by this signal did so for lack of memory.
-    pub(crate) fn explains(&mut self, signal: Option<i32>, now: Instant) -> bool {
+    /// Whether a first process that ended now with this code did so for lack of memory.
+    pub(crate) fn explains(&mut self, code: i32, now: Instant) -> bool {
         self.look(now);
-        signal == Some(libc::SIGKILL) && self.grown.is_some_and(|grown| now.duration_since(grown) <= NEAR)
+        code == KILLED && self.grown.is_some_and(|grown| now.duration_since(grown) <= NEAR)
     }
 
     fn count(&mut self) -> io::Result<u64> {
@@ -107,18 +109,14 @@ mod tests {
         std::fs::write(&events, "oom 0\noom_kill 0\n")?;
         let mut watch = OomWatch::open(&Hierarchy::V2(root.path().to_owned()), Path::new("/"))?;
         let begin = Instant::now();
-        assert!(!watch.explains(Some(libc::SIGKILL), begin), "nothing was counted");
+        assert!(!watch.explains(KILLED, begin), "nothing was counted");
         std::fs::write(&events, "oom 0\noom_kill 1\n")?;
         assert!(watch.reported(begin));
-        for (signal, after, expected) in [
-            (Some(libc::SIGKILL), 0, true),
-            (Some(libc::SIGKILL), 2, true),
-            (Some(libc::SIGKILL), 3, false),
-            (Some(libc::SIGTERM), 0, false),
-            (None, 0, false),
-        ] {
+        for (code, after, expected) in
+            [(KILLED, 0, true), (KILLED, 2, true), (KILLED, 3, false), (128 + libc::SIGTERM, 0, false), (0, 0, false)]
+        {
             let now = begin + Duration::from_secs(after);
-            assert_eq!(watch.explains(signal, now), expected, "{signal:?} after {after} s");
+            assert_eq!(watch.explains(code, now), expected, "{code} after {after} s");
         }
         Ok(())
     }
