@@ -45,6 +45,8 @@ pub enum Outcome {
     Done,
     /// It failed and is retried.
     Failed,
+    /// It panicked; what it was about is left alone for a while.
+    Panicked,
 }
 
 /// Is told of every reconcile; metrics implement it.

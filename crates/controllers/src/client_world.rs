@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use ::client::{Api, Client, DeleteParams, EventRecorder, ListParams, Severity, Store, WorkQueue, reflect};
 use api::{
     Kind, KindVisitor, ObjectKey, Resource, Scope, decode, encode,
-    kinds::{self, Namespace},
+    kinds::{self, Namespace, Pod},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     controller::{Change, Keys},
+    isolation,
     run::RESYNC,
-    step::Notice,
+    step::{Deletion, Notice},
     world::{World, WorldError},
 };
 
@@ -28,7 +29,7 @@ trait Endpoint: Send + Sync {
     async fn create(&self, object: &Value) -> Result<(), WorldError>;
     async fn replace(&self, object: &Value) -> Result<(), WorldError>;
     async fn replace_status(&self, object: &Value) -> Result<(), WorldError>;
-    async fn delete(&self, key: &ObjectKey, uid: &str) -> Result<(), WorldError>;
+    async fn delete(&self, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError>;
     fn notify(&self, recorder: &EventRecorder, notice: &Notice);
     /// Keeps the cache by which changes are noticed.
     async fn watch(&self, stop: CancellationToken);
@@ -87,9 +88,7 @@ impl<R: Resource> Endpoint for Typed<R> {
 
     async fn replace(&self, object: &Value) -> Result<(), WorldError> {
         let (object, api) = self.typed(object)?;
-        // All that controllers change of a namespace is what it waits for, and that has a subresource of its own.
-        let written = if R::KIND == Namespace::KIND { api.finalize(&object).await } else { api.replace(&object).await };
-        written.map(drop).map_err(failed)
+        api.replace(&object).await.map(drop).map_err(failed)
     }
 
     async fn replace_status(&self, object: &Value) -> Result<(), WorldError> {
@@ -97,11 +96,13 @@ impl<R: Resource> Endpoint for Typed<R> {
         api.replace_status(&object).await.map(drop).map_err(failed)
     }
 
-    async fn delete(&self, key: &ObjectKey, uid: &str) -> Result<(), WorldError> {
-        let params = DeleteParams::default().uid(uid);
+    async fn delete(&self, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {
+        let mut params = DeleteParams::default().uid(deletion.uid.as_str());
+        params.grace_period_seconds = deletion.grace_seconds;
+        params.preconditions.get_or_insert_default().resource_version = deletion.version.clone();
         match self.api(key.namespace.as_deref()).delete_opt(&key.name, &params).await {
             // Another object has the name: the one that was meant is gone.
-            Err(error) if error.is_conflict() => Ok(()),
+            Err(error) if error.is_conflict() && deletion.version.is_none() => Ok(()),
             other => other.map_err(failed),
         }
     }
@@ -119,24 +120,28 @@ impl<R: Resource> Endpoint for Typed<R> {
     }
 
     async fn forward(&self, keys: Keys, queue: Arc<WorkQueue>) {
-        let wake = |object: &R, gone: bool| {
-            for key in keys(Change { object: &encode(object), gone }) {
-                queue.add(key);
+        let wake = |object: &R, gone: bool, listed: bool| match isolation::call(|| {
+            keys(Change { object: &encode(object), gone, listed })
+        }) {
+            Ok(woken) => woken.into_iter().for_each(|key| queue.add(key)),
+            Err(panicked) => {
+                tracing::error!(kind = R::KIND, key = %ObjectKey::of(object), %panicked, "a change wakes nobody");
             }
         };
+        self.store.wait_until_ready().await;
         let mut changes = self.store.subscribe();
-        self.store.all().iter().for_each(|object| wake(object, false));
+        self.store.all().iter().for_each(|object| wake(object, false, true));
         loop {
             match tokio::time::timeout(RESYNC, changes.recv()).await {
                 Ok(Ok(change)) => match (&change.old, &change.new) {
-                    (_, Some(new)) => wake(new, false),
-                    (Some(old), None) => wake(old, true),
+                    (_, Some(new)) => wake(new, false, false),
+                    (Some(old), None) => wake(old, true, false),
                     (None, None) => {}
                 },
                 Ok(Err(RecvError::Closed)) => return,
                 // Behind the changes, or nothing for long. A loss that was missed wakes as a change does.
                 Ok(Err(RecvError::Lagged(_))) | Err(_) => {
-                    self.store.all().iter().for_each(|object| wake(object, false));
+                    self.store.all().iter().for_each(|object| wake(object, false, true));
                 }
             }
         }
@@ -224,8 +229,18 @@ impl World for ClientWorld {
         self.endpoints.of(kind)?.replace_status(object).await
     }
 
-    async fn delete(&self, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WorldError> {
-        self.endpoints.of(kind)?.delete(key, uid).await
+    async fn finalize(&self, namespace: &Value) -> Result<(), WorldError> {
+        self.endpoints.of(&Kind::of::<Namespace>())?.replace(namespace).await
+    }
+
+    async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError> {
+        let mut placed = pod.clone();
+        placed["spec"]["nodeName"] = node.into();
+        self.endpoints.of(&Kind::of::<Pod>())?.replace(&placed).await
+    }
+
+    async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {
+        self.endpoints.of(kind)?.delete(key, deletion).await
     }
 
     async fn notify(&self, notice: &Notice) {

@@ -37,6 +37,8 @@ pub struct Change<'a> {
     pub object: &'a Value,
     /// Whether it is gone.
     pub gone: bool,
+    /// Whether it is one of a full listing, as at the start: what happened to it before is not known.
+    pub listed: bool,
 }
 
 /// Which keys of a controller a change of another kind wakes.

@@ -27,8 +27,10 @@ mod digest;
 mod error;
 pub mod garbage;
 mod health;
+mod isolation;
 mod namespace;
 mod node_lifecycle;
+mod orphaned_pods;
 mod persistent_volume_claim;
 pub mod ports;
 mod random;
@@ -39,6 +41,7 @@ mod step;
 #[cfg(test)]
 mod testing;
 mod token;
+mod worker;
 pub mod world;
 
 use std::sync::Arc;
@@ -47,14 +50,16 @@ pub use bundle::Bundles;
 pub use controller::{Change, Controller, Next, Watch};
 pub use error::Error;
 pub use garbage::GarbageCollector;
+pub use isolation::{QUARANTINE_FIRST, QUARANTINE_MAX, is_isolated};
 pub use namespace::Namespaces;
 pub use node_lifecycle::{LEASE_NAMESPACE, NodeLifecycle};
+pub use orphaned_pods::{OrphanedPods, QUARANTINE};
 pub use persistent_volume_claim::PersistentVolumeClaims;
 pub use random::{KernelRandom, Random, RandomError};
 pub use run::{RESYNC, WORKERS, run};
 pub use scheduler::Scheduler;
 pub use stateful_set::StatefulSets;
-pub use step::{Notice, Step};
+pub use step::{Deletion, Notice, Step};
 pub use token::ExpiredTokens;
 pub use world::{World, WorldError};
 
@@ -94,9 +99,10 @@ pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
         Arc::new(StatefulSets),
         Arc::new(PersistentVolumeClaims),
         Arc::new(Scheduler),
-        Arc::new(GarbageCollector),
+        Arc::new(GarbageCollector::default()),
         Arc::new(Namespaces),
         Arc::new(NodeLifecycle),
+        Arc::new(OrphanedPods::default()),
         Arc::new(ExpiredTokens),
     ]
 }

@@ -1,10 +1,10 @@
-//! Says that a node is unknown when it stops renewing its lease.
+//! Says that a node is unknown when it stops renewing its lease, and that its pods are not ready then.
 
 use std::time::Duration;
 
 use api::{
     Kind, ObjectKey, Time,
-    kinds::{Lease, Node},
+    kinds::{Lease, Node, Pod, node::NODE_NOT_READY},
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +13,7 @@ use k8s_openapi::api::core::v1::NodeCondition;
 use crate::{
     controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
     error::Error,
+    health,
     step::Step,
     world::{self, World},
 };
@@ -43,6 +44,11 @@ impl Controller for NodeLifecycle {
         let lease = world::get::<Lease>(world, &ObjectKey::namespaced(LEASE_NAMESPACE, key.name.clone())).await?;
         let (steps, next) = plan(&node, lease.as_ref(), world.now());
         world::apply(world, &steps).await?;
+        if is_unknown(&node) || !steps.is_empty() {
+            let pods = world::list::<Pod>(world, None).await?;
+            let here = pods.iter().filter(|pod| health::node(pod) == Some(&key.name));
+            world::apply(world, &here.filter_map(|pod| not_ready(pod, world.now())).collect::<Vec<_>>()).await?;
+        }
         Ok(next)
     }
 }
@@ -50,6 +56,23 @@ impl Controller for NodeLifecycle {
 fn node_of_lease(change: Change<'_>) -> Vec<ObjectKey> {
     let node = name_of(change.object).filter(|_| namespace_of(change.object).as_deref() == Some(LEASE_NAMESPACE));
     node.map(ObjectKey::cluster).into_iter().collect()
+}
+
+fn is_unknown(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+}
+
+/// A pod of a silent node is not ready: services must not lead to it. Its kubelet says otherwise when it is back.
+fn not_ready(pod: &Pod, now: Timestamp) -> Option<Step> {
+    let mut told = pod.clone();
+    let conditions = told.status.as_mut()?.conditions.as_mut()?;
+    let ready = conditions.iter_mut().find(|condition| condition.type_ == "Ready" && condition.status == "True")?;
+    ready.status = "False".into();
+    ready.reason = Some(NODE_NOT_READY.into());
+    ready.message = Some("the node does not answer, so nobody knows how the pod is".into());
+    ready.last_transition_time = Some(Time(now));
+    Some(Step::replace_status(&told))
 }
 
 fn plan(node: &Node, lease: Option<&Lease>, now: Timestamp) -> (Vec<Step>, Next) {
@@ -110,5 +133,19 @@ mod tests {
         assert_eq!(object["status"]["conditions"][0]["status"], "Unknown");
         let unknown: Node = decode(object.clone()).unwrap();
         assert!(at(&unknown, "2026-01-01T00:01:00Z").0.is_empty());
+        assert!(!is_unknown(&node) && is_unknown(&unknown));
+    }
+
+    #[test]
+    fn pods_of_a_silent_node_are_not_ready() {
+        let pod: Pod = decode(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []},
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}]}}))
+        .unwrap();
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        let Some(Step::ReplaceStatus { object, .. }) = not_ready(&pod, now) else { panic!() };
+        let conditions = &object["status"]["conditions"];
+        assert_eq!((&conditions[0]["status"], &conditions[0]["reason"]), (&json!("False"), &json!(NODE_NOT_READY)));
+        assert_eq!(conditions[1]["status"], "True");
+        assert!(not_ready(&decode(object).unwrap(), now).is_none(), "it is said once");
     }
 }

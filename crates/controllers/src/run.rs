@@ -1,20 +1,16 @@
 //! Runs controllers over the client until they are told to stop.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ::client::{Client, EventRecorder, Observer, Outcome, WorkQueue};
+use ::client::{Client, EventRecorder, Observer, WorkQueue};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     client_world::{ClientWorld, Endpoints},
-    controller::{Controller, Next},
-    error::Error,
-    world::World,
+    controller::Controller,
+    isolation::Quarantine,
+    worker::Worker,
 };
 
 /// Keys one controller reconciles at the same time.
@@ -45,8 +41,14 @@ pub async fn run(
             watched.insert(watch.kind.resource(), watch.kind);
             tasks.spawn(endpoints.clone().forward(watch.kind, watch.keys, queue.clone(), stop.clone()));
         }
+        let quarantine = Arc::new(Quarantine::default());
         for _ in 0..WORKERS {
-            let worker = Worker { controller: controller.clone(), world: world.clone(), observer: observer.clone() };
+            let worker = Worker {
+                controller: controller.clone(),
+                world: world.clone(),
+                observer: observer.clone(),
+                quarantine: quarantine.clone(),
+            };
             tasks.spawn(worker.run(queue.clone(), stop.clone()));
         }
     }
@@ -57,49 +59,8 @@ pub async fn run(
         if let Err(error) = ended
             && error.is_panic()
         {
-            // A bug in a controller must not pass for a quiet one.
+            // A bug in what carries the controllers must not pass for a quiet one.
             std::panic::resume_unwind(error.into_panic());
-        }
-    }
-}
-
-struct Worker {
-    controller: Arc<dyn Controller>,
-    world: Arc<ClientWorld>,
-    observer: Option<Arc<dyn Observer>>,
-}
-
-impl Worker {
-    async fn run(self, queue: Arc<WorkQueue>, stop: CancellationToken) {
-        while let Some(key) = stop.run_until_cancelled(queue.next()).await {
-            let start = Instant::now();
-            let world: &dyn World = self.world.as_ref();
-            let result = self.controller.reconcile(world, &key).await;
-            if let Some(observer) = &self.observer {
-                let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-                observer.observe(self.controller.name(), outcome, start.elapsed());
-            }
-            match result {
-                Ok(next) => {
-                    queue.forget(&key);
-                    if let Next::After(delay) = next {
-                        queue.add_after(key.clone(), delay);
-                    }
-                }
-                Err(error) => self.failed(&queue, &key, &error),
-            }
-            queue.done(&key);
-        }
-    }
-
-    fn failed(&self, queue: &WorkQueue, key: &api::ObjectKey, error: &Error) {
-        let retry_in = queue.add_failed(key.clone());
-        let controller = self.controller.name();
-        let cause = crate::error::chain(error);
-        if error.is_conflict() {
-            tracing::debug!(controller, %key, cause, ?retry_in, "somebody else wrote; planning again");
-        } else {
-            tracing::warn!(controller, %key, cause, ?retry_in, "reconcile failed");
         }
     }
 }

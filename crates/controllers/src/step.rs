@@ -1,6 +1,6 @@
 //! What a planner wants done: data, carried out by [`crate::world::apply`].
 
-use api::{Kind, ObjectKey, Resource, encode};
+use api::{Kind, ObjectKey, Resource, encode, kinds::Pod};
 use serde_json::Value;
 
 /// Something to tell people: becomes a Kubernetes Event.
@@ -16,6 +16,17 @@ pub struct Notice {
     pub reason: String,
     /// What happened, for a person; never holds a secret.
     pub message: String,
+}
+
+/// Which object is deleted, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deletion {
+    /// Its uid: another object of the same name is left alone.
+    pub uid: String,
+    /// The version it was decided on, if another one may not be deleted.
+    pub version: Option<String>,
+    /// Seconds of grace, if not those that the object itself names.
+    pub grace_seconds: Option<i64>,
 }
 
 /// One change to the cluster.
@@ -48,14 +59,23 @@ pub enum Step {
         /// The object.
         object: Value,
     },
+    /// Bind a pod that has no node to one.
+    Bind {
+        /// Key of the pod.
+        key: ObjectKey,
+        /// The pod as it was read.
+        pod: Value,
+        /// Name of the node.
+        node: String,
+    },
     /// Delete exactly this object.
     Delete {
         /// Its kind.
         kind: Kind,
         /// Its key.
         key: ObjectKey,
-        /// Its uid: another object of the same name is left alone.
-        uid: String,
+        /// Which object of that name, and how.
+        deletion: Deletion,
     },
     /// Tell people.
     Notify(Notice),
@@ -77,10 +97,22 @@ impl Step {
         Self::ReplaceStatus { kind: Kind::of::<R>(), key: ObjectKey::of(object), object: encode(object) }
     }
 
+    /// Bind `pod` to a node.
+    pub fn bind(pod: &Pod, node: &str) -> Self {
+        Self::Bind { key: ObjectKey::of(pod), pod: encode(pod), node: node.to_owned() }
+    }
+
     /// Delete `object`.
     pub fn delete<R: Resource>(object: &R) -> Self {
+        let deletion = Deletion { uid: object.meta().uid.clone().unwrap_or_default(), ..Deletion::default() };
+        Self::Delete { kind: Kind::of::<R>(), key: ObjectKey::of(object), deletion }
+    }
+
+    /// Delete `object` without grace: nobody is there to end it.
+    pub fn delete_now<R: Resource>(object: &R) -> Self {
         let uid = object.meta().uid.clone().unwrap_or_default();
-        Self::Delete { kind: Kind::of::<R>(), key: ObjectKey::of(object), uid }
+        let deletion = Deletion { uid, version: None, grace_seconds: Some(0) };
+        Self::Delete { kind: Kind::of::<R>(), key: ObjectKey::of(object), deletion }
     }
 
     /// Good news about `object`.

@@ -1,13 +1,13 @@
 //! The API as controllers see it: objects of any kind, read and written one at a time.
 
-use api::{Kind, ObjectKey, Resource, decode, encode};
+use api::{Kind, ObjectKey, Resource, decode, encode, kinds::Pod};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
     error::Error,
-    step::{Notice, Step},
+    step::{Deletion, Notice, Step},
 };
 
 /// A refusal or failure of the API.
@@ -61,8 +61,13 @@ pub trait World: Send + Sync + 'static {
     async fn replace(&self, kind: &Kind, object: &Value) -> Result<(), WorldError>;
     /// Replaces the status of an object.
     async fn replace_status(&self, kind: &Kind, object: &Value) -> Result<(), WorldError>;
-    /// Deletes the object with this uid, or does nothing when it is gone.
-    async fn delete(&self, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WorldError>;
+    /// Replaces the finalizers of a namespace.
+    async fn finalize(&self, namespace: &Value) -> Result<(), WorldError>;
+    /// Binds a pod, as it was read, to a node.
+    async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError>;
+    /// Deletes the object with this uid, or does nothing when it is gone. A version that is asked for
+    /// and not the object's is a conflict.
+    async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError>;
     /// Tells people; never fails a reconcile.
     async fn notify(&self, notice: &Notice);
 }
@@ -100,12 +105,13 @@ fn typed<R: Resource>(key: &ObjectKey, value: Value) -> Result<R, Error> {
 pub(crate) async fn apply(world: &dyn World, steps: &[Step]) -> Result<(), Error> {
     for step in steps {
         let (verb, kind, key, result) = match step {
-            Step::Create { kind, object, key } => ("create", kind, key, world.create(kind, object).await),
-            Step::Replace { kind, object, key } => ("replace", kind, key, world.replace(kind, object).await),
+            Step::Create { kind, object, key } => ("create", *kind, key, world.create(kind, object).await),
+            Step::Replace { kind, object, key } => ("replace", *kind, key, world.replace(kind, object).await),
             Step::ReplaceStatus { kind, object, key } => {
-                ("update the status of", kind, key, world.replace_status(kind, object).await)
+                ("update the status of", *kind, key, world.replace_status(kind, object).await)
             }
-            Step::Delete { kind, key, uid } => ("delete", kind, key, world.delete(kind, key, uid).await),
+            Step::Bind { key, pod, node } => ("bind", Kind::of::<Pod>(), key, world.bind(pod, node).await),
+            Step::Delete { kind, key, deletion } => ("delete", *kind, key, world.delete(kind, key, deletion).await),
             Step::Notify(notice) => {
                 world.notify(notice).await;
                 continue;

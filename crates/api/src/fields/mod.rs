@@ -29,7 +29,7 @@ pub(crate) use self::{
     nanocloud::{BINDING, BUNDLE, TOKEN},
     pod::POD,
     service::SERVICE,
-    stateful_set::STATEFUL_SET,
+    stateful_set::{CONTROLLER_REVISION, STATEFUL_SET},
 };
 use crate::{path::Path, resource::FieldError};
 

@@ -13,12 +13,18 @@ const NO_PREFERENCE: &str = "the node with the fewest pods is taken, whatever is
 
 static NODE_AFFINITY: Shape = Shape(&[
     warned("preferredDuringSchedulingIgnoredDuringExecution", &[], NO_PREFERENCE),
-    warned(
-        "requiredDuringSchedulingIgnoredDuringExecution",
-        &[],
-        "the pod may run on any node; use nodeSelector to choose one",
-    ),
+    of("requiredDuringSchedulingIgnoredDuringExecution", &NODE_SELECTOR),
 ]);
+
+static NODE_SELECTOR: Shape = Shape(&[of("nodeSelectorTerms", &NODE_SELECTOR_TERM)]);
+
+static NODE_SELECTOR_TERM: Shape =
+    Shape(&[of("matchExpressions", &NODE_SELECTOR_REQUIREMENT), of("matchFields", &NODE_SELECTOR_REQUIREMENT)]);
+
+static NODE_SELECTOR_REQUIREMENT: Shape = Shape(&[done("key"), done("operator"), done("values")]);
+
+/// A gate that keeps a pod from being given a node.
+pub(super) static SCHEDULING_GATE: Shape = Shape(&[done("name")]);
 
 static POD_AFFINITY: Shape = Shape(&[
     warned("preferredDuringSchedulingIgnoredDuringExecution", &[], NO_PREFERENCE),

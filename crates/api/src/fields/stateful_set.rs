@@ -7,13 +7,15 @@ use super::{
 pub(crate) static STATEFUL_SET: Shape =
     Shape(&[shared("metadata"), of("spec", &STATEFUL_SET_SPEC), reported("status")]);
 
+pub(crate) static CONTROLLER_REVISION: Shape = Shape(&[done("data"), shared("metadata"), done("revision")]);
+
 static STATEFUL_SET_SPEC: Shape = Shape(&[
-    warned("minReadySeconds", &["0"], "pods count as available as soon as they are ready"),
+    done("minReadySeconds"),
     of("ordinals", &ORDINALS),
     of("persistentVolumeClaimRetentionPolicy", &CLAIM_RETENTION),
     done("podManagementPolicy"),
     done("replicas"),
-    warned("revisionHistoryLimit", &["10"], "no earlier revisions are kept"),
+    done("revisionHistoryLimit"),
     of("selector", &LABEL_SELECTOR),
     done("serviceName"),
     of("template", &POD_TEMPLATE),
@@ -21,12 +23,9 @@ static STATEFUL_SET_SPEC: Shape = Shape(&[
     of("volumeClaimTemplates", &PERSISTENT_VOLUME_CLAIM),
 ]);
 
-static ORDINALS: Shape = Shape(&[warned("start", &["0"], "the first pod has the number 0")]);
+static ORDINALS: Shape = Shape(&[done("start")]);
 
-static CLAIM_RETENTION: Shape = Shape(&[
-    warned("whenDeleted", &["Retain"], "claims are kept when the set is deleted"),
-    warned("whenScaled", &["Retain"], "claims are kept when the set is scaled down"),
-]);
+static CLAIM_RETENTION: Shape = Shape(&[done("whenDeleted"), done("whenScaled")]);
 
 pub(super) static POD_TEMPLATE: Shape = Shape(&[shared("metadata"), of("spec", &POD_SPEC)]);
 

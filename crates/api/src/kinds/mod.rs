@@ -48,6 +48,7 @@ kinds! {
     event::Event,
     persistent_volume_claim::PersistentVolumeClaim,
     stateful_set::StatefulSet,
+    controller_revision::ControllerRevision,
     lease::Lease,
     bundle::Bundle,
     binding::Binding,

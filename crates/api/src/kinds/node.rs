@@ -15,6 +15,9 @@ use crate::{
 /// Most taints of one node.
 const TAINTS_MAX: usize = 256;
 
+/// Reason of a pod's `Ready` condition that is not its kubelet's word: the node does not answer.
+pub const NODE_NOT_READY: &str = "NodeNotReady";
+
 kubernetes_kind!(Node, plural: "nodes", singular: "node", scope: Cluster {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::NODE;
     const SHORT_NAMES: &'static [&'static str] = &["no"];

@@ -20,6 +20,9 @@ const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany
 /// once, before the first pod with the claim is bound; from then on the claim's pods run there only.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
+/// Finalizer of claims for which a node has made a volume, or was about to: the data go before the claim.
+pub const VOLUME_FINALIZER: &str = "nanocloud.io/volume";
+
 /// The node that holds the claim's volume; `None` while no pod with the claim has been placed.
 #[must_use]
 pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {

@@ -17,6 +17,7 @@ pub fn object(kind: &Kind, name: &str) -> Value {
             "selector": {"matchLabels": {"app": "x"}},
             "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod},
         }}),
+        "ControllerRevision" => json!({"data": {"spec": {}}, "revision": 1}),
         "Event" => json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Started", "message": "m"}),
         "Bundle" => json!({"spec": {"service": "redis"}}),
         "Binding" => json!({"spec": {

@@ -1,14 +1,11 @@
-//! Who owns whom, and what follows from it.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What follows from who owns whom.
 
 use api::{Kind, ObjectKey, kinds};
 use serde_json::Value;
 
 use crate::{
     controller::{name_of, namespace_of},
-    namespace::delete,
-    step::Step,
+    step::{Deletion, Step},
 };
 
 /// Finalizer of an owner that goes after its dependents.
@@ -22,75 +19,37 @@ pub(crate) struct Found {
     pub(crate) object: Value,
 }
 
-/// An owner that an object names and the listing lacks.
-pub(crate) struct MissingOwner<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) key: ObjectKey,
-    pub(crate) uid: &'a str,
-}
-
 /// All objects.
 pub(crate) struct Graph {
     found: Vec<Found>,
-    uids: BTreeSet<String>,
 }
 
-struct Owner<'a> {
-    api_version: &'a str,
-    kind: &'a str,
-    name: &'a str,
-    uid: &'a str,
+/// An owner as an object names it. It is in the object's namespace or in none.
+pub(super) struct Owner<'a> {
+    pub(super) api_version: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) uid: &'a str,
     blocks: bool,
 }
 
 /// An object's uid; empty when it has none.
-pub(crate) fn uid(object: &Value) -> &str {
+pub(super) fn uid(object: &Value) -> &str {
     text(object, "/metadata/uid")
 }
 
 impl Graph {
     pub(crate) fn new(found: Vec<Found>) -> Self {
-        let uids = found.iter().map(|found| uid(&found.object).to_owned()).collect();
-        Self { found, uids }
+        Self { found }
     }
 
-    /// Owners to ask for, each once. Owners of kinds that are not served here are never missing.
-    pub(crate) fn missing_owners(&self) -> Vec<MissingOwner<'_>> {
-        let mut missing = BTreeMap::new();
-        for found in &self.found {
-            for owner in owners(&found.object).filter(|owner| !self.uids.contains(owner.uid)) {
-                if let Some(kind) = served(&owner) {
-                    let namespace = namespace_of(&found.object).filter(|_| kind.is_namespaced());
-                    let key = ObjectKey { namespace, name: owner.name.to_owned() };
-                    missing.insert(owner.uid, MissingOwner { kind, key, uid: owner.uid });
-                }
-            }
-        }
-        missing.into_values().collect()
-    }
-
-    /// What to do, given the uids of owners that are known to be gone.
-    pub(crate) fn plan(&self, gone: &[String]) -> Vec<Step> {
-        let gone: BTreeSet<&str> = gone.iter().map(String::as_str).collect();
-        let mut steps = Vec::new();
-        for found in &self.found {
-            let all: Vec<_> = owners(&found.object).collect();
-            let dead = !all.is_empty() && all.iter().all(|owner| gone.contains(owner.uid));
-            if dead && !is_ending(&found.object) {
-                steps.extend(delete(found.kind, &found.object));
-            }
-            if is_ending(&found.object) && has_finalizer(&found.object, ORPHAN) {
-                steps.extend(self.set_free(found));
-            } else if is_ending(&found.object) && has_finalizer(&found.object, FOREGROUND) {
-                steps.extend(self.dependents_first(found));
-            }
-        }
-        steps
+    /// What to do for an owner that is being deleted and waits for its dependents.
+    pub(super) fn settle(&self, owner: &Found) -> Vec<Step> {
+        if has_finalizer(&owner.object, ORPHAN) { self.set_free(owner) } else { self.dependents_first(owner) }
     }
 
     fn dependents<'a>(&'a self, owner: &'a Found) -> impl Iterator<Item = &'a Found> {
-        let uid = uid(&owner.object);
-        self.found.iter().filter(move |found| owners(&found.object).any(|owner| owner.uid == uid))
+        self.found.iter().filter(move |found| owners(&found.object).any(|named| is(&named, owner, found)))
     }
 
     /// Takes the owner out of its dependents, then lets it go.
@@ -111,19 +70,34 @@ impl Graph {
 
     /// Deletes the dependents; lets the owner go once none is left that blocks it.
     fn dependents_first(&self, owner: &Found) -> Vec<Step> {
-        let owner_uid = uid(&owner.object);
-        let blocks = |found: &&Found| owners(&found.object).any(|owner| owner.uid == owner_uid && owner.blocks);
-        let live = self.dependents(owner).filter(|found| !is_ending(&found.object));
+        let blocks = |found: &&Found| owners(&found.object).any(|named| named.blocks && is(&named, owner, found));
         // One with another owner that lives stays.
-        let shared =
-            |found: &&Found| owners(&found.object).any(|owner| owner.uid != owner_uid && self.uids.contains(owner.uid));
-        let mut steps: Vec<Step> =
-            live.filter(|found| !shared(found)).filter_map(|found| delete(found.kind, &found.object)).collect();
+        let shared = |found: &&Found| {
+            owners(&found.object)
+                .any(|named| named.uid != uid(&owner.object) && self.found.iter().any(|other| is(&named, other, found)))
+        };
+        let live = self.dependents(owner).filter(|found| !is_ending(&found.object));
+        let mut steps: Vec<Step> = live.filter(|found| !shared(found)).filter_map(delete).collect();
         if !self.dependents(owner).filter(|found| !shared(found)).any(|found| blocks(&found)) {
             steps.extend(release(owner, FOREGROUND));
         }
         steps
     }
+}
+
+/// Whether `found` names `owner` by this reference: by uid, and only within a namespace.
+fn is(named: &Owner<'_>, owner: &Found, found: &Found) -> bool {
+    let near = !owner.kind.is_namespaced() || namespace_of(&owner.object) == namespace_of(&found.object);
+    near && named.uid == uid(&owner.object) && named.kind == owner.kind.kind
+}
+
+/// The step that deletes an object at the version it was judged by.
+pub(super) fn delete(found: &Found) -> Option<Step> {
+    let key = ObjectKey { namespace: namespace_of(&found.object), name: name_of(&found.object)? };
+    let version = text(&found.object, "/metadata/resourceVersion");
+    let version = Some(version.to_owned()).filter(|version| !version.is_empty());
+    let deletion = Deletion { uid: uid(&found.object).to_owned(), version, grace_seconds: None };
+    Some(Step::Delete { kind: found.kind, key, deletion })
 }
 
 fn release(owner: &Found, finalizer: &str) -> Option<Step> {
@@ -137,7 +111,8 @@ fn replace(kind: Kind, object: Value) -> Option<Step> {
     Some(Step::Replace { kind, key, object })
 }
 
-fn owners(object: &Value) -> impl Iterator<Item = Owner<'_>> {
+/// The owners that an object names.
+pub(super) fn owners(object: &Value) -> impl Iterator<Item = Owner<'_>> {
     let list = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     list.into_iter().flatten().map(|owner| Owner {
         api_version: text(owner, "/apiVersion"),
@@ -148,12 +123,19 @@ fn owners(object: &Value) -> impl Iterator<Item = Owner<'_>> {
     })
 }
 
-fn served(owner: &Owner<'_>) -> Option<Kind> {
+/// The owner's kind, if it is served here.
+pub(super) fn served(owner: &Owner<'_>) -> Option<Kind> {
     kinds::all().iter().find(|kind| kind.kind == owner.kind && kind.api_version() == owner.api_version).copied()
 }
 
-fn is_ending(object: &Value) -> bool {
+/// Whether the object is being deleted.
+pub(super) fn is_ending(object: &Value) -> bool {
     object.pointer("/metadata/deletionTimestamp").is_some_and(|time| !time.is_null())
+}
+
+/// Whether the object is being deleted and something is to be done about its dependents first.
+pub(super) fn awaits_dependents(object: &Value) -> bool {
+    is_ending(object) && (has_finalizer(object, ORPHAN) || has_finalizer(object, FOREGROUND))
 }
 
 fn has_finalizer(object: &Value, finalizer: &str) -> bool {
@@ -171,66 +153,52 @@ mod tests {
 
     use super::*;
 
-    fn found(kind: &str, name: &str, owners: &[(&str, &str)]) -> Found {
+    fn found(name: &str, namespace: &str, owners: &[&str]) -> Found {
         let owners: Vec<_> = owners
             .iter()
-            .map(|(kind, name)| {
-                let api_version = kinds::find(kind).map_or("example.org/v1".to_owned(), Kind::api_version);
-                json!({"apiVersion": api_version, "kind": kind, "name": name, "uid": format!("{name}-uid"), "blockOwnerDeletion": true})
-            })
+            .map(|name| json!({"apiVersion": "v1", "kind": "Secret", "name": name, "uid": format!("{name}-uid"), "blockOwnerDeletion": true}))
             .collect();
-        let object = json!({"metadata": {"name": name, "namespace": "n", "uid": format!("{name}-uid"), "ownerReferences": owners}});
-        Found { kind: *kinds::find(kind).unwrap(), object }
+        let metadata =
+            json!({"name": name, "namespace": namespace, "uid": format!("{name}-uid"), "ownerReferences": owners});
+        Found { kind: *kinds::find("Secret").unwrap(), object: json!({"metadata": metadata}) }
     }
 
-    fn ending(mut found: Found, finalizer: &str) -> Found {
-        found.object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        found.object["metadata"]["finalizers"] = json!([finalizer]);
-        found
+    fn ending(finalizer: &str) -> Found {
+        let mut owner = found("db", "n", &[]);
+        owner.object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        owner.object["metadata"]["finalizers"] = json!([finalizer]);
+        owner
     }
 
-    fn names(steps: &[Step]) -> Vec<String> {
-        steps
-            .iter()
-            .map(|step| match step {
-                Step::Delete { key, .. } => format!("-{}", key.name),
-                Step::Replace { key, object, .. } => {
-                    let owners = object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
-                    format!("{} owners {owners} finalizers {}", key.name, object["metadata"]["finalizers"])
-                }
-                other => panic!("{other:?}"),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn only_known_dead_owners_of_served_kinds_condemn() {
-        let graph = Graph::new(vec![
-            found("Bundle", "db", &[]),
-            found("Secret", "kept", &[("Bundle", "db")]),
-            found("Secret", "lost", &[("Bundle", "old")]),
-            found("Secret", "shared", &[("Bundle", "old"), ("Bundle", "db")]),
-            found("Secret", "foreign", &[("Widget", "w")]),
-            found("Secret", "free", &[]),
-        ]);
-        let missing: Vec<_> = graph.missing_owners().iter().map(|owner| owner.key.to_string()).collect();
-        assert_eq!(missing, ["n/old"]);
-        assert_eq!(names(&graph.plan(&["old-uid".into()])), ["-lost"]);
-        assert!(graph.plan(&[]).is_empty());
+    fn settle(finalizer: &str, others: Vec<Found>) -> Vec<String> {
+        let all = others.into_iter().chain([ending(finalizer)]).collect();
+        let steps = Graph::new(all).settle(&ending(finalizer));
+        let named = steps.iter().map(|step| match step {
+            Step::Delete { key, .. } => format!("-{}", key.name),
+            Step::Replace { key, object, .. } => {
+                let owners = object["metadata"]["ownerReferences"].as_array().map_or(0, Vec::len);
+                format!("{} owners {owners} finalizers {}", key.name, object["metadata"]["finalizers"])
+            }
+            other => panic!("{other:?}"),
+        });
+        named.collect()
     }
 
     #[test]
-    fn foreground_waits_for_dependents() {
-        let owner = || ending(found("Bundle", "db", &[]), FOREGROUND);
-        let graph = Graph::new(vec![owner(), found("Secret", "s", &[("Bundle", "db")])]);
-        assert_eq!(names(&graph.plan(&[])), ["-s"]);
-        assert_eq!(names(&Graph::new(vec![owner()]).plan(&[])), ["db owners 0 finalizers []"]);
+    fn foreground_waits_for_dependents_of_the_same_namespace() {
+        assert_eq!(settle(FOREGROUND, vec![found("s", "n", &["db"])]), ["-s"]);
+        assert_eq!(settle(FOREGROUND, vec![found("s", "m", &["db"])]), ["db owners 0 finalizers []"]);
+        let shared = vec![found("s", "n", &["db", "other"]), found("other", "n", &[])];
+        assert_eq!(settle(FOREGROUND, shared), ["db owners 0 finalizers []"]);
+        // Another owner that is in another namespace is none.
+        let far = vec![found("s", "n", &["db", "other"]), found("other", "m", &[])];
+        assert_eq!(settle(FOREGROUND, far), ["-s"]);
+        assert_eq!(settle(FOREGROUND, vec![]), ["db owners 0 finalizers []"]);
     }
 
     #[test]
     fn orphans_lose_their_owner_before_it_goes() {
-        let owner = ending(found("Bundle", "db", &[]), ORPHAN);
-        let graph = Graph::new(vec![owner, found("Secret", "s", &[("Bundle", "db")])]);
-        assert_eq!(names(&graph.plan(&[])), ["s owners 0 finalizers null", "db owners 0 finalizers []"]);
+        let others = vec![found("s", "n", &["db"]), found("t", "m", &["db"])];
+        assert_eq!(settle(ORPHAN, others), ["s owners 0 finalizers null", "db owners 0 finalizers []"]);
     }
 }

@@ -1,19 +1,23 @@
 //! Gives pods a node.
 
+mod affinity;
+mod fit;
 mod plan;
+mod ports;
+pub(crate) mod volumes;
 
 use std::time::Duration;
 
 use api::{
     Kind, ObjectKey,
-    kinds::{Node, Pod},
+    kinds::{Node, PersistentVolumeClaim, Pod},
 };
 use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::{
     controller::{Change, Controller, Next, Watch},
-    error::Error,
+    error::{Error, chain},
     world::{self, World},
 };
 
@@ -34,6 +38,7 @@ impl Controller for Scheduler {
         vec![
             Watch::new(Kind::of::<Pod>(), |change| everything_if(is_of_interest(change))),
             Watch::new(Kind::of::<Node>(), |_| everything_if(true)),
+            Watch::new(Kind::of::<PersistentVolumeClaim>(), |_| everything_if(true)),
         ]
     }
 
@@ -42,9 +47,21 @@ impl Controller for Scheduler {
         if !pods.iter().any(plan::is_waiting) {
             return Ok(Next::OnChange);
         }
-        let nodes = world::list::<Node>(world, None).await?;
-        let plan = plan::plan(&pods, &nodes, world.now());
-        world::apply(world, &plan.steps).await?;
+        let plan = plan::plan(&plan::Observed {
+            pods,
+            nodes: world::list::<Node>(world, None).await?,
+            claims: world::list::<PersistentVolumeClaim>(world, None).await?,
+            now: world.now(),
+        });
+        // What is refused to one pod does not keep the others from their nodes.
+        let mut failed = Ok(());
+        for decision in &plan.decisions {
+            if let Err(error) = world::apply(world, &decision.steps).await {
+                tracing::debug!(pod = %decision.pod, cause = chain(&error), "not placed in this pass");
+                failed = Err(error);
+            }
+        }
+        failed?;
         Ok(if plan.unplaced { Next::After(RETRY) } else { Next::OnChange })
     }
 }

@@ -1,17 +1,20 @@
 //! `apps/v1 StatefulSet`: pods with stable names and volumes, made and replaced in order.
 
+mod claims;
+mod ownership;
 mod plan;
 mod pods;
+mod revision;
 mod status;
 
 use api::{
     Kind, ObjectKey,
-    kinds::{PersistentVolumeClaim, Pod, StatefulSet},
+    kinds::{ControllerRevision, PersistentVolumeClaim, Pod, StatefulSet},
 };
 use async_trait::async_trait;
 
 use crate::{
-    controller::{Controller, Next, Watch, itself, owner},
+    controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of, owner},
     error::Error,
     world::{self, World},
 };
@@ -31,7 +34,8 @@ impl Controller for StatefulSets {
     fn watches(&self) -> Vec<Watch> {
         vec![
             Watch::new(Kind::of::<StatefulSet>(), itself),
-            Watch::new(Kind::of::<Pod>(), |change| owner(change, "StatefulSet")),
+            Watch::new(Kind::of::<Pod>(), of_pod),
+            Watch::new(Kind::of::<ControllerRevision>(), |change| owner(change, "StatefulSet")),
         ]
     }
 
@@ -43,9 +47,24 @@ impl Controller for StatefulSets {
         let observed = Observed {
             pods: world::list::<Pod>(world, namespace).await?,
             claims: world::list::<PersistentVolumeClaim>(world, namespace).await?,
+            revisions: world::list::<ControllerRevision>(world, namespace).await?,
+            now: world.now(),
             set,
         };
-        world::apply(world, &plan(&observed)).await?;
-        Ok(Next::OnChange)
+        let (steps, next) = plan(&observed);
+        world::apply(world, &steps).await?;
+        Ok(next)
     }
+}
+
+/// The set that controls a pod, or that may select it: its name begins like the set's.
+fn of_pod(change: Change<'_>) -> Vec<ObjectKey> {
+    let mut keys = owner(change, "StatefulSet");
+    if keys.is_empty()
+        && let Some(name) = name_of(change.object)
+        && let Some(set) = pods::set_of(&name)
+    {
+        keys.push(ObjectKey { namespace: namespace_of(change.object), name: set.to_owned() });
+    }
+    keys
 }

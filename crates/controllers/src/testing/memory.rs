@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use api::{Kind, ObjectKey};
+use api::{
+    Kind, ObjectKey,
+    kinds::{Namespace, Pod},
+};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -10,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     controller::{name_of, namespace_of},
-    step::Notice,
+    step::{Deletion, Notice},
     world::{World, WorldError},
 };
 
@@ -19,6 +22,7 @@ pub(crate) struct Recorded {
     pub(crate) kind: Kind,
     pub(crate) object: Value,
     pub(crate) gone: bool,
+    pub(crate) listed: bool,
 }
 
 #[derive(Default)]
@@ -28,6 +32,7 @@ struct State {
     revision: u64,
     uid: u64,
     now: Timestamp,
+    notices: Vec<String>,
     /// Writes until all fail, as if the process had been killed between two of them.
     writes_left: Option<u32>,
 }
@@ -73,7 +78,7 @@ impl State {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
         let gone = !meta(&object, "deletionTimestamp").is_null() && no_finalizers(&object) && kind.kind != "Pod";
-        self.changes.push(Recorded { kind: *kind, object: object.clone(), gone });
+        self.changes.push(Recorded { kind: *kind, object: object.clone(), gone, listed: false });
         if gone {
             self.objects.remove(&at);
         } else {
@@ -137,13 +142,18 @@ impl Memory {
         state
             .objects
             .values()
-            .map(|(kind, object)| Recorded { kind: *kind, object: object.clone(), gone: false })
+            .map(|(kind, object)| Recorded { kind: *kind, object: object.clone(), gone: false, listed: true })
             .collect()
     }
 
     /// Changes since the last call.
     pub(crate) fn drain(&self) -> Vec<Recorded> {
         std::mem::take(&mut self.0.lock().changes)
+    }
+
+    /// Reasons of all that was told.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        self.0.lock().notices.clone()
     }
 
     /// A counter of writes.
@@ -186,7 +196,7 @@ impl Memory {
 fn remove(state: &mut State, kind: &Kind, key: &ObjectKey) {
     if let Some((kind, object)) = state.objects.remove(&(kind.resource(), key.clone())) {
         state.revision += 1;
-        state.changes.push(Recorded { kind, object, gone: true });
+        state.changes.push(Recorded { kind, object, gone: true, listed: false });
     }
 }
 
@@ -233,13 +243,29 @@ impl World for Memory {
         self.0.lock().write(kind, object, true)
     }
 
-    async fn delete(&self, kind: &Kind, key: &ObjectKey, uid: &str) -> Result<(), WorldError> {
-        let same = {
+    async fn finalize(&self, namespace: &Value) -> Result<(), WorldError> {
+        self.0.lock().write(&Kind::of::<Namespace>(), namespace, false)
+    }
+
+    async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError> {
+        let mut placed = pod.clone();
+        placed["spec"]["nodeName"] = json!(node);
+        self.0.lock().write(&Kind::of::<Pod>(), &placed, false)
+    }
+
+    async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {
+        let found = {
             let mut state = self.0.lock();
             state.killed()?;
-            state.current(kind, key).is_ok_and(|object| meta(&object, "uid") == uid)
+            state.current(kind, key).ok().filter(|object| meta(object, "uid") == deletion.uid.as_str())
         };
-        if same {
+        let Some(found) = found else { return Ok(()) };
+        if deletion.version.as_ref().is_some_and(|version| meta(&found, "resourceVersion") != version.as_str()) {
+            return Err(WorldError::Conflict { source: "another version".into() });
+        }
+        if deletion.grace_seconds == Some(0) && no_finalizers(&found) {
+            self.remove_now(kind, key);
+        } else {
             self.delete_now(kind, key);
         }
         Ok(())
@@ -247,5 +273,6 @@ impl World for Memory {
 
     async fn notify(&self, notice: &Notice) {
         assert!(!notice.reason.is_empty() && !notice.message.is_empty(), "{notice:?}");
+        self.0.lock().notices.push(notice.reason.clone());
     }
 }

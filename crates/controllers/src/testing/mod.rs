@@ -6,3 +6,4 @@ mod memory;
 mod simulation;
 
 pub(crate) use fixtures::{MARIADB, WORDPRESS, context, info};
+pub(crate) use memory::Memory;

@@ -7,20 +7,25 @@ use std::{
 
 use api::{
     Kind, ObjectKey, decode,
-    kinds::{Bundle, Lease, Namespace, Node, Pod, Secret, bundle::CONDITIONS},
+    kinds::{
+        Bundle, ControllerRevision, Namespace, Node, PersistentVolumeClaim, Pod, Secret, StatefulSet,
+        bundle::CONDITIONS,
+    },
 };
 use serde_json::{Value, json};
 
 use super::{
     MARIADB, WORDPRESS, context,
-    kubelet::{self, Luck},
+    kubelet::{Luck, Nodes},
     memory::{Memory, Recorded},
 };
-use crate::{Controller, LEASE_NAMESPACE, Next, World, all, bundle::REASONS, controller::Change};
+use crate::{Controller, Next, World, all, bundle::REASONS, controller::Change};
 
 /// Rounds of chance, then rounds until everything must be quiet.
 const ROUNDS: usize = 250;
 const SETTLE: usize = 400;
+/// The nodes of the game.
+const NODES: [&str; 2] = ["one", "two"];
 
 /// A small generator of chance (xorshift64*), so that a seed tells the whole run.
 struct Chance(u64);
@@ -42,6 +47,7 @@ struct Simulation {
     chance: Chance,
     seen: Vec<String>,
     secrets: BTreeSet<String>,
+    nodes: Nodes,
 }
 
 impl Simulation {
@@ -53,14 +59,10 @@ impl Simulation {
             chance: Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             seen: Vec::new(),
             secrets: BTreeSet::new(),
+            nodes: Nodes::new(&NODES),
         };
         simulation.create::<Namespace>(json!({"metadata": {"name": "default"}})).await;
-        let status = json!({"allocatable": {"cpu": "16", "memory": "64Gi", "pods": "20"}, "conditions": [{"type": "Ready", "status": "True"}]});
-        simulation.create::<Node>(json!({"metadata": {"name": "one"}, "status": status})).await;
-        // The clock of the game jumps: the node's lease outlasts it.
-        let lease = json!({"leaseDurationSeconds": 100_000_000, "renewTime": "1970-01-01T00:00:00.000000Z"});
-        let metadata = json!({"name": "one", "namespace": LEASE_NAMESPACE});
-        simulation.create::<Lease>(json!({"metadata": metadata, "spec": lease})).await;
+        simulation.nodes.step(&simulation.world, || Luck::Good).await;
         simulation.wake();
         simulation
     }
@@ -86,7 +88,8 @@ impl Simulation {
         for (index, controller) in self.controllers.iter().enumerate() {
             for watch in controller.watches() {
                 for change in changes.iter().filter(|change| change.kind.resource() == watch.kind.resource()) {
-                    for key in (watch.keys)(Change { object: &change.object, gone: change.gone }) {
+                    let (gone, listed) = (change.gone, change.listed);
+                    for key in (watch.keys)(Change { object: &change.object, gone, listed }) {
                         if !self.queue.contains(&(index, key.clone())) {
                             self.queue.push((index, key));
                         }
@@ -157,7 +160,9 @@ impl Simulation {
         let name = ["db", "blog", "blog2"][self.chance.below(3)];
         let key = ObjectKey::namespaced("default", name);
         let bundles = Kind::of::<Bundle>();
-        match self.chance.below(8) {
+        match self.chance.below(11) {
+            8 => self.trouble().await,
+            9 | 10 => self.edit_set().await,
             0 => self.install("mariadb", MARIADB).await,
             1 | 2 => self.install(name, if name == "db" { MARIADB } else { WORDPRESS }).await,
             3 => self.world.delete_now(&bundles, &key),
@@ -173,6 +178,70 @@ impl Simulation {
             _ => self.restart(),
         }
         self.wake();
+    }
+
+    /// The stateful set is made, changed or deleted, or one of its pods or claims is.
+    async fn edit_set(&mut self) {
+        let (kind, key) = (Kind::of::<StatefulSet>(), ObjectKey::namespaced("default", "web"));
+        let Ok(Some(mut set)) = self.world.get(&kind, &key).await else {
+            let container = json!({"name": "c", "image": "web:0"});
+            let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}});
+            let claim = json!({"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}});
+            let policy = if self.chance_of(2) { "Parallel" } else { "OrderedReady" };
+            let spec = json!({"replicas": 2, "serviceName": "web", "podManagementPolicy": policy, "revisionHistoryLimit": 1,
+                "selector": {"matchLabels": {"app": "web"}}, "template": template, "volumeClaimTemplates": [claim]});
+            return self
+                .create::<StatefulSet>(json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec}))
+                .await;
+        };
+        let number = self.chance.below(4);
+        match self.chance.below(6) {
+            0 => set["spec"]["replicas"] = json!(number),
+            1 | 2 => set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("web:{number}")),
+            3 => {
+                set["spec"]["updateStrategy"] =
+                    json!({"type": "RollingUpdate", "rollingUpdate": {"partition": number % 3}})
+            }
+            4 => {
+                let claim = ObjectKey::namespaced("default", format!("data-web-{number}"));
+                self.world.delete_now(&Kind::of::<PersistentVolumeClaim>(), &claim);
+                self.world.delete_now(&Kind::of::<Pod>(), &ObjectKey::namespaced("default", format!("web-{number}")));
+            }
+            _ => self.world.delete_now(&kind, &key),
+        }
+        let _ = self.world.replace(&kind, &set).await;
+    }
+
+    /// Something happens to a node: it is lost, comes back, is drained, or is taken out of the cluster.
+    async fn trouble(&mut self) {
+        let name = NODES[self.chance.below(NODES.len())];
+        match self.chance.below(5) {
+            0 => self.nodes.turn(name, false),
+            1 | 2 => {
+                self.nodes.turn(name, true);
+                self.cordon(name, false).await;
+            }
+            3 => {
+                self.cordon(name, true).await;
+                let pods = self.world.all("pods");
+                for pod in pods.iter().filter(|pod| pod["spec"]["nodeName"] == name) {
+                    let pod: Pod = decode(pod.clone()).unwrap();
+                    self.world.delete_now(&Kind::of::<Pod>(), &ObjectKey::of(&pod));
+                }
+            }
+            _ => {
+                self.nodes.turn(name, false);
+                self.world.delete_now(&Kind::of::<Node>(), &ObjectKey::cluster(name));
+            }
+        }
+    }
+
+    async fn cordon(&self, name: &str, closed: bool) {
+        let kind = Kind::of::<Node>();
+        if let Ok(Some(mut node)) = self.world.get(&kind, &ObjectKey::cluster(name)).await {
+            node["spec"]["unschedulable"] = json!(closed);
+            let _ = self.world.replace(&kind, &node).await;
+        }
     }
 
     fn chance_of(&mut self, of: usize) -> bool {
@@ -197,8 +266,8 @@ impl Simulation {
                 1 | 2 => {
                     let draws: Vec<_> = (0..64).map(|_| self.chance.below(3) == 0).collect();
                     let mut draws = draws.into_iter();
-                    kubelet::step(&self.world, || if draws.next() == Some(true) { Luck::Bad } else { Luck::Good })
-                        .await;
+                    let luck = || if draws.next() == Some(true) { Luck::Bad } else { Luck::Good };
+                    self.nodes.step(&self.world, luck).await;
                     self.wake();
                 }
                 3 => {
@@ -215,10 +284,14 @@ impl Simulation {
     }
 
     async fn settle(&mut self) {
+        self.nodes.turn_all_on();
+        for name in NODES {
+            self.cordon(name, false).await;
+        }
         for _ in 0..SETTLE {
             let before = self.world.revision();
             self.reconcile_all().await;
-            kubelet::step(&self.world, || Luck::Good).await;
+            self.nodes.step(&self.world, || Luck::Good).await;
             self.wake();
             // Longer than every back-off.
             self.world.advance(301);
@@ -251,10 +324,39 @@ impl Simulation {
             let owners = found.object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
             assert!(owners.iter().all(|owner| uids.contains(&owner["uid"])), "seed {seed}: garbage {}", found.object);
         }
-        for pod in self.world.all("pods") {
+        self.judge_set(seed);
+        for pod in self.world.all("pods").iter().filter(|pod| pod["metadata"]["labels"]["app"] != "web") {
             let set = pod["metadata"]["name"].as_str().unwrap().trim_end_matches("-0");
             assert!(bundles.get(set).is_some_and(|bundle| bundle.spec.start), "seed {seed}: a pod too many {set}");
         }
+    }
+}
+
+impl Simulation {
+    /// The stateful set has just the pods it wants, of the revisions it wants, and no more history than it keeps.
+    fn judge_set(&self, seed: u64) {
+        let pods: Vec<Pod> = self.world.all("pods").into_iter().map(|pod| decode(pod).unwrap()).collect();
+        let label = |pod: &Pod, name: &str| pod.metadata.labels.as_ref().and_then(|all| all.get(name).cloned());
+        let pods: Vec<_> = pods.iter().filter(|pod| label(pod, "app").as_deref() == Some("web")).collect();
+        let Some(set) = self.world.all("statefulsets").into_iter().find(|set| set["metadata"]["name"] == "web") else {
+            assert!(pods.is_empty(), "seed {seed}: pods without their set");
+            return;
+        };
+        let set: StatefulSet = decode(set).unwrap();
+        let (spec, status) = (set.spec.unwrap(), set.status.unwrap());
+        assert_eq!(pods.len(), usize::try_from(spec.replicas.unwrap()).unwrap(), "seed {seed}");
+        let partition = spec.update_strategy.and_then(|update| update.rolling_update?.partition).unwrap_or(0);
+        for pod in pods {
+            let ordinal: i32 = label(pod, "apps.kubernetes.io/pod-index").unwrap().parse().unwrap();
+            if ordinal >= partition {
+                assert_eq!(label(pod, "controller-revision-hash"), status.update_revision, "seed {seed}");
+            }
+        }
+        let kept =
+            self.world.all("controllerrevisions").into_iter().map(|kept| decode::<ControllerRevision>(kept).unwrap());
+        let kept =
+            kept.filter(|kept| kept.metadata.name.as_deref().is_some_and(|name| name.starts_with("web-"))).count();
+        assert!(kept <= 6, "seed {seed}: {kept} revisions");
     }
 }
 

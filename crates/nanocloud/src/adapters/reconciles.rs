@@ -46,6 +46,7 @@ impl Observer for Reconciles {
         let result = match outcome {
             Outcome::Done => "success",
             Outcome::Failed => "failure",
+            Outcome::Panicked => "panic",
         };
         self.ended.get_or_create(&Ended { controller, result }).inc();
         self.seconds.get_or_create(&Of { controller }).observe(took.as_secs_f64());

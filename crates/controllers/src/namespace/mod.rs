@@ -1,0 +1,230 @@
+//! Namespaces: the default service account while they live, their contents when they end, and what lies in none.
+
+mod plan;
+
+use std::{sync::Arc, time::Duration};
+
+use api::{
+    Kind, ObjectKey, ObjectMeta,
+    kinds::{self, Namespace, ServiceAccount},
+};
+use async_trait::async_trait;
+
+use crate::{
+    controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
+    error::{Error, chain},
+    step::Step,
+    world::{self, World},
+};
+use plan::{Contents, Item};
+
+/// Service account every pod has unless it names another.
+const DEFAULT_ACCOUNT: &str = "default";
+/// Time until a namespace whose contents still end is looked at again.
+const RECHECK: Duration = Duration::from_secs(1);
+/// Namespaces that always exist: one that is missing is made again, with all that lies in it.
+const BUILT_IN: [&str; 3] = ["default", "kube-node-lease", "kube-system"];
+
+/// Reconciles namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespaces;
+
+#[async_trait]
+impl Controller for Namespaces {
+    fn name(&self) -> &'static str {
+        "namespace-controller"
+    }
+
+    fn watches(&self) -> Vec<Watch> {
+        let mut all = vec![Watch::new(Kind::of::<Namespace>(), itself)];
+        for kind in kinds::all().iter().filter(|kind| kind.is_namespaced()) {
+            all.push(Watch { kind: *kind, keys: Arc::new(home) });
+        }
+        all
+    }
+
+    async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
+        match world::get::<Namespace>(world, key).await? {
+            None => strays(world, key).await,
+            Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => end(world, &namespace).await,
+            Some(_) => {
+                let account = ObjectKey::namespaced(key.name.clone(), DEFAULT_ACCOUNT);
+                let found = world::get::<ServiceAccount>(world, &account).await?;
+                world::apply(world, &default_account(&key.name, found.as_ref())).await?;
+                Ok(Next::OnChange)
+            }
+        }
+    }
+}
+
+/// The namespace of what is listed, for it may be gone; and of a default account that is lost.
+fn home(change: Change<'_>) -> Vec<ObjectKey> {
+    let lost = change.gone && change.object["kind"] == "ServiceAccount";
+    let lost = lost && name_of(change.object).as_deref() == Some(DEFAULT_ACCOUNT);
+    namespace_of(change.object).filter(|_| lost || change.listed).map(ObjectKey::cluster).into_iter().collect()
+}
+
+fn default_account(namespace: &str, found: Option<&ServiceAccount>) -> Vec<Step> {
+    if found.is_some() {
+        return Vec::new();
+    }
+    let metadata =
+        ObjectMeta { name: Some(DEFAULT_ACCOUNT.into()), namespace: Some(namespace.into()), ..ObjectMeta::default() };
+    vec![Step::create(&ServiceAccount { metadata, ..ServiceAccount::default() })]
+}
+
+/// Everything in a namespace. A kind that cannot be listed is noted, and does not keep the others.
+async fn contents(world: &dyn World, namespace: &str) -> Contents {
+    let mut contents = Contents::default();
+    for kind in kinds::all().iter().filter(|kind| kind.is_namespaced()) {
+        match world.list(kind, Some(namespace)).await {
+            Ok(found) => contents.items.extend(found.into_iter().map(|object| Item { kind: *kind, object })),
+            Err(error) => contents.unread.push(format!("{}: {}", kind.plural, chain(&error))),
+        }
+    }
+    contents
+}
+
+/// Deletes what is left, and says what that is; once nothing is left, lets the namespace go.
+async fn end(world: &dyn World, namespace: &Namespace) -> Result<Next, Error> {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let mut contents = contents(world, name).await;
+    for step in plan::deletions(&contents) {
+        // One object that cannot be deleted does not keep the others.
+        if let Err(error) = world::apply(world, &[step]).await {
+            contents.failed.push(chain(&error));
+        }
+    }
+    let empty = contents.is_empty();
+    let told = plan::conditions(namespace, &contents, world.now());
+    world::apply(world, &told.into_iter().collect::<Vec<_>>()).await?;
+    if !empty {
+        return Ok(Next::After(RECHECK));
+    }
+    // Read again: the conditions may have been written.
+    let key = ObjectKey::of(namespace);
+    if let Some(fresh) = world::get::<Namespace>(world, &key).await?
+        && let Some(free) = plan::release(&fresh)
+    {
+        let done = world.finalize(&api::encode(&free)).await;
+        done.map_err(|source| Error::Write { verb: "finalize", kind: "Namespace", key, source })?;
+    }
+    Ok(Next::OnChange)
+}
+
+/// Removes what lies in a namespace that is not there: nobody could see it, until somebody makes a namespace of
+/// that name. Earlier versions left such objects behind.
+async fn strays(world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
+    let found = contents(world, &key.name).await;
+    if found.items.is_empty() {
+        return Ok(Next::OnChange);
+    }
+    // What was listed before the namespace is found missing was in no namespace: reads are linearizable.
+    if world::get::<Namespace>(world, key).await?.is_some() {
+        return Ok(Next::OnChange);
+    }
+    if BUILT_IN.contains(&key.name.as_str()) {
+        let metadata = ObjectMeta { name: Some(key.name.clone()), ..ObjectMeta::default() };
+        world::apply(world, &[Step::create(&Namespace { metadata, ..Namespace::default() })]).await?;
+        return Ok(Next::OnChange);
+    }
+    tracing::warn!(namespace = key.name, objects = found.items.len(), "removing what lies in a namespace that is gone");
+    let mut failed = Ok(());
+    for step in plan::deletions(&found) {
+        if let Err(error) = world::apply(world, &[step]).await {
+            failed = Err(error);
+        }
+    }
+    failed?;
+    Ok(Next::After(RECHECK))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::Memory;
+
+    async fn create(world: &Memory, kind: &str, object: Value) {
+        world.create(kinds::find(kind).unwrap(), &object).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn contents_go_before_the_namespace_and_it_says_what_is_left() {
+        let world = Memory::default();
+        create(&world, "namespaces", json!({"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}}))
+            .await;
+        create(&world, "configmaps", json!({"metadata": {"name": "a", "namespace": "shop"}})).await;
+        create(
+            &world,
+            "configmaps",
+            json!({"metadata": {"name": "b", "namespace": "shop", "finalizers": ["example.org/slow"]}}),
+        )
+        .await;
+        create(&world, "configmaps", json!({"metadata": {"name": "a", "namespace": "other"}})).await;
+        let key = ObjectKey::cluster("shop");
+        world.delete_now(&Kind::of::<Namespace>(), &key);
+        assert_eq!(Namespaces.reconcile(&world, &key).await.unwrap(), Next::After(RECHECK));
+        Namespaces.reconcile(&world, &key).await.unwrap();
+        let namespace = world.get(&Kind::of::<Namespace>(), &key).await.unwrap().unwrap();
+        let told = namespace["status"]["conditions"].as_array().unwrap();
+        let of = |name: &str| told.iter().find(|told| told["type"] == name).unwrap();
+        assert_eq!(
+            of("NamespaceContentRemaining")["message"],
+            "Some resources are remaining: configmaps. has 1 resource instances"
+        );
+        assert_eq!(
+            of("NamespaceFinalizersRemaining")["message"],
+            "Some content in the namespace has finalizers remaining: example.org/slow in 1 resource instances"
+        );
+        let kind = *kinds::find("configmaps").unwrap();
+        world.remove_now(&kind, &ObjectKey::namespaced("shop", "b"));
+        Namespaces.reconcile(&world, &key).await.unwrap();
+        assert!(world.get(&Kind::of::<Namespace>(), &key).await.unwrap().is_none());
+        assert_eq!(world.all("configmaps").len(), 1, "what lies elsewhere stays");
+    }
+
+    #[tokio::test]
+    async fn a_hundred_pods_end_side_by_side() {
+        let world = Memory::default();
+        create(&world, "namespaces", json!({"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}}))
+            .await;
+        for number in 0..100 {
+            let spec = json!({"nodeName": "a", "containers": [{"name": "c", "image": "i"}]});
+            create(
+                &world,
+                "pods",
+                json!({"metadata": {"name": format!("p{number}"), "namespace": "shop"}, "spec": spec}),
+            )
+            .await;
+        }
+        let key = ObjectKey::cluster("shop");
+        world.delete_now(&Kind::of::<Namespace>(), &key);
+        Namespaces.reconcile(&world, &key).await.unwrap();
+        let ending = |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null();
+        assert!(world.all("pods").iter().all(ending), "one pass tells all of them to end");
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_no_namespace_is_removed_and_built_in_ones_are_made_again() {
+        let world = Memory::default();
+        for namespace in ["gone", "kube-system"] {
+            create(&world, "secrets", json!({"metadata": {"name": "s", "namespace": namespace}})).await;
+        }
+        for namespace in ["gone", "kube-system", "never"] {
+            Namespaces.reconcile(&world, &ObjectKey::cluster(namespace)).await.unwrap();
+        }
+        let left: Vec<_> = world.all("secrets").iter().map(|secret| secret["metadata"]["namespace"].clone()).collect();
+        assert_eq!(left, ["kube-system"]);
+        let made: Vec<_> = world.all("namespaces").iter().map(|made| made["metadata"]["name"].clone()).collect();
+        assert_eq!(made, ["kube-system"]);
+    }
+
+    #[test]
+    fn only_what_is_listed_or_lost_wakes_a_namespace() {
+        let object = json!({"kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "n"}});
+        let wakes = |gone, listed| home(Change { object: &object, gone, listed }).len();
+        assert_eq!((wakes(false, true), wakes(false, false), wakes(true, false)), (1, 0, 1));
+    }
+}
