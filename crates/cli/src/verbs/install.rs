@@ -70,8 +70,7 @@ fn bundle(context: &Context<'_>, args: &Install) -> Result<Bundle> {
                 "write it like --option database=mariadb",
             ));
         };
-        // `database=&mariadb` is how labels write the choice of a service; both forms are taken.
-        if options.insert(name.to_owned(), value.trim_start_matches('&').to_owned()).is_some() {
+        if options.insert(name.to_owned(), value.to_owned()).is_some() {
             return Err(Error::usage("--option", format!("{name} is given twice"), "give every option once"));
         }
     }

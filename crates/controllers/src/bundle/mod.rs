@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub use bindings::RERUN_BINDINGS;
-pub use image::surface;
+pub use image::{reference, surface};
 pub use workload::PIDS_LIMIT;
 
 use conditions::Open;
@@ -137,17 +137,15 @@ impl Bundles {
         Ok(next)
     }
 
-    /// The image of a bundle. The registry is asked again once for each generation that wants it.
+    /// The image of a bundle.
     async fn image(&self, bundle: &Bundle, own: bool) -> Result<Image, Open> {
-        let reference = reference(bundle, &self.context.config.registry);
-        let seen = bundle.status.as_ref().and_then(|status| status.observed_generation);
-        let update = own && bundle.spec.update && seen != bundle.metadata.generation;
-        let info = self.context.catalog.inspect(&reference, update).await.map_err(|error| {
+        let wanted = image::wanted(bundle, &self.context.config.registry, own);
+        let info = self.context.catalog.inspect(&wanted.lookup, wanted.update).await.map_err(|error| {
             let text = chain(&error);
             if matches!(error, CatalogError::Unavailable { .. }) { Open::Pending(text) } else { Open::Failed(text) }
         })?;
         let surface: Surface = surface(&info).map_err(Open::Failed)?;
-        Ok(Image { reference, digest: info.digest, surface })
+        Ok(Image { reference: wanted.reference, digest: info.digest, surface })
     }
 
     fn wait_for(&self, key: &ObjectKey, targets: impl Iterator<Item = ObjectKey>) {
@@ -246,13 +244,6 @@ impl Controller for Bundles {
         let retry = if observed.image.is_err() { Next::After(IMAGE_RETRY) } else { Next::OnChange };
         Ok(plan.next.sooner(retry).sooner(revoked))
     }
-}
-
-/// The image a bundle runs: its own, or that of its service in the default registry.
-#[must_use]
-pub fn reference(bundle: &Bundle, registry: &str) -> String {
-    let own = bundle.spec.image.as_deref().map(str::trim).filter(|image| !image.is_empty());
-    own.map_or_else(|| format!("{registry}/{}:latest", bundle.spec.service), str::to_owned)
 }
 
 async fn bindings(world: &dyn World, bundle: &Bundle) -> Result<Vec<Binding>, Error> {

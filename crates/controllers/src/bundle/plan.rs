@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::{
     FINALIZER, bindings,
     conditions::{Open, Progress, conditions},
-    names, readiness,
+    image, names, readiness,
     secrets::{self, Make},
     workload,
 };
@@ -220,9 +220,13 @@ fn peer_wait(observed: &Observed, wanted: &Requirement) -> Option<Open> {
     let Requirement { option, service, bundle } = wanted;
     let Some(peer) = observed.peers.get(bundle).filter(|peer| peer.metadata.deletion_timestamp.is_none()) else {
         let name = if service == bundle { String::new() } else { format!(" --name {bundle}") };
-        return Some(Open::Pending(format!(
+        let missing = format!(
             "spec.options.{option}: bundle {bundle} is not installed; run `nanocloud install {service}{name}` first"
-        )));
+        );
+        // Who installs it is told at once. What was prepared once only waits for the other to come back; and so does
+        // this, but nobody has to stay for that.
+        let prepared = observed.bundle.status.as_ref().is_some_and(|status| status.profile.is_some());
+        return Some(if prepared { Open::Pending(missing) } else { Open::Failed(missing) });
     };
     if peer.spec.service != *service {
         let found = &peer.spec.service;
@@ -254,9 +258,10 @@ fn profile(bundle: &Bundle, image: &Image, resolution: &Resolution) -> Profile {
 
 fn workload_steps(observed: &Observed, image: &Image, resolution: &Resolution) -> Vec<Step> {
     let annotations = observed.tls_secret.as_ref().and_then(|secret| secret.metadata.annotations.as_ref());
-    let input = workload::Input {
+    let pinned = image::pinned(&image.reference, &image.digest);
+    let mut input = workload::Input {
         bundle: &observed.bundle,
-        image: &image.reference,
+        image: &pinned,
         image_digest: &image.digest,
         resolution,
         certificate: annotations.and_then(|all| all.get(secrets::NOT_AFTER)).map(String::as_str),
@@ -271,7 +276,12 @@ fn workload_steps(observed: &Observed, image: &Image, resolution: &Resolution) -
             }
         }));
     }
-    steps.extend(workload_set(observed.set.as_ref(), workload::stateful_set(&input)));
+    let set = workload::stateful_set(&input);
+    // What was made before images were pinned is not made anew for that alone.
+    input.image = &image.reference;
+    if workload_set(observed.set.as_ref(), workload::stateful_set(&input)).is_some() {
+        steps.extend(workload_set(observed.set.as_ref(), set));
+    }
     steps
 }
 

@@ -91,8 +91,13 @@ fn refusals_name_field_and_allowed_values_and_nothing_is_made() {
 fn a_missing_dependency_says_what_to_install() {
     let mut observed = observed(bundle("blog", WORDPRESS, json!({})));
     let (reason, message) = first_open(&plan(&observed));
-    assert_eq!(reason, "ProfilePending");
+    assert_eq!(reason, "ProfileFailed", "whoever installs it is told at once");
     assert!(message.contains("run `nanocloud install mariadb` first"), "{message}");
+    // What was prepared once waits for the other to come back.
+    let status = json!({"profile": {"image": "i"}});
+    observed.bundle.status = serde_json::from_value(status).unwrap();
+    assert_eq!(first_open(&plan(&observed)).0, "ProfilePending");
+    observed.bundle.status = None;
     observed.peers.insert("mariadb".into(), bundle("mariadb", WORDPRESS, json!({})));
     assert_eq!(first_open(&plan(&observed)).0, "ProfileFailed", "an instance of another service");
     observed.bundle.spec.options.insert("database".into(), "mariadb:db2".into());
@@ -273,7 +278,7 @@ fn a_status_is_written_once_and_told_by_what_changed() {
             _ => None,
         })
         .collect();
-    assert_eq!(news, ["ProfilePending"]);
+    assert_eq!(news, ["ProfileFailed"]);
     let stored = Bundle { status: Some(status), ..observed.bundle.clone() };
     let stored: Bundle = decode(encode(&stored)).unwrap();
     let again = plan(&Observed { bundle: stored.clone(), ..observed });

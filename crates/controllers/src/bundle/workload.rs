@@ -163,7 +163,7 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
 fn environment(input: &Input<'_>) -> Vec<EnvVar> {
     let secret = names::profile_secret(names::name(input.bundle));
     let variable = |(name, value): (&String, &Value)| match value {
-        Value::Literal(text) => EnvVar { name: name.clone(), value: Some(text.clone()), value_from: None },
+        Value::Literal(text) => EnvVar { name: name.clone(), value: Some(verbatim(text)), value_from: None },
         Value::SecretRef(key) => {
             let key = SecretKeySelector { name: secret.clone(), key: key.clone(), optional: None };
             let source = EnvVarSource { secret_key_ref: Some(key), ..EnvVarSource::default() };
@@ -171,6 +171,12 @@ fn environment(input: &Input<'_>) -> Vec<EnvVar> {
         }
     };
     input.resolution.env.iter().map(variable).collect()
+}
+
+/// The value by which a container gets this text. The kubelet replaces `$(NAME)` by another variable, which may be
+/// a secret, and `$$` by `$`.
+fn verbatim(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 fn container_port(port: &PortPlan) -> ContainerPort {
@@ -281,4 +287,44 @@ fn claims(input: &Input<'_>) -> Vec<PersistentVolumeClaim> {
         }
     });
     claims.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::verbatim;
+
+    /// What a kubelet makes of a value (core/v1 EnvVar) in which it knows the variable `S`.
+    fn expand(value: &str) -> String {
+        let mut out = String::new();
+        let mut rest = value;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            rest = if let Some(left) = after.strip_prefix('$') {
+                out.push('$');
+                left
+            } else if let Some(left) = after.strip_prefix("(S)") {
+                out.push_str("the secret");
+                left
+            } else {
+                out.push('$');
+                after
+            };
+        }
+        out + rest
+    }
+
+    #[test]
+    fn the_reference_expands() {
+        assert_eq!((expand("a$$b$(S)$(T)"), expand("$$(S)")), ("a$bthe secret$(T)".into(), "$(S)".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_given_is_what_arrives(text in "[$()S&'`\\\\ a-c]{0,24}|.{0,24}") {
+            prop_assert_eq!(expand(&verbatim(&text)), text);
+        }
+    }
 }

@@ -146,6 +146,12 @@ impl<'a> Resolver<'a> {
         if self.accepts(declaration, value) {
             return State::Known(Value::Literal(value.to_owned()));
         }
+        // `&mariadb` is how labels write the choice of a service; both forms are taken.
+        if let Some(plain) = value.strip_prefix('&')
+            && declaration.alternatives.iter().any(|alternative| self.selects(&alternative.value, plain))
+        {
+            return State::Known(Value::Literal(plain.to_owned()));
+        }
         let described: Vec<&str> = declaration
             .alternatives
             .iter()
@@ -167,17 +173,19 @@ impl<'a> Resolver<'a> {
         declaration.alternatives.iter().any(|alternative| match &alternative.value {
             Alternative::Nothing | Alternative::Macro(_) => false,
             Alternative::Open(kind) => kind.accepts(value),
-            Alternative::Service(service) => {
-                let selection = Selection::parse(value);
-                selection.service == service
-                    && is_dns_label(selection.bundle)
-                    && selection.bundle != self.request.bundle
-            }
+            selection @ Alternative::Service(_) => self.selects(selection, value),
             Alternative::Text(text) => match text.as_literal() {
                 Some(literal) => literal == value,
                 None => self.template(text) == State::Known(Value::Literal(value.to_owned())),
             },
         })
+    }
+
+    /// Whether the value selects the service that the alternative names.
+    fn selects(&self, alternative: &Alternative, value: &str) -> bool {
+        let Alternative::Service(service) = alternative else { return false };
+        let selection = Selection::parse(value);
+        selection.service == service && is_dns_label(selection.bundle) && selection.bundle != self.request.bundle
     }
 
     fn not_chosen(&mut self, declaration: &'a Declaration) -> State {

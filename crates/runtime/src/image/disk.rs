@@ -10,6 +10,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::error::ImageError;
+use super::reference::Reference;
 
 /// Mark of a layer that has reached the disk.
 const DURABLE: &str = "durable";
@@ -19,6 +20,20 @@ const DURABLE: &str = "durable";
 pub(super) struct Refs {
     pub(super) version: u32,
     pub(super) images: BTreeMap<String, String>,
+}
+
+impl Refs {
+    /// The digest a reference is known by: its own, or, when it is pinned, that of any tag of the same repository.
+    pub(super) fn digest_of(&self, reference: &Reference) -> Option<String> {
+        if let Some(digest) = self.images.get(&reference.to_string()) {
+            return Some(digest.clone());
+        }
+        let pinned = reference.digest()?;
+        let repository = format!("{}/{}", reference.registry(), reference.repository());
+        let of_it = |name: &str| name.strip_prefix(&repository).is_some_and(|rest| rest.starts_with([':', '@']));
+        let known = self.images.iter().any(|(name, digest)| digest == pinned && of_it(name));
+        known.then(|| pinned.to_owned())
+    }
 }
 
 /// Version of `refs.json`.
@@ -140,6 +155,21 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+
+    #[test]
+    fn a_pinned_name_is_known_by_any_tag_of_its_repository() {
+        let (one, two) = (format!("sha256:{}", "1".repeat(64)), format!("sha256:{}", "2".repeat(64)));
+        let images = BTreeMap::from([("r.example/team/app:latest".to_owned(), one.clone())]);
+        let refs = Refs { version: REFS_VERSION, images };
+        let known = |name: &str| refs.digest_of(&Reference::parse(name, "r.example").unwrap());
+        assert_eq!(known("r.example/team/app"), Some(one.clone()));
+        assert_eq!(known(&format!("r.example/team/app@{one}")), Some(one.clone()));
+        assert_eq!(known(&format!("r.example/team/app:old@{one}")), Some(one.clone()));
+        // Of another repository, or with other contents, it has to be fetched.
+        assert_eq!(known(&format!("r.example/team/app@{two}")), None);
+        assert_eq!(known(&format!("r.example/team/application@{one}")), None);
+        assert_eq!(known(&format!("other.example/team/app@{one}")), None);
+    }
 
     #[test]
     fn pulls_at_once_make_a_shared_layer_durable() {

@@ -183,6 +183,8 @@ impl ImageStore {
             let _not_collecting = self.inner.collecting.read().await;
             if let Some(image) = self.stored(&reference)? {
                 self.inner.mark_used(&image.digest);
+                // A pinned name that a tag had brought is kept under its own name from now on.
+                self.inner.change_refs(|refs| refs.images.insert(name, image.digest.clone()).is_none())?;
                 progress.on(ProgressEvent::Ready { digest: &image.digest });
                 return Ok(image);
             }
@@ -379,8 +381,7 @@ impl ImageStore {
     }
 
     fn stored_documents(&self, reference: &Reference) -> Result<Option<(String, Manifest, ImageSettings)>, ImageError> {
-        let digest = self.inner.refs.lock().images.get(&reference.to_string()).cloned();
-        let Some(digest) = digest else { return Ok(None) };
+        let Some(digest) = self.inner.refs.lock().digest_of(reference) else { return Ok(None) };
         self.inner.documents(&digest).map(|found| found.map(|(manifest, config)| (digest, manifest, config)))
     }
 
