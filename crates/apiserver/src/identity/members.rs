@@ -13,6 +13,7 @@ use super::grants;
 use crate::{
     failure::{Failure, Outcome},
     http::{answer, body, entry::Call},
+    registry::{DeleteOptions, Registry},
     route::MemberAction,
 };
 
@@ -126,8 +127,26 @@ pub(crate) async fn change(mut call: Call, named: &str, action: MemberAction) ->
         MemberAction::Lead => MemberChange::Lead { id: member.id },
     };
     cluster.change(change).await.map_err(refused)?;
+    if action == MemberAction::Remove {
+        forget_node(&call.app.registry, &member.name).await;
+    }
     tracing::info!(member = id(member.id), name = member.name, ?action, by = %call.subject, "membership changed");
     Ok(answer::json(StatusCode::OK, &shown(&cluster.members().await)))
+}
+
+/// Takes away the Node of a member that was removed, so that no pod is given to it any more.
+async fn forget_node(registry: &Registry, name: &str) {
+    let Some(kind) = api::kinds::find("nodes") else { return };
+    match registry.delete(kind, None, name, &DeleteOptions::default()).await {
+        Err(failure) if failure.status.code != 404 => {
+            tracing::warn!(
+                node = name,
+                error = failure.status.message,
+                "the member is removed, its Node is not: delete it by hand"
+            );
+        }
+        _ => {}
+    }
 }
 
 /// `POST members/join`: takes in the bearer of a join token as a learner and hands it what members share.

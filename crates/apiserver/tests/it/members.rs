@@ -89,7 +89,12 @@ async fn members_are_shown_and_changed_by_those_who_may() {
     ask("POST", &format!("{MEMBERS}/nobody/lead")).send(&server).await.expect(404);
     let refused = ask("POST", &format!("{MEMBERS}/b0/remove")).send(&server).await.expect(409);
     assert!(refused.body["message"].as_str().unwrap().contains("too few to go on"), "{:#}", refused.body);
+    for name in ["a", "b"] {
+        ask("POST", "/api/v1/nodes").json(&json!({"metadata": {"name": name}})).send(&server).await.expect(201);
+    }
     ask("POST", &format!("{MEMBERS}/b/remove")).json(&json!({"force": true})).send(&server).await.expect(200);
+    ask("GET", "/api/v1/nodes/b").send(&server).await.expect(404);
+    ask("GET", "/api/v1/nodes/a").send(&server).await.expect(200);
     ask("POST", &format!("{MEMBERS}/b/remove")).json(&json!({"farce": true})).send(&server).await.expect(400);
     let changes = cluster.0.lock().unwrap();
     assert_eq!(changes[0], MemberChange::Lead { id: 0xb0 });
