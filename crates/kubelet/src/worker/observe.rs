@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use api::kinds::Pod;
+use api::kinds::{Pod, node::NODE_NOT_READY};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus};
 use runtime::container::{ContainerInfo, State as RuntimeState};
@@ -224,7 +224,7 @@ impl Worker {
         };
         let status = compute(&facts);
         let gone = self.memory.gone_since.is_some() || self.memory.released;
-        if gone || self.memory.reported.as_ref() == Some(&status) {
+        if gone || self.memory.reported.as_ref() == Some(&status) && !self.spoken_for() {
             return true;
         }
         match self.shared.ports.cluster.write_status(pod, status.clone()).await {
@@ -244,6 +244,15 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Whether somebody said in our place how the pod is, while nobody heard from this node.
+    fn spoken_for(&self) -> bool {
+        let desired = self.desired.borrow();
+        let conditions = desired.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions
+            .into_iter()
+            .any(|condition| condition.type_ == "Ready" && condition.reason.as_deref() == Some(NODE_NOT_READY))
     }
 
     /// Tells of containers that have just begun to wait for their next try.

@@ -157,6 +157,27 @@ async fn an_adopted_pod_that_is_to_stop_at_once_does_not_wait_for_its_grace() {
 }
 
 #[tokio::test]
+async fn what_was_said_while_the_node_was_silent_is_put_right() {
+    let bench = Bench::start(pod(json!({})), |_| {});
+    bench.world.until("ready", ready).await;
+    let mut told = bench.world.with(|things| things.pod.clone()).unwrap();
+    for condition in told.status.iter_mut().flat_map(|status| status.conditions.iter_mut().flatten()) {
+        if condition.type_ == "Ready" {
+            condition.status = "False".into();
+            condition.reason = Some(api::kinds::node::NODE_NOT_READY.into());
+        }
+    }
+    bench.world.with(|things| things.pod = Some(told.clone()));
+    bench.desired.send_replace(Desired { pod: Arc::new(told), gone: false });
+    let right = |things: &Things| {
+        let conditions =
+            things.pod.iter().flat_map(|pod| pod.status.iter()).flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    bench.world.until("ready again", right).await;
+}
+
+#[tokio::test]
 async fn a_program_that_ignores_term_is_killed_after_the_grace() {
     let bench = Bench::start(pod(json!({})), |things| things.stubborn = true);
     bench.world.until("ready", ready).await;
