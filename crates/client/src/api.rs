@@ -252,6 +252,15 @@ impl<R: Resource> Watchable for Api<R> {
 }
 
 impl Api<api::kinds::Pod> {
+    /// Binds a pod to a node, if it is the one with this uid (the subresource `binding`).
+    pub async fn bind(&self, name: &str, uid: &str, node: &str) -> Result<()> {
+        let metadata = serde_json::json!({"name": name, "namespace": self.namespace, "uid": uid});
+        let target = serde_json::json!({"apiVersion": "v1", "kind": "Node", "name": node});
+        let binding =
+            serde_json::json!({"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target});
+        self.call(Method::POST, name, "binding", &binding).await.map(drop)
+    }
+
     /// The lines of a container's log.
     pub async fn logs(
         &self,

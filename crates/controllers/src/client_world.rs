@@ -52,10 +52,19 @@ impl<R: Resource> Typed<R> {
 
     /// The object and the API beside it.
     fn typed(&self, object: &Value) -> Result<(R, Api<R>), WorldError> {
-        let object: R = decode(object.clone()).map_err(|source| WorldError::Refused { source: Box::new(source) })?;
+        let object: R = decode(object.clone()).map_err(unfit)?;
         let api = self.api(ObjectKey::of(&object).namespace.as_deref());
         Ok((object, api))
     }
+}
+
+fn unfit(source: api::DecodeError) -> WorldError {
+    WorldError::Refused { source: Box::new(source) }
+}
+
+/// Whether the server does not have the subresource: what it does is then part of an ordinary write.
+fn lacks(error: &::client::Error) -> bool {
+    error.status().is_some_and(|status| matches!(status.code, 404 | 405))
 }
 
 fn failed(error: ::client::Error) -> WorldError {
@@ -193,6 +202,7 @@ impl Endpoints {
 
 /// The API through the client, for one controller.
 pub(crate) struct ClientWorld {
+    pub(crate) client: Client,
     pub(crate) endpoints: Endpoints,
     pub(crate) recorder: EventRecorder,
 }
@@ -230,13 +240,21 @@ impl World for ClientWorld {
     }
 
     async fn finalize(&self, namespace: &Value) -> Result<(), WorldError> {
-        self.endpoints.of(&Kind::of::<Namespace>())?.replace(namespace).await
+        let free: Namespace = decode(namespace.clone()).map_err(unfit)?;
+        Api::all(self.client.clone()).finalize(&free).await.map(drop).map_err(failed)
     }
 
     async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError> {
-        let mut placed = pod.clone();
-        placed["spec"]["nodeName"] = node.into();
-        self.endpoints.of(&Kind::of::<Pod>())?.replace(&placed).await
+        let placed: Pod = decode(pod.clone()).map_err(unfit)?;
+        let (key, uid) = (ObjectKey::of(&placed), placed.metadata.uid.as_deref().unwrap_or_default());
+        match Api::<Pod>::of(self.client.clone(), &key).bind(&key.name, uid, node).await {
+            Err(error) if lacks(&error) => {
+                let mut placed = pod.clone();
+                placed["spec"]["nodeName"] = node.into();
+                self.endpoints.of(&Kind::of::<Pod>())?.replace(&placed).await
+            }
+            other => other.map_err(failed),
+        }
     }
 
     async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {

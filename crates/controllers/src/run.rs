@@ -35,7 +35,7 @@ pub async fn run(
     for controller in controllers {
         let (recorder, writer) = EventRecorder::new(client.clone(), controller.name(), host);
         tasks.spawn(writer.run(stop.clone()));
-        let world = Arc::new(ClientWorld { endpoints: endpoints.clone(), recorder });
+        let world = Arc::new(ClientWorld { client: client.clone(), endpoints: endpoints.clone(), recorder });
         let queue = Arc::<WorkQueue>::default();
         for watch in controller.watches() {
             watched.insert(watch.kind.resource(), watch.kind);
