@@ -16,9 +16,12 @@
 //! * Deciding is pure; time, randomness and the host come in as arguments.
 //! * Every write carries the version it was decided on; a conflict means reading and planning again.
 //! * Of a bundle's conditions each one is True only when all before it are, in every stored status.
+//! * A pod with a claim is bound to the node where the claim's volume is, and to no other.
+//! * A panic over one key is an error of that key: it waits in quarantine, the others go on.
 //! * A secret's value is in Secret objects only: never in a status, event, log or error.
 //!
-//! Limits: [`bundle::BINDING_BACKOFF_MAX`], [`bundle::MESSAGE_MAX`], [`scheduler::RETRY`], [`WORKERS`], [`RESYNC`].
+//! Limits: [`bundle::BINDING_BACKOFF_MAX`], [`bundle::MESSAGE_MAX`], [`scheduler::RETRY`], [`WORKERS`], [`RESYNC`],
+//! [`QUARANTINE`] of nodes, [`QUARANTINE_MAX`] of keys.
 
 pub mod bundle;
 mod client_world;
