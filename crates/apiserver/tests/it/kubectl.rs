@@ -222,6 +222,35 @@ async fn objects_are_created_by_generators_and_listed_in_chunks() {
     cluster.end().await;
 }
 
+#[tokio::test]
+async fn a_stateful_set_goes_back_to_an_earlier_revision() {
+    let cluster = Cluster::start().await;
+    let mut set = crate::sample::object(api::kinds::find("sts").unwrap(), "db");
+    set["apiVersion"] = "apps/v1".into();
+    set["kind"] = "StatefulSet".into();
+    cluster.file("set.json", &set);
+    cluster.run("create -f set.json").await;
+    let uid = cluster.run("get sts db -o jsonpath={.metadata.uid}").await;
+    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": uid, "controller": true}]);
+    for (number, image) in [(1, "redis:6"), (2, "redis:7")] {
+        let mut template = set["spec"]["template"].clone();
+        template["$patch"] = "replace".into();
+        template["spec"]["containers"][0]["image"] = image.into();
+        let name = format!("db-{number}");
+        let metadata = json!({"name": name, "labels": {"app": "x"}, "ownerReferences": owner});
+        let revision = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata,
+            "revision": number, "data": {"spec": {"template": template}}});
+        cluster.file("revision.json", &revision);
+        cluster.run("create -f revision.json").await;
+    }
+    holds(&cluster.run("get controllerrevisions").await, &["statefulset.apps/db", "REVISION"]);
+    holds(&cluster.run("rollout history sts/db --revision=1").await, &["redis:6"]);
+    holds(&cluster.run("rollout undo sts/db --to-revision=1").await, &["rolled back"]);
+    let image = cluster.run("get sts db -o jsonpath={.spec.template.spec.containers[0].image}").await;
+    assert_eq!(image, "redis:6");
+    cluster.end().await;
+}
+
 /// Settings by which kubectl opens sessions over WebSockets, or over SPDY as older clients do.
 const SESSIONS: [(&str, [(&str, &str); 2]); 2] = [
     ("WebSocket", [("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")]),
