@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use keyspace::AlarmKind;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -81,6 +82,24 @@ impl App {
             return Err(Failure::new(503, "ServiceUnavailable", "the keyspace has no leader"));
         }
         self.registry.ensure_namespaces().await
+    }
+
+    /// Fails when the keyspace says that this member cannot read what it should have.
+    pub(crate) async fn check_sound(&self) -> Outcome<()> {
+        let status = self.registry.keyspace().status().await?;
+        let own = status.alarms.iter().filter(|alarm| alarm.member == status.node_id);
+        let damage = own
+            .map(|alarm| alarm.kind)
+            .find(|kind| matches!(kind, AlarmKind::Corrupt | AlarmKind::Damaged | AlarmKind::Differs));
+        match damage {
+            None => Ok(()),
+            Some(kind) => {
+                let message = format!("the keyspace of this member has the alarm {kind}");
+                Err(Failure::new(503, "ServiceUnavailable", message).remedy(
+                    "replace this member, or stop it and run `nanocloud setup --repair`; then clear the alarm: `nanocloud keyspace alarms --clear`",
+                ))
+            }
+        }
     }
 }
 

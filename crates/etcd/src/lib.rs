@@ -17,12 +17,15 @@
 //! Invariants:
 //! - Answers, codes and messages of errors are those of etcd 3.4, so that its clients react as usual.
 //! - Who may not administer the cluster may not use the raw keyspace: it is below every role and every sealed value.
+//! - Keys that begin with a zero byte are the keyspace's own: the face neither shows nor changes them.
+//! - Of several servers on one etcd cluster at most one acts for all of them.
 //! - The face keeps nothing: what it answers comes from the keyspace. A watch that its client does not read is held
 //!   up by its own queue and nobody else's.
 //!
 //! Limits: see [`limits`]. Users, roles and passwords of etcd are not kept; clients prove who they are by certificate.
 
 mod bolt;
+mod candidacy;
 mod convert;
 mod error;
 mod external;
@@ -33,6 +36,7 @@ mod serve;
 mod streams;
 pub mod wire;
 
+pub use candidacy::Candidacy;
 pub use error::Error;
 pub use external::{Endpoints, EndpointsError, External};
 pub use face::{Alone, Face, cluster_id};

@@ -79,6 +79,7 @@ pub(crate) fn status(error: &Error) -> Status {
         Error::Refused(refusal) => refusal_of(refusal),
         Error::Storage(EngineError::NoSpace { .. }) => NO_SPACE,
         Error::Storage(EngineError::Corrupt { .. } | EngineError::Format { .. }) => CORRUPT,
+        Error::Storage(EngineError::Replacing) => NO_LEADER,
         Error::Storage(EngineError::Io { operation, .. }) => {
             return Status::internal(format!("etcdserver: storage failed: {operation}"));
         }

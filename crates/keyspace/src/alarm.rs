@@ -1,25 +1,43 @@
-//! Alarms: what is wrong with the keyspace as a whole. They are part of the replicated state, so that every member
-//! refuses the same commands.
+//! Alarms: what is wrong with the keyspace as a whole, or with one of its members. They are part of the replicated state,
+//! so that every member refuses the same commands.
+//!
+//! An alarm about one member alone forbids nothing here: that member steps aside, and the others go on.
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::engine::{Table, View};
-use crate::limits::MAX_ALARMS;
+use crate::limits::{MAX_ALARMS, REPLACE_SLACK_BYTES};
 use crate::work::Work;
-use crate::{Command, EngineError, Op, Refusal, Txn};
+use crate::{Command, EngineError, Op, Put, Refusal, Txn};
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum AlarmKind {
     /// The state has outgrown its quota (etcd's `NOSPACE`): what would grow it is refused until somebody clears the
-    /// alarm.
+    /// alarm. What exists can still be deleted, and replaced by what is hardly larger.
     NoSpace,
-    /// A member's state differs from the leader's (etcd's `CORRUPT`): every write is refused until somebody clears
-    /// the alarm.
+    /// A member's state differs from the leader's, and nobody knows which of them is right (etcd's `CORRUPT`): every
+    /// write is refused until somebody clears the alarm or removes the member.
     Corrupt,
-    /// A member's disk is nearly full: as [`AlarmKind::NoSpace`], but the member clears it when there is room.
+    /// A member's disk is nearly full. It alone takes no writes that grow the keyspace, and clears the alarm when there is
+    /// room.
     DiskFull,
+    /// A member cannot read some of its own records. It goes on with the others, and does not lead.
+    Damaged,
+    /// A member's state differs from that of the others, which agree. It answers no reads and does not lead.
+    Differs,
+}
+
+impl AlarmKind {
+    /// All of them.
+    pub const ALL: [AlarmKind; 5] =
+        [AlarmKind::NoSpace, AlarmKind::Corrupt, AlarmKind::DiskFull, AlarmKind::Damaged, AlarmKind::Differs];
+
+    /// Whether the member should not lead as long as another one can.
+    pub fn steps_aside(self) -> bool {
+        matches!(self, AlarmKind::DiskFull | AlarmKind::Damaged | AlarmKind::Differs)
+    }
 }
 
 impl std::fmt::Display for AlarmKind {
@@ -28,6 +46,8 @@ impl std::fmt::Display for AlarmKind {
             AlarmKind::NoSpace => "NoSpace",
             AlarmKind::Corrupt => "Corrupt",
             AlarmKind::DiskFull => "DiskFull",
+            AlarmKind::Damaged => "Damaged",
+            AlarmKind::Differs => "Differs",
         })
     }
 }
@@ -62,19 +82,57 @@ pub(crate) fn turn<V: View>(work: &mut Work<'_, V>, alarm: Alarm, on: bool) -> R
     Ok(alarms)
 }
 
+/// Turns off every alarm of a member.
+pub(crate) fn forget<V: View>(work: &mut Work<'_, V>, member: u64) -> Result<(), EngineError> {
+    let theirs: Vec<Alarm> = work.alarms.iter().copied().filter(|alarm| alarm.member == member).collect();
+    theirs.into_iter().try_for_each(|alarm| turn(work, alarm, false).map(drop))
+}
+
 /// Whether the alarms that are on forbid a command.
-pub(crate) fn forbids(alarms: &[Alarm], command: &Command) -> Option<Refusal> {
+pub(crate) fn forbids<V: View>(work: &Work<'_, V>, command: &Command) -> Result<Option<Refusal>, EngineError> {
     // Every command comes by here, and hardly ever is there an alarm.
-    if alarms.is_empty() {
-        return None;
+    if work.alarms.is_empty() {
+        return Ok(None);
     }
-    let on = |wanted: fn(AlarmKind) -> bool| alarms.iter().find(|alarm| wanted(alarm.kind));
-    let corrupt = on(|kind| kind == AlarmKind::Corrupt).filter(|_| command.is_request());
-    if let Some(alarm) = corrupt {
-        return Some(Refusal::Corrupt { member: alarm.member });
+    let on = |kind| work.alarms.iter().find(|alarm| alarm.kind == kind);
+    if let Some(alarm) = on(AlarmKind::Corrupt).filter(|_| command.is_request()) {
+        return Ok(Some(Refusal::Corrupt { member: alarm.member }));
     }
-    let full = on(|kind| kind != AlarmKind::Corrupt).filter(|_| command.grows());
-    full.map(|alarm| Refusal::NoSpace { member: alarm.member })
+    match on(AlarmKind::NoSpace).filter(|_| command.grows()) {
+        Some(alarm) if !replaces(&work.view, command)? => Ok(Some(Refusal::NoSpace { member: alarm.member })),
+        _ => Ok(None),
+    }
+}
+
+/// Whether a command puts nothing but keys that are there, each to a value that is hardly larger: such as a mark that
+/// something is to be deleted, a status, a sign of life. Without these nothing could be tidied up while there is no room;
+/// what they leave in history goes with the next compaction.
+pub fn replaces(view: &impl View, command: &Command) -> Result<bool, EngineError> {
+    match command {
+        Command::Txn(txn) => all_replace(view, txn),
+        Command::LeaseGrant { .. } => Ok(false),
+        _ => Ok(true),
+    }
+}
+
+fn all_replace(view: &impl View, txn: &Txn) -> Result<bool, EngineError> {
+    for op in txn.success.iter().chain(&txn.failure) {
+        let replaces = match op {
+            Op::Put(put) => is_hardly_larger(view, put)?,
+            Op::Txn(inner) => all_replace(view, inner)?,
+            Op::Delete(_) | Op::Range(_) => true,
+        };
+        if !replaces {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn is_hardly_larger(view: &impl View, put: &Put) -> Result<bool, EngineError> {
+    let Some(bytes) = view.get(Table::Current, &put.key)? else { return Ok(false) };
+    let before = codec::decode_current(&put.key, &bytes, true)?.value.len();
+    Ok(put.ignore_value || put.value.len() <= before + REPLACE_SLACK_BYTES)
 }
 
 impl Command {
@@ -89,7 +147,8 @@ impl Command {
             | Command::Tick { .. }
             | Command::AlarmSet(_)
             | Command::AlarmClear(_)
-            | Command::CheckHash { .. } => false,
+            | Command::CheckHash { .. }
+            | Command::RecordRemoval { .. } => false,
         }
     }
 
@@ -111,7 +170,73 @@ impl Command {
             | Command::Tick { .. }
             | Command::AlarmSet(_)
             | Command::AlarmClear(_)
-            | Command::CheckHash { .. } => false,
+            | Command::CheckHash { .. }
+            | Command::RecordRemoval { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::engine::Engine;
+    use crate::{Compare, Machine, MemoryEngine, Outcome};
+
+    /// What each alarm of member 3 lets pass.
+    #[test]
+    fn alarms_forbid_what_they_are_about() {
+        let put = |key: &'static str, bytes: usize| Command::Txn(Txn::run([Op::put(key, vec![7; bytes])]));
+        let nested = Txn::run([Op::Txn(Txn::run([Op::put("new", "x")]))]);
+        let either = Txn::when([Compare::present("old")]).then([Op::put("old", "x")]).otherwise([Op::put("new", "x")]);
+        let removal = Command::RecordRemoval { member: 3, key: "\0removed/3".into(), value: "three".into() };
+        let commands = [
+            ("create", put("new", 1)),
+            ("grow", put("old", 100 + REPLACE_SLACK_BYTES + 1)),
+            ("nested create", Command::Txn(nested)),
+            ("perhaps create", Command::Txn(either)),
+            ("grant", Command::LeaseGrant { id: 0, ttl_seconds: 9 }),
+            ("replace", put("old", 100 + REPLACE_SLACK_BYTES)),
+            ("delete", Command::Txn(Txn::run([Op::delete("old")]))),
+            ("keep", Command::LeaseKeepAlive { id: 5 }),
+            ("remove the member", removal),
+        ];
+        for kind in AlarmKind::ALL {
+            let refused: Vec<_> = commands.iter().filter(|(_, command)| refuses(kind, command)).collect();
+            let names: Vec<_> = refused.into_iter().map(|(name, _)| *name).collect();
+            let wanted: &[&str] = match kind {
+                AlarmKind::NoSpace => &["create", "grow", "nested create", "perhaps create", "grant"],
+                AlarmKind::Corrupt => {
+                    &["create", "grow", "nested create", "perhaps create", "grant", "replace", "delete"]
+                }
+                AlarmKind::DiskFull | AlarmKind::Damaged | AlarmKind::Differs => &[],
+            };
+            assert_eq!(names, wanted, "{kind}");
+        }
+    }
+
+    fn refuses(kind: AlarmKind, command: &Command) -> bool {
+        let mut machine = Machine::open(Arc::new(MemoryEngine::default())).expect("opens");
+        let mut apply = |command: &Command| -> Outcome { machine.apply(command.clone()).expect("applies").0 };
+        apply(&Command::Txn(Txn::run([Op::put("old", vec![7; 100])]))).expect("puts");
+        apply(&Command::LeaseGrant { id: 5, ttl_seconds: 9 }).expect("grants");
+        apply(&Command::AlarmSet(Alarm { member: 3, kind })).expect("sets");
+        matches!(apply(command), Err(Refusal::NoSpace { member: 3 } | Refusal::Corrupt { member: 3 }))
+    }
+
+    /// A member that is removed takes its alarms along, whatever they forbid, and no others.
+    #[test]
+    fn a_removal_is_recorded_under_every_alarm_and_ends_those_of_the_member() {
+        let mut machine = Machine::open(Arc::new(MemoryEngine::default())).expect("opens");
+        let other = Alarm { member: 2, kind: AlarmKind::NoSpace };
+        for alarm in AlarmKind::ALL.map(|kind| Alarm { member: 3, kind }).into_iter().chain([other]) {
+            machine.apply(Command::AlarmSet(alarm)).expect("applies").0.expect("sets");
+        }
+        let removal = Command::RecordRemoval { member: 3, key: "\0removed/3".into(), value: "three".into() };
+        let (outcome, changes) = machine.apply(removal).expect("applies");
+        outcome.expect("is recorded");
+        assert_eq!(changes.iter().map(|change| change.events.len()).sum::<usize>(), 1);
+        assert_eq!(read(&machine.engine().view()).expect("reads"), [other]);
     }
 }

@@ -17,6 +17,7 @@ pub fn command(command: &Command) -> Result<(), Refusal> {
             }
             Ok(())
         }
+        Command::RecordRemoval { key, .. } => self::key(key),
         Command::Compact { .. }
         | Command::LeaseKeepAlive { .. }
         | Command::LeaseRevoke { .. }

@@ -1,6 +1,7 @@
 //! What the state machine is told, and what it answers. This is the content of the replicated log: variants are
 //! only ever added at the end.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -50,6 +51,15 @@ pub enum Command {
         /// Checksum of the leader's state.
         hash: KvHash,
     },
+    /// Write down that a member is removed, and turn its alarms off. No alarm forbids it.
+    RecordRemoval {
+        /// The member.
+        member: u64,
+        /// Where to write it down.
+        key: Bytes,
+        /// What to write.
+        value: Bytes,
+    },
 }
 
 impl Command {
@@ -72,6 +82,7 @@ impl Command {
     pub fn size(&self) -> usize {
         match self {
             Command::Txn(txn) => txn.size(),
+            Command::RecordRemoval { key, value, .. } => key.len() + value.len() + 32,
             _ => 32,
         }
     }

@@ -100,7 +100,7 @@ pub enum Refusal {
     },
     /// The quota or a member's disk is used up.
     #[error(
-        "the keyspace is full (alarm of member {member}): delete keys, compact, defragment, then clear the alarm; or free room on its disk"
+        "the keyspace is full (as member {member} says): delete keys, compact, defragment, then clear the alarm; or free room on its disk"
     )]
     NoSpace {
         /// Member with the alarm.
@@ -151,6 +151,9 @@ pub enum EngineError {
         /// How it was noticed.
         detail: String,
     },
+    /// The state is just being replaced as a whole by that of another member.
+    #[error("the state of this member is being replaced by another member's: try again, or ask another one")]
+    Replacing,
     /// Written by another, unknown format.
     #[error("the data has format {found}, this program knows {known}: use the program that wrote it, or a newer one")]
     Format {

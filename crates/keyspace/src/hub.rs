@@ -93,6 +93,8 @@ enum Mode {
     Live,
     /// The queue ended before `next`; what follows is in history.
     Behind,
+    /// What the watcher was told of is no history of this keyspace any more.
+    Lost,
 }
 
 impl Hub {
@@ -129,7 +131,24 @@ impl Hub {
         let _one_at_a_time = self.publishing.lock();
         self.head.store(head, Ordering::SeqCst);
         self.index.read().each(|watcher| {
-            watcher.queue.lock().mode = Mode::Behind;
+            let mut queue = watcher.queue.lock();
+            if queue.mode == Mode::Live {
+                queue.mode = Mode::Behind;
+            }
+            watcher.ready.notify_one();
+        });
+        self.settled.store(head, Ordering::SeqCst);
+    }
+
+    /// The keyspace has another history now, whose newest revision is `head`: revisions that watchers know, or wait for, mean
+    /// something else in it. All watches end as if what they follow had been compacted, so that whoever follows reads anew.
+    pub fn forget(&self, head: Revision) {
+        let _one_at_a_time = self.publishing.lock();
+        self.head.store(head, Ordering::SeqCst);
+        self.index.read().each(|watcher| {
+            let mut queue = watcher.queue.lock();
+            queue.mode = Mode::Lost;
+            queue.waiting.clear();
             watcher.ready.notify_one();
         });
         self.settled.store(head, Ordering::SeqCst);
@@ -210,8 +229,8 @@ impl Hub {
 impl Watcher {
     fn push(&self, change: &Arc<Change>) {
         let mut queue = self.queue.lock();
-        if queue.mode == Mode::Behind || change.revision < queue.next {
-            // Behind, or this revision is in the queue already, or is before the watch began.
+        if queue.mode != Mode::Live || change.revision < queue.next {
+            // Behind or lost, or this revision is in the queue already, or is before the watch began.
             return;
         }
         let size = change.size();
@@ -320,6 +339,7 @@ struct Follower {
 enum Look {
     Taken(Vec<Arc<Change>>),
     CatchUp(Revision),
+    Lost(Revision),
     Idle,
 }
 
@@ -343,11 +363,16 @@ impl Follower {
                         return Some(Err(error));
                     }
                 },
+                Look::Lost(requested) => {
+                    self.ended = true;
+                    let compacted = self.hub.head.load(Ordering::SeqCst);
+                    return Some(Err(Refusal::Compacted { requested, compacted }.into()));
+                }
                 Look::Idle if self.hub.closed.load(Ordering::SeqCst) => {
                     self.ended = true;
                     return Some(Err(Error::Closed));
                 }
-                Look::Idle if self.mark_due => return Some(Ok(self.mark())),
+                Look::Idle if self.mark_due && self.has_begun() => return Some(Ok(self.mark())),
                 Look::Idle if self.watcher.mark_wanted.swap(false, Ordering::SeqCst) => {
                     if self.settle() {
                         return Some(Ok(self.mark()));
@@ -365,6 +390,9 @@ impl Follower {
         if !queue.waiting.is_empty() {
             queue.bytes = 0;
             return Look::Taken(queue.waiting.drain(..).collect());
+        }
+        if queue.mode == Mode::Lost {
+            return Look::Lost(queue.next);
         }
         if queue.mode == Mode::Behind {
             if queue.next <= self.hub.head.load(Ordering::SeqCst) {
@@ -410,6 +438,12 @@ impl Follower {
         (!events.is_empty()).then_some(WatchBatch { revision: self.delivered, events })
     }
 
+    /// Whether the keyspace has come to where the watch begins. Before that a mark would be of a revision that the client
+    /// did not ask for, and would have it resume too early.
+    fn has_begun(&self) -> bool {
+        self.delivered + 1 >= self.watcher.request.from_revision
+    }
+
     /// How far the watch has come. Called when nothing waits.
     fn mark(&mut self) -> WatchBatch {
         self.mark_due = false;
@@ -450,5 +484,43 @@ const MIN_PROGRESS: Duration = Duration::from_millis(10);
 impl Drop for Follower {
     fn drop(&mut self) {
         self.hub.index.write().remove(self.id, &self.watcher.request.range);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::ready;
+
+    use super::*;
+    use crate::testing::next;
+
+    /// A keyspace without history.
+    struct Nothing;
+
+    impl History for Nothing {
+        fn changes(&self, _: Revision, _: KeyRange, _: bool) -> BoxFuture<'_, Result<Changes, Error>> {
+            ready(Err(Error::Closed)).boxed()
+        }
+    }
+
+    /// Where revisions went back nobody waits for those that were: each watch ends, and says that there is more to read.
+    #[tokio::test]
+    async fn another_history_ends_every_watch() {
+        let hub = Arc::new(Hub::new(100));
+        let watch = |from, newest| {
+            let request = WatchRequest::new(KeyRange::all(), from);
+            hub.watch(Arc::new(Nothing), request, newest, 0).expect("watch")
+        };
+        let (mut live, mut future) = (watch(0, 100), watch(200, 100));
+        hub.forget(40);
+        for watch in [&mut live, &mut future] {
+            assert_eq!(next(watch).await.expect_err("ended").compacted(), Some(40));
+        }
+        let mut later = watch(0, 40);
+        let kv = crate::KeyValue { key: "k".into(), mod_revision: 41, ..Default::default() };
+        let event = WatchEvent { kind: EventKind::Put, kv, prev: None };
+        hub.publish(&[Arc::new(Change { revision: 41, events: vec![event] })]);
+        assert_eq!(next(&mut later).await.expect("goes on").revision, 41);
     }
 }

@@ -52,7 +52,7 @@ pub mod testing;
 mod txn;
 mod work;
 
-pub use alarm::{Alarm, AlarmKind};
+pub use alarm::{Alarm, AlarmKind, replaces};
 pub use cluster::{Cluster, ClusterError, ClusterState, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState};
 pub use command::{Command, Outcome, Reply};
 pub use engine::{Batch, Direction, Engine, Table, View, Visit, scan_map};

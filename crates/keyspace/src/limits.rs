@@ -37,5 +37,8 @@ pub const SWEEP_RECORDS: usize = 1_000;
 /// Most alarms at once: a few for each member.
 pub const MAX_ALARMS: usize = 64;
 
+/// By how much a value may be larger than the one it replaces while there is no room: enough for the marks of a deletion.
+pub const REPLACE_SLACK_BYTES: usize = 256;
+
 /// Most watchers of one keyspace.
 pub const MAX_WATCHERS: usize = 100_000;

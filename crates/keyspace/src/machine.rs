@@ -10,7 +10,7 @@ use crate::engine::{Engine, Table, View};
 use crate::read::{self, Change};
 use crate::work::Work;
 use crate::{
-    Alarm, Command, EngineError, Error, Outcome, Refusal, Reply, Txn, TxnResponse, alarm, check, lease, sweep, txn,
+    Alarm, Command, EngineError, Error, Op, Outcome, Refusal, Reply, Txn, TxnResponse, alarm, check, lease, sweep, txn,
 };
 
 /// What a batch of commands did.
@@ -106,7 +106,7 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
     if let Err(refusal) = check::command(command) {
         return Ok(Err(refusal));
     }
-    if let Some(refusal) = alarm::forbids(&work.alarms, command) {
+    if let Some(refusal) = alarm::forbids(work, command)? {
         return Ok(Err(refusal));
     }
     Ok(match command {
@@ -121,6 +121,10 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
         Command::AlarmSet(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, true)?)),
         Command::AlarmClear(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, false)?)),
         Command::CheckHash { .. } => Ok(Reply::HashTaken),
+        Command::RecordRemoval { member, key, value } => {
+            alarm::forget(work, *member)?;
+            txn::run(work, &Txn::run([Op::put(key.clone(), value.clone())]))?.map(Reply::Txn)
+        }
     })
 }
 
@@ -151,7 +155,7 @@ mod tests {
     use super::*;
     use crate::engine::Direction;
     use crate::testing::Random;
-    use crate::{Delete, KeyRange, MemoryEngine, Op};
+    use crate::{Delete, KeyRange, MemoryEngine};
 
     fn machine() -> Machine<MemoryEngine> {
         Machine::open(Arc::new(MemoryEngine::default())).expect("an empty engine opens")

@@ -1,6 +1,14 @@
 //! This node as a member of a cluster: its identity, joining, the way to other members, and what only the leader runs.
 
-use std::{fs, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use futures::{Stream, StreamExt};
@@ -59,11 +67,10 @@ impl Identity {
     /// The identity of this node: what it joined or was restored as, or the first member of a cluster of its own.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let path = file(settings);
-        if !path.exists() {
-            return Ok(Self { id: FIRST_MEMBER, start: Start::Form });
-        }
         let broken = || format!("{} cannot be read; join again with an empty state root", path.display());
-        let text = fs::read_to_string(&path).with_context(broken)?;
+        let Some(text) = found(&path).with_context(broken)? else {
+            return Ok(Self { id: FIRST_MEMBER, start: Start::Form });
+        };
         let remembered: Remembered = serde_json::from_str(&text).with_context(broken)?;
         let number = |text: &str| u64::from_str_radix(text, 16).with_context(broken);
         let start = match &remembered.cluster_id {
@@ -74,23 +81,71 @@ impl Identity {
     }
 }
 
+/// What is in a file; nothing if there is none. A file that cannot be read is not one that is not there.
+fn found(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a folder has something in it.
+fn is_used(folder: &Path) -> io::Result<bool> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The key of this attempt to join, which is kept until it has worked out: whoever crashes in the middle asks again with it,
+/// and is taken for the same.
+fn join_key(settings: &Settings) -> anyhow::Result<String> {
+    let path = join_key_file(settings);
+    let unusable = || format!("{} cannot be used to join", path.display());
+    if let Some(key) = found(&path).with_context(unusable)?.filter(|key| !key.is_empty()) {
+        return Ok(key);
+    }
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the kernel gives no random numbers: {error}"))?;
+    let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let unfinished = path.with_extension("tmp");
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&unfinished)?;
+        file.write_all(key.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        fs::File::open(&settings.state_root)?.sync_all()
+    };
+    write().with_context(unusable)?;
+    Ok(key)
+}
+
+fn join_key_file(settings: &Settings) -> PathBuf {
+    settings.state_root.join("joining.key")
+}
+
 /// Joins a cluster, unless this node did before. Afterwards its keys are the cluster's.
 pub async fn join(settings: &Settings, token: &JoinToken) -> anyhow::Result<()> {
-    if file(settings).exists() {
+    let joined = file(settings).try_exists();
+    if joined.with_context(|| format!("{} cannot be looked at", file(settings).display()))? {
         tracing::info!("this node has joined already; the join token is not needed");
         return Ok(());
     }
     if settings.peer_listen.is_none() {
         bail!("a server that joins needs an address for other members: give --peer-listen ADDRESS:PORT");
     }
-    if fs::read_dir(settings.keyspace()).is_ok_and(|mut entries| entries.next().is_some()) {
+    let used = is_used(&settings.keyspace());
+    if used.with_context(|| format!("{} cannot be looked at", settings.keyspace().display()))? {
         bail!("{} holds a keyspace already: join with an empty state root", settings.state_root.display());
     }
     setup::folders(settings)?;
     host::check_writable(&settings.state_root)?;
+    let key = join_key(settings)?;
     let mut last = None;
     for server in &token.servers {
-        match ask(settings, token, server).await {
+        match ask(settings, token, server, &key).await {
             Ok(answer) => return adopt(settings, &answer),
             // Another member can only help when this one could not be reached.
             Err(error @ client::Error::Transport { .. }) => last = Some((server, error)),
@@ -103,7 +158,7 @@ pub async fn join(settings: &Settings, token: &JoinToken) -> anyhow::Result<()> 
     }
 }
 
-async fn ask(settings: &Settings, token: &JoinToken, server: &str) -> client::Result<Answer> {
+async fn ask(settings: &Settings, token: &JoinToken, server: &str, key: &str) -> client::Result<Answer> {
     let url = server.parse().map_err(|_| client::Error::Request(format!("{server:?} is no URL")))?;
     let config = client::Config::new(url, token.ca_pem(), client::Identity::Bearer(token.token()));
     let body = json!({
@@ -111,6 +166,7 @@ async fn ask(settings: &Settings, token: &JoinToken, server: &str) -> client::Re
         "peerAddress": settings.peer_address(),
         "apiUrl": settings.api_url(),
         "version": env!("CARGO_PKG_VERSION"),
+        "key": key,
     });
     let request = axum::http::Request::post("/apis/nanocloud.io/v1/members/join")
         .header("content-type", "application/json")
@@ -129,6 +185,9 @@ fn adopt(settings: &Settings, answer: &Answer) -> anyhow::Result<()> {
         settings,
         &Remembered { member_id: answer.member_id.clone(), cluster_id: Some(answer.cluster_id.clone()) },
     )?;
+    if let Err(error) = fs::remove_file(join_key_file(settings)) {
+        tracing::warn!(%error, "the key of the join, which is not needed any more, was not removed");
+    }
     tracing::info!(member = answer.member_id, cluster = answer.cluster_id, "joined the cluster");
     Ok(())
 }
@@ -280,14 +339,18 @@ mod tests {
     use super::*;
     use crate::settings::Sources;
 
-    #[test]
-    fn a_member_knows_which_one_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().display().to_string();
+    fn settings(root: &Path) -> Settings {
+        let root = root.display().to_string();
         let variable = |name: &str| (name == "NANOCLOUD_STATE_ROOT").then(|| root.clone());
         let global = cli::args::Global { config: Some("/dev/null".into()), ..Default::default() };
         let server = cli::args::Server::default();
-        let settings = Settings::resolve(&Sources::open(&global, &server, &variable).unwrap()).unwrap();
+        Settings::resolve(&Sources::open(&global, &server, &variable).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_member_knows_which_one_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
         let identity = || Identity::load(&settings).unwrap();
         assert!(matches!(identity(), Identity { id: FIRST_MEMBER, start: Start::Form }));
         remember(&settings, &Remembered { member_id: "1f".into(), cluster_id: Some("a0".into()) }).unwrap();
@@ -296,5 +359,20 @@ mod tests {
         assert!(matches!(identity(), Identity { id: 2, start: Start::Form }));
         fs::write(file(&settings), "{}").unwrap();
         assert!(Identity::load(&settings).unwrap_err().to_string().contains("member.json"));
+        // What cannot be read is not what is not there: this node must not take itself for the first member.
+        fs::remove_file(file(&settings)).unwrap();
+        fs::create_dir(file(&settings)).unwrap();
+        assert!(Identity::load(&settings).unwrap_err().to_string().contains("member.json"));
+    }
+
+    #[test]
+    fn a_join_that_is_tried_again_has_the_same_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let key = join_key(&settings).unwrap();
+        assert_eq!((key.len(), join_key(&settings).unwrap()), (64, key));
+        fs::remove_file(join_key_file(&settings)).unwrap();
+        fs::create_dir(join_key_file(&settings)).unwrap();
+        assert!(join_key(&settings).unwrap_err().to_string().contains("joining.key"));
     }
 }

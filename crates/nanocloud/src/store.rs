@@ -4,8 +4,8 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use etcd::{Access, Alone, Endpoints, External, Face};
-use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream, stream::BoxStream};
+use etcd::{Access, Alone, Candidacy, Endpoints, External, Face};
+use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream::BoxStream};
 use keyspace::{Cluster, Keyspace};
 use prometheus_client::registry::Registry;
 use replica::{OwnRuntime, Replica, TlsTransport};
@@ -22,8 +22,8 @@ use crate::{
 pub enum Store {
     /// On this node's disk, on a thread of its own.
     Replica { replica: Arc<Replica>, _own: OwnRuntime },
-    /// In an etcd cluster.
-    External(Arc<External>),
+    /// In an etcd cluster, where this node stands to act for all.
+    External { external: Arc<External>, candidacy: Candidacy },
 }
 
 impl Store {
@@ -44,7 +44,9 @@ impl Store {
             Some(cluster) => {
                 let endpoints = endpoints(cluster)?;
                 let external = External::connect(endpoints).await;
-                Ok(Self::External(external.with_context(|| format!("the etcd cluster {}", cluster.endpoints))?))
+                let external = external.with_context(|| format!("the etcd cluster {}", cluster.endpoints))?;
+                let candidacy = Candidacy::begin(external.clone(), &settings.node_name);
+                Ok(Self::External { external, candidacy })
             }
         }
     }
@@ -53,16 +55,16 @@ impl Store {
     pub fn keyspace(&self) -> Arc<dyn Keyspace> {
         match self {
             Self::Replica { replica, .. } => replica.clone(),
-            Self::External(external) => external.clone(),
+            Self::External { external, .. } => external.clone(),
         }
     }
 
-    /// Whether this node is the one that acts for the cluster, and every change of that. Without members of its own it
-    /// always is.
+    /// Whether this node is the one that acts for the cluster, and every change of that: the member that leads, or the
+    /// server that the etcd cluster names.
     pub fn leads(&self) -> BoxStream<'static, bool> {
         match self {
             Self::Replica { replica, .. } => replica.leads().boxed(),
-            Self::External(_) => stream::once(async { true }).chain(stream::pending()).boxed(),
+            Self::External { candidacy, .. } => candidacy.acts().boxed(),
         }
     }
 
@@ -70,7 +72,7 @@ impl Store {
     fn cluster(&self, settings: &Settings, assets: &SecureAssets) -> Arc<dyn Cluster> {
         match self {
             Self::Replica { replica, .. } => replica.cluster(),
-            Self::External(external) => {
+            Self::External { external, .. } => {
                 let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
                 Arc::new(Alone::new(external.clone(), cluster_id, &settings.node_name))
             }
@@ -81,7 +83,7 @@ impl Store {
     pub fn failed(&self) -> BoxFuture<'static, anyhow::Error> {
         match self {
             Self::Replica { replica, .. } => replica.failed().map(anyhow::Error::from).boxed(),
-            Self::External(_) => future::pending().boxed(),
+            Self::External { .. } => future::pending().boxed(),
         }
     }
 
@@ -89,7 +91,8 @@ impl Store {
     pub async fn shutdown(&self) -> anyhow::Result<()> {
         match self {
             Self::Replica { replica, .. } => Ok(replica.shutdown().await?),
-            Self::External(external) => {
+            Self::External { external, candidacy } => {
+                candidacy.end().await;
                 external.close();
                 Ok(())
             }

@@ -131,6 +131,9 @@ pub const MAX_FORWARDED: usize = 16;
 /// have room.
 pub const RESERVED_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Of the reserve, what not even a change that makes nothing larger may use: it is for the log and for deletes.
+pub const EMERGENCY_BYTES: u64 = RESERVED_BYTES / 4;
+
 /// Log bytes after which the log is cut. Among several members a state larger than this waits for as many log bytes as
 /// it has itself: then catching up from the log is never more than a snapshot would be.
 pub const CUT_AFTER_LOG_BYTES: u64 = 64 * 1024 * 1024;

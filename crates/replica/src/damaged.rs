@@ -11,6 +11,7 @@ use rocksdb::{DB, DBRawIterator, DBRecoveryMode, Options, ReadOptions};
 use crate::disk::Family;
 use crate::rocks;
 use crate::store::{corrupt, unframe};
+use crate::wal::Damage;
 
 /// Number beyond those a new database gives to its files.
 const FIRST_LOG_NUMBER: u64 = 100_000;
@@ -26,13 +27,18 @@ impl Damaged {
     /// where that is the only way to open the rest. The inner error says why it cannot be opened.
     pub(crate) fn open(original: &Path, copy: &Path, leniently: bool) -> io::Result<Result<Self, String>> {
         copy_files(original, copy)?;
-        let mut options = rocks::options();
         if !leniently {
-            let opened = DB::open_cf_descriptors(&options, copy, rocks::families());
-            return Ok(opened.map(|db| Damaged { db }).map_err(rocksdb::Error::into_string));
+            let options = rocks::recovery_options(copy)?;
+            let options = options.map_err(|Damage { file, detail }| format!("{}: {detail}", file.display()));
+            return Ok(options.and_then(|options| {
+                let opened = DB::open_cf_descriptors(&options, copy, rocks::families());
+                opened.map(|db| Damaged { db }).map_err(rocksdb::Error::into_string)
+            }));
         }
+        let mut options = rocks::options();
         options.set_wal_recovery_mode(DBRecoveryMode::SkipAnyCorruptedRecord);
         options.set_paranoid_checks(false);
+        options.set_track_and_verify_wals_in_manifest(false);
         let opened = DB::open_cf_descriptors(&options, copy, rocks::families()).or_else(|_| {
             // The list of files is damaged, or a file: it is made anew of those that can be read.
             std::fs::remove_dir_all(copy)

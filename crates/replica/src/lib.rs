@@ -26,6 +26,7 @@
 //! - A write that fails says whether nothing was done or whether that is unknown; what may have been done is never sent
 //!   again.
 //! - Time that ends leases is told by the leader alone, and stands still while there is none.
+//! - What is wrong with one member stops that member, not the others; it can always be removed.
 //! - Members prove who they are to each other; one that was removed, belongs to another cluster, or runs twice is
 //!   refused, and told why.
 //! - A failing disk stops writes with a typed error; nothing panics, nothing is half done.
@@ -46,6 +47,7 @@ mod members;
 mod metrics;
 mod observed;
 mod own_runtime;
+mod past;
 mod peer;
 mod proposer;
 mod reads;
@@ -61,7 +63,10 @@ mod store;
 mod tls;
 pub mod transport;
 mod types;
+mod wal;
 
+#[cfg(test)]
+mod recovery_tests;
 #[cfg(test)]
 mod sync_tests;
 #[cfg(test)]

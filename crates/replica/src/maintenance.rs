@@ -1,9 +1,10 @@
 //! What a replica does beside serving. Each of these runs until it is dropped.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyspace::{Alarm, AlarmKind, Command, Comparison, Engine, Error, KvHash, Refusal, read};
+use keyspace::{Alarm, AlarmKind, Command, Comparison, Engine, EngineError, Error, KvHash, Refusal, read};
 use tokio::time::Instant;
 
 use crate::ages::Ages;
@@ -29,6 +30,9 @@ pub(crate) async fn sweep(parts: Arc<Parts>) {
             Some(Ok(true)) => {}
             Some(Ok(false)) => parts.machine.compacted().notified().await,
             Some(Err(error)) => {
+                if matches!(error, EngineError::Corrupt { .. }) {
+                    parts.damaged.notify_one();
+                }
                 tracing::warn!(error = &error as &dyn std::error::Error, "old history could not be removed");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -124,13 +128,13 @@ pub(crate) async fn compare_hash(parts: Arc<Parts>, proposals: Proposals) {
         match hash(&parts, leaders.revision).await {
             Some(Ok(own)) if own.compare(&leaders) == Comparison::Differs => {
                 tracing::error!(?own, ?leaders, "this member's keyspace differs from the leader's");
-                let alarm = Alarm { member: parts.config.node_id, kind: AlarmKind::Corrupt };
-                while let Err(error) = proposals.propose(Command::AlarmSet(alarm)).await {
-                    if matches!(error, Error::Closed) {
-                        return;
-                    }
-                    tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
-                    tokio::time::sleep(RETRY_AFTER).await;
+                let voters: Vec<u64> = {
+                    let metrics = parts.raft.server_metrics();
+                    let metrics = metrics.borrow();
+                    metrics.membership_config.membership().voter_ids().collect()
+                };
+                if raise(&parts, &proposals, difference(parts.config.node_id, &voters)).await.is_break() {
+                    return;
                 }
             }
             // Compacted meanwhile: the next one will tell.
@@ -141,6 +145,39 @@ pub(crate) async fn compare_hash(parts: Arc<Parts>, proposals: Proposals) {
             None => return,
         }
     }
+}
+
+/// What it means that a member differs from the leader. One of several voters, or a learner, may be left aside: the others
+/// go on. Of two voters nobody knows which one is right.
+fn difference(member: u64, voters: &[u64]) -> AlarmKind {
+    let left = voters.iter().filter(|voter| **voter != member).count();
+    if !voters.contains(&member) || left >= 2 { AlarmKind::Differs } else { AlarmKind::Corrupt }
+}
+
+/// Says when this member found records of its own that it cannot read.
+pub(crate) async fn tell_damage(parts: Arc<Parts>, proposals: Proposals) {
+    loop {
+        parts.damaged.notified().await;
+        let alarm = Alarm { member: parts.config.node_id, kind: AlarmKind::Damaged };
+        let told = read::alarms(&parts.engine.view()).is_ok_and(|alarms| alarms.contains(&alarm));
+        if !told && raise(&parts, &proposals, AlarmKind::Damaged).await.is_break() {
+            return;
+        }
+    }
+}
+
+/// Turns an alarm of this member on, however long that takes; ends when the keyspace does.
+async fn raise(parts: &Parts, proposals: &Proposals, kind: AlarmKind) -> ControlFlow<()> {
+    let alarm = Alarm { member: parts.config.node_id, kind };
+    while let Err(error) = proposals.propose(Command::AlarmSet(alarm)).await {
+        // A store that has failed takes no writes any more; whoever runs it is told.
+        if matches!(error, Error::Closed) || parts.store.fault().is_some() {
+            return ControlFlow::Break(());
+        }
+        tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+    ControlFlow::Continue(())
 }
 
 /// The hash of this member's state, taken on another thread; nothing when the runtime is going down.
@@ -155,7 +192,7 @@ mod tests {
     use keyspace::{Alarm, AlarmKind, Command, Keyspace, KeyspaceExt, KvHash};
     use prometheus_client::registry::Registry;
 
-    use super::due;
+    use super::{difference, due};
     use crate::{Config, Replica};
 
     /// A member whose state is not the leader's says so to all; one that agrees, or cannot tell, says nothing.
@@ -183,6 +220,14 @@ mod tests {
         replica.shutdown().await.expect("shuts down");
         drop(replica);
         closed.await;
+    }
+
+    #[test]
+    fn one_of_several_is_left_aside() {
+        assert_eq!(difference(1, &[1]), AlarmKind::Corrupt);
+        assert_eq!(difference(2, &[1, 2]), AlarmKind::Corrupt);
+        assert_eq!(difference(3, &[1, 2, 3]), AlarmKind::Differs);
+        assert_eq!(difference(2, &[1]), AlarmKind::Differs, "a learner");
     }
 
     #[test]

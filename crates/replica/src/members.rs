@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use keyspace::{
-    Cluster, ClusterError, ClusterState, Command, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState, Op, Txn,
+    Alarm, AlarmKind, Cluster, ClusterError, ClusterState, Command, Engine, MAX_VOTERS, Member, MemberChange,
+    MemberRole, MemberState, read,
 };
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
@@ -24,6 +25,9 @@ use crate::types::{Peer, RaftMetrics};
 
 /// A learner that lacks no more than so many log entries has caught up: what is left passes while it is promoted.
 const CAUGHT_UP_ENTRIES: u64 = 500;
+/// Pause before a leader with an alarm tries again to hand over: writes wait meanwhile.
+const ASIDE_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
 /// The membership, as the leader changes it and every member tells it.
 #[derive(Debug)]
 pub(crate) struct Members {
@@ -177,7 +181,7 @@ impl Members {
             }
         }
         // The tombstone is first, and counts only once the member is none any more.
-        let bury = Command::Txn(Txn::run([Op::put(tombstone(id), peer.name.clone())]));
+        let bury = Command::RecordRemoval { member: id, key: tombstone(id).into(), value: peer.name.clone().into() };
         let buried = timeout(self.committed_within(), self.proposals.propose_here(bury)).await;
         buried.map_err(late)?.map_err(|error| unavailable(error.to_string()))?;
         if is_voter {
@@ -276,6 +280,48 @@ impl Members {
         Err(unavailable("the other member was not elected in time"))
     }
 
+    /// Does what alarms ask of the leader: those of members that were removed are turned off, one that cannot be trusted
+    /// hands over, and if most voters differ from it, all writing stops.
+    async fn heed_alarms(&self, aside_after: &mut Instant) {
+        let me = self.parts.config.node_id;
+        let alarms = match read::alarms(&self.parts.engine.view()) {
+            Ok(alarms) if alarms.is_empty() => return,
+            Ok(alarms) => alarms,
+            Err(error) => return tracing::warn!(%error, "alarms could not be read"),
+        };
+        for alarm in alarms.iter().filter(|alarm| self.parts.was_removed(alarm.member)) {
+            self.propose_alarm(Command::AlarmClear(*alarm)).await;
+        }
+        let metrics = self.metrics();
+        let voters: Vec<u64> = metrics.membership_config.membership().voter_ids().collect();
+        let corrupt = Alarm { member: me, kind: AlarmKind::Corrupt };
+        if most_differ(&alarms, &voters) && !alarms.contains(&corrupt) {
+            self.propose_alarm(Command::AlarmSet(corrupt)).await;
+        }
+        let aside = |member: u64| alarms.iter().any(|alarm| alarm.member == member && alarm.kind.steps_aside());
+        if !aside(me) || Instant::now() < *aside_after {
+            return;
+        }
+        let sound = voters.into_iter().filter(|voter| *voter != me && self.is_live(*voter) && !aside(*voter));
+        if let Some(successor) = sound.min_by_key(|voter| behind(&metrics, *voter)) {
+            *aside_after = Instant::now() + ASIDE_AGAIN_AFTER;
+            match self.hand_over(successor).await {
+                Ok(()) => {
+                    tracing::warn!(member = format!("{successor:x}"), "this member has an alarm and leads no more")
+                }
+                Err(error) => tracing::warn!(%error, "this member has an alarm, and nobody else leads"),
+            }
+        }
+    }
+
+    async fn propose_alarm(&self, command: Command) {
+        tracing::warn!(?command, "keyspace alarm");
+        let proposed = timeout(self.committed_within(), self.proposals.propose_here(command)).await;
+        if let Ok(Err(error)) = proposed {
+            tracing::warn!(%error, "an alarm was not recorded");
+        }
+    }
+
     fn is_live(&self, id: u64) -> bool {
         id == self.parts.config.node_id || self.parts.links.is_live(id)
     }
@@ -362,6 +408,13 @@ impl Members {
     }
 }
 
+/// Whether so many voters differ from the leader that the leader may be the one that is wrong.
+fn most_differ(alarms: &[Alarm], voters: &[u64]) -> bool {
+    let differs = |member: &&u64| alarms.contains(&Alarm { member: **member, kind: AlarmKind::Differs });
+    let differing = voters.iter().filter(differs).count();
+    differing > 0 && differing * 2 >= voters.len()
+}
+
 /// How many log entries the member lacks, as the leader knows.
 fn behind(metrics: &RaftMetrics, id: u64) -> u64 {
     let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&id).copied().flatten());
@@ -380,10 +433,11 @@ fn promotions(voters: usize, learners: usize) -> usize {
     odd.saturating_sub(voters)
 }
 
-/// While this member leads, ends changes that were left unfinished and gives learners a vote as they catch up. Runs until
-/// dropped.
+/// While this member leads, ends changes that were left unfinished, gives learners a vote as they catch up, and heeds
+/// alarms. Runs until dropped.
 pub(crate) async fn tend(members: Arc<Members>) {
     let pause = members.parts.config.timing.heartbeat * 2;
+    let mut aside_after = Instant::now();
     loop {
         sleep(pause).await;
         if !members.parts.leadership.is_here() {
@@ -391,6 +445,7 @@ pub(crate) async fn tend(members: Arc<Members>) {
         }
         let _one = members.changing.lock().await;
         members.finish().await;
+        members.heed_alarms(&mut aside_after).await;
         let due = members.due();
         if due.is_empty() {
             continue;
@@ -470,6 +525,25 @@ mod tests {
         ];
         for ((voters, learners), promoted) in cases {
             assert_eq!(promotions(voters, learners), promoted, "{voters} voters, {learners} learners");
+        }
+    }
+
+    #[test]
+    fn a_leader_that_most_differ_from_may_be_wrong_itself() {
+        let alarms = |members: &[u64]| -> Vec<Alarm> {
+            members.iter().map(|member| Alarm { member: *member, kind: AlarmKind::Differs }).collect()
+        };
+        for (differing, voters, wanted) in [
+            (&[][..], &[1, 2, 3][..], false),
+            (&[3], &[1, 2, 3], false),
+            (&[2, 3], &[1, 2, 3], true),
+            (&[2, 3], &[1, 2, 3, 4, 5], false),
+            (&[2, 3, 4], &[1, 2, 3, 4, 5], true),
+            (&[2], &[1, 2], true),
+            (&[4, 5], &[1, 2, 3], false),
+            (&[], &[], false),
+        ] {
+            assert_eq!(most_differ(&alarms(differing), voters), wanted, "{differing:?} of {voters:?}");
         }
     }
 

@@ -11,9 +11,6 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
 use crate::replica::Parts;
 
-/// Every kind of alarm has a series, so that its coming can be waited for.
-const KINDS: [AlarmKind; 3] = [AlarmKind::NoSpace, AlarmKind::Corrupt, AlarmKind::DiskFull];
-
 /// Name, help, value.
 type Reading = (&'static str, &'static str, u64);
 
@@ -46,7 +43,8 @@ impl Collector for Observed {
         }
         let alarms = read::alarms(&parts.engine.view()).unwrap_or_default();
         let family: Family<AlarmLabels, Gauge> = Family::default();
-        for kind in KINDS {
+        // Every kind of alarm has a series, so that its coming can be waited for.
+        for kind in AlarmKind::ALL {
             let on = alarms.iter().filter(|alarm| alarm.kind == kind).count();
             let labels = AlarmLabels { kind: kind.to_string() };
             family.get_or_create(&labels).set(i64::try_from(on).unwrap_or(i64::MAX));

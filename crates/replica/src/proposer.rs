@@ -6,13 +6,16 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use keyspace::{ClusterClock, Command, Error, Outcome, Refusal, Reply};
+use keyspace::{ClusterClock, Command, Engine, Error, Outcome, Refusal, Reply};
 use openraft::error::{ClientWriteError, Fatal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_FORWARDED, MAX_IN_FLIGHT, MAX_QUEUED, Timing};
+use crate::config::{
+    EMERGENCY_BYTES, MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_FORWARDED, MAX_IN_FLIGHT, MAX_QUEUED, RESERVED_BYTES,
+    Timing,
+};
 use crate::leadership::{Leader, Leadership};
 use crate::metrics::Metrics;
 use crate::peer::hello::Lane;
@@ -21,7 +24,7 @@ use crate::peer::links::Links;
 use crate::peer::wire::{Answer, Failure, Request};
 use crate::replica::address_of;
 use crate::room::Room;
-use crate::store::Store;
+use crate::store::{StateEngine, Store};
 use crate::types::{Peer, Proposal, Raft};
 
 /// A command that waits, and who waits for it.
@@ -174,6 +177,7 @@ impl Way {
                 }
                 Leader::There(id) => {
                     batch.refuse(|_, waiting| waiting.stays, &Error::NotLeader { leader: Some(id) });
+                    self.admit_own_disk(&mut batch);
                     self.forward(id, &batch.commands).await
                 }
                 Leader::Nowhere => Delivered::NotLeader,
@@ -194,14 +198,37 @@ impl Way {
         }
     }
 
-    /// Refuses what would grow the state when the disk is nearly full or the quota used up.
+    /// Refuses what would grow the state when this member's disk is nearly full, or those of too many others, or the quota
+    /// is used up.
     fn admit(&self, batch: &mut Batch) {
-        if let Err(full) = self.store.require_room() {
-            self.room.changed.notify_one();
-            batch.refuse(|command, _| command.grows(), &full.into());
+        self.admit_own_disk(batch);
+        if let Err(full) = self.room.require_majority() {
+            batch.refuse(|command, _| self.grows(command), &full);
         }
         let full = Refusal::NoSpace { member: self.node_id }.into();
-        batch.refuse(|command, _| command.grows() && !self.room.admits(command.size()), &full);
+        batch.refuse(
+            |command, _| command.grows() && !self.room.admits(command.size()) && !self.replaces(command),
+            &full,
+        );
+    }
+
+    /// Refuses what would grow the state when this member's disk is nearly full, wherever the leader is.
+    fn admit_own_disk(&self, batch: &mut Batch) {
+        if let Err(full) = self.store.require_room(RESERVED_BYTES) {
+            self.room.changed.notify_one();
+            let emergency = self.store.require_room(EMERGENCY_BYTES).is_err();
+            batch.refuse(|command, _| command.grows() && (emergency || !self.replaces(command)), &full.into());
+        }
+    }
+
+    fn grows(&self, command: &Command) -> bool {
+        command.grows() && !self.replaces(command)
+    }
+
+    /// Whether what is there is only replaced by what is hardly larger (see [`keyspace::replaces`]), as far as is known
+    /// here now.
+    fn replaces(&self, command: &Command) -> bool {
+        keyspace::replaces(&StateEngine::new(self.store.clone()).view(), command).unwrap_or(false)
     }
 
     /// Makes a log entry of the commands, as the leader.
@@ -216,6 +243,7 @@ impl Way {
         } else {
             commands.clone()
         };
+        let replacements = self.store.replacements();
         let proposed = match self.raft.client_write_ff(Proposal { commands }).await {
             Ok(proposed) => proposed,
             Err(fatal) => return Delivered::Failed(from_fatal(&self.store, &fatal)),
@@ -232,7 +260,7 @@ impl Way {
                 let outcomes = response.data.outcomes.into_iter().skip(usize::from(timed));
                 Delivered::Answers(outcomes.map(|outcome: Outcome| outcome.map_err(Error::from)).collect())
             }
-            Ok(Err(error)) => from_write_error(error),
+            Ok(Err(error)) => from_write_error(error, self.store.replacements() != replacements),
             // Raft has stopped, after it took the commands: other members may still commit them.
             Err(_) => Delivered::Failed(match self.store.fault() {
                 Some(fault) => fault.clone().into(),
@@ -333,9 +361,15 @@ impl Batch {
     }
 }
 
-/// Raft says so before it appends, and of entries that another leader's log has displaced: either way nothing was done.
-fn from_write_error(error: ClientWriteError<u64, Peer>) -> Delivered {
+/// Raft says so before it appends, and of entries that it cuts off because another leader's log has others in their
+/// place: either way nothing was done. But when it takes in a snapshot it cuts off from the entry on that it knows to be
+/// committed, and others may have committed more: then it is unknown.
+fn from_write_error(error: ClientWriteError<u64, Peer>, replaced: bool) -> Delivered {
     match error {
+        ClientWriteError::ForwardToLeader(_) if replaced => {
+            let detail = "this member got a snapshot of another leader while it wrote".into();
+            Delivered::Failed(Error::Unavailable { detail })
+        }
         ClientWriteError::ForwardToLeader(_) => Delivered::NotLeader,
         ClientWriteError::ChangeMembershipError(error) => {
             Delivered::Failed(Error::Unavailable { detail: error.to_string() })
@@ -355,6 +389,15 @@ pub(crate) fn from_fatal(store: &Store, fatal: &Fatal<u64>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What Raft cut off when a snapshot came in may have been committed by others: it is never sent again.
+    #[test]
+    fn what_a_snapshot_cut_off_is_unknown() {
+        let elsewhere = || ClientWriteError::ForwardToLeader(openraft::error::ForwardToLeader::empty());
+        assert!(matches!(from_write_error(elsewhere(), false), Delivered::NotLeader));
+        let unknown = from_write_error(elsewhere(), true);
+        assert!(matches!(unknown, Delivered::Failed(Error::Unavailable { .. })));
+    }
 
     /// What a leader refused because it led no more when it took it up stays for the next one; the rest is answered.
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use keyspace::read::{self, Changes};
+use keyspace::read;
 use keyspace::{
-    Alarm, ClusterClock, Command, Engine, EngineError, Error as KeyspaceError, History, KeyRange, Keyspace, KvHash,
+    Alarm, ClusterClock, Command, Engine, EngineError, Error as KeyspaceError, KeyRange, Keyspace, KvHash,
     LeaseGranted, LeaseId, LeaseInfo, LeaseKeeper, RangeRequest, RangeResponse, Revision, SnapshotStream, Status, Txn,
     TxnResponse, WatchRequest, WatchStream, check,
 };
@@ -24,10 +24,12 @@ use crate::leadership::{self, Leadership};
 use crate::log_store::LogStore;
 use crate::members::{self, Members};
 use crate::metrics::{self, Metrics};
+use crate::past::Past;
 use crate::peer::answer::Answerer;
 use crate::peer::hello::Rejection;
 use crate::peer::links::{Links, Me};
 use crate::peer::serve::serve;
+use crate::peer::standing::Standing;
 use crate::proposer::{Proposals, Proposer, Way};
 use crate::reads::{self, ReadAt, Reads};
 use crate::room::{self, Room};
@@ -68,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) room: Arc<Room>,
     pub(crate) leadership: Leadership,
     pub(crate) links: Links,
+    /// Told when a record of this member could not be read.
+    pub(crate) damaged: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Parts {
@@ -144,7 +148,9 @@ impl Replica {
         let clock = Arc::new(ClusterClock::new(clock_ms));
         let room = Arc::new(Room::new(config.quota_bytes, engine.clone()));
         let leadership = Leadership::new(config.timing);
-        let parts = Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, leadership, links };
+        let damaged = Arc::new(Notify::new());
+        let parts =
+            Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, leadership, links, damaged };
         let parts = Arc::new(parts);
         parts.leadership.look(&parts);
         metrics::observe(&parts, registry);
@@ -179,6 +185,7 @@ impl Replica {
         spawn_until(&mut tasks, &stop, leadership::follow(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::tell_hash(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compare_hash(parts.clone(), proposals.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::tell_damage(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, room::guard(parts.clone(), proposals.clone()));
         if let Some(transport) = parts.links.transport().cloned() {
             let answerer = Answerer {
@@ -294,6 +301,11 @@ impl Replica {
         self.reads.confirm().await
     }
 
+    /// An error when what is read here is not what the others have.
+    fn require_agreement(&self) -> Result<(), KeyspaceError> {
+        self.parts.room.require_agreement(self.parts.config.node_id)
+    }
+
     /// Reads, on another thread when it may take long.
     async fn read<T: Send + 'static>(
         &self,
@@ -301,10 +313,19 @@ impl Replica {
         run: impl FnOnce(&StateEngine) -> Result<T, KeyspaceError> + Send + 'static,
     ) -> Result<T, KeyspaceError> {
         let answer = if short { run(&self.parts.engine) } else { blocking(self.parts.engine.clone(), run).await };
-        if let Err(KeyspaceError::Storage(error)) = &answer {
-            tracing::error!(error = error as &dyn std::error::Error, "the keyspace could not be read");
+        match answer {
+            Err(KeyspaceError::Storage(error @ EngineError::Replacing)) => {
+                Err(KeyspaceError::NoLeader { detail: error.to_string() })
+            }
+            Err(KeyspaceError::Storage(error)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the keyspace could not be read");
+                if matches!(error, EngineError::Corrupt { .. }) {
+                    self.parts.damaged.notify_one();
+                }
+                Err(error.into())
+            }
+            answer => answer,
         }
-        answer
     }
 }
 
@@ -324,7 +345,7 @@ impl Drop for Replica {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     engine: Arc<StateEngine>,
     run: impl FnOnce(&StateEngine) -> Result<T, KeyspaceError> + Send + 'static,
 ) -> Result<T, KeyspaceError> {
@@ -367,6 +388,17 @@ impl Parts {
     /// Where the member can be reached; empty when it is none.
     pub(crate) fn address_of(&self, member: u64) -> String {
         address_of(&self.raft, member)
+    }
+
+    /// What is known of a member that connects.
+    pub(crate) fn standing(&self, member: u64) -> Standing {
+        let metrics = self.raft.server_metrics();
+        let is_member = metrics.borrow().membership_config.membership().get_node(&member).is_some();
+        match is_member {
+            true => Standing::Member,
+            false if self.was_removed(member) => Standing::Removed,
+            false => Standing::Unknown,
+        }
     }
 
     /// Whether that was a member and was removed. A member that knows of no removal yet says no.
@@ -421,20 +453,11 @@ impl LeaseKeeper for Keeper {
     }
 }
 
-/// History for watchers, read on another thread.
-struct Past(Arc<StateEngine>);
-
-impl History for Past {
-    fn changes(&self, from: Revision, range: KeyRange, prev: bool) -> BoxFuture<'_, Result<Changes, KeyspaceError>> {
-        let engine = self.0.clone();
-        blocking(engine, move |engine| read::changes(&engine.view(), from, &range, prev)).boxed()
-    }
-}
-
 impl Keyspace for Replica {
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, KeyspaceError>> {
         async move {
             check::range(&request)?;
+            self.require_agreement()?;
             if !request.serializable {
                 self.barrier().await?;
             }
@@ -449,6 +472,7 @@ impl Keyspace for Replica {
         async move {
             if txn.is_read_only() {
                 check::txn(&txn)?;
+                self.require_agreement()?;
                 self.barrier().await?;
                 return self.read(false, move |engine| keyspace::read_only_txn(&engine.view(), &txn)).await;
             }
@@ -460,9 +484,10 @@ impl Keyspace for Replica {
     fn watch(&self, request: WatchRequest) -> BoxFuture<'_, Result<WatchStream, KeyspaceError>> {
         async move {
             check::key_range(&request.range)?;
+            self.require_agreement()?;
             self.barrier().await?;
             let (newest, compacted) = self.read(true, |engine| Ok(read::revisions(&engine.view())?)).await?;
-            let past = Arc::new(Past(self.parts.engine.clone()));
+            let past = Arc::new(Past::new(self.parts.engine.clone()));
             self.parts.machine.hub().watch(past, request, newest, compacted)
         }
         .boxed()
@@ -527,6 +552,7 @@ impl Keyspace for Replica {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<SnapshotStream, KeyspaceError>> {
         async move {
+            self.require_agreement()?;
             self.barrier().await?;
             Ok(self.parts.snapshot(self.stop.clone()))
         }

@@ -24,7 +24,9 @@ use crate::Error;
 use crate::config::RESERVED_BYTES;
 use crate::disk::{AsyncFile, Change, Disk, DiskFile, Durable, Family, Records};
 use crate::metrics::Metrics;
+use crate::snapshot;
 use crate::store::{corrupt, record_name};
+use crate::wal::{self, Damage};
 
 /// Memory for blocks read from disk, indexes and filters included.
 const BLOCK_CACHE_BYTES: usize = 32 * 1024 * 1024;
@@ -80,6 +82,12 @@ impl Rocks {
         let lock = lock(dir)?;
         let files = dir.join("snapshots");
         std::fs::create_dir_all(&files).map_err(|source| Error::Directory { dir: files.clone(), source })?;
+        for (folder, is_leftover) in
+            [(dir, is_temporary as fn(&str) -> bool), (files.as_path(), is_no_snapshot as fn(&str) -> bool)]
+        {
+            remove_leftovers(folder, is_leftover)
+                .map_err(|source| Error::Directory { dir: folder.to_owned(), source })?;
+        }
         let base = Arc::new(Base {
             db: open_database(dir)?,
             dir: dir.to_owned(),
@@ -136,8 +144,9 @@ pub(crate) fn options() -> Options {
     options.set_log_level(LogLevel::Warn);
     options.set_skip_stats_update_on_db_open(true);
     // An end cut short by a crash is fine, any other damage of the write-ahead log is not: the mode that
-    // "repairs" it would drop acknowledged writes without a word.
+    // "repairs" it would drop acknowledged writes without a word. Of gaps between its files see `wal`.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_track_and_verify_wals_in_manifest(true);
     options
 }
 
@@ -151,9 +160,32 @@ pub(crate) fn families() -> impl Iterator<Item = ColumnFamilyDescriptor> {
     families.map(move |(name, buffer)| ColumnFamilyDescriptor::new(name, family_options(&cache, buffer)))
 }
 
+/// How the database in `path` is opened after its write-ahead log was checked.
+pub(crate) fn recovery_options(path: &Path) -> io::Result<Result<Options, Damage>> {
+    let mut options = options();
+    match wal::check(path)? {
+        Ok(None) => {}
+        Ok(Some(gap)) => {
+            tracing::warn!(
+                file = %gap.file().display(),
+                "the end of a file of the write-ahead log was not synced and is lost; what came after it is dropped"
+            );
+            gap.mark()?;
+            options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        }
+        Err(damage) => return Ok(Err(damage)),
+    }
+    Ok(Ok(options))
+}
+
 fn open_database(dir: &Path) -> Result<DB, Error> {
     let path = dir.join("db");
-    DB::open_cf_descriptors(&options(), &path, families()).map_err(|error| {
+    let options = recovery_options(&path).map_err(|source| Error::Directory { dir: path.clone(), source })?;
+    let options = options.map_err(|Damage { file, detail }| {
+        let source = corrupt(format!("write-ahead log {}", file.display()), detail);
+        Error::Storage { dir: dir.to_owned(), source }
+    })?;
+    DB::open_cf_descriptors(&options, &path, families()).map_err(|error| {
         let source = match error.kind() {
             ErrorKind::Corruption => {
                 EngineError::Corrupt { what: format!("database {}", path.display()), detail: error.into_string() }
@@ -192,6 +224,28 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => Err(Error::Locked { dir: dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
+}
+
+/// Whether a file in the keyspace's folder is one that was being written when its writer ended.
+fn is_temporary(name: &str) -> bool {
+    [".tmp", ".partial"].iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a file among the snapshots is none of those that outlive a process.
+fn is_no_snapshot(name: &str) -> bool {
+    !snapshot::LASTING.contains(&name)
+}
+
+/// Removes files that nobody knows any more, and says so.
+fn remove_leftovers(folder: &Path, is_leftover: fn(&str) -> bool) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && entry.file_name().to_str().is_some_and(is_leftover) {
+            tracing::warn!(file = %entry.path().display(), "removed an unfinished file of the keyspace");
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Free bytes for this user under `dir`, if that can be told.

@@ -2,16 +2,18 @@
 //!
 //! ```text
 //!  Proposer ── before each entry ──► Room: refuses what grows, wakes the guard
-//!  guard ── measures ──► decide ──► AlarmSet / AlarmClear in the log ──► every member refuses
+//!  guard ── measures ──► decide ──► AlarmSet / AlarmClear in the log
 //! ```
 //!
-//! The quota's alarm stays until somebody clears it; that of a full disk goes with its reason.
+//! The quota's alarm is about the keyspace: every member refuses, until somebody clears it. That of a full disk is about its
+//! member, and goes with its reason: that member takes no writes of its own clients and hands leadership over, and the
+//! others go on, as long as a majority of the voters has room.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use keyspace::{Alarm, AlarmKind, Command, Engine, EngineError, Error, read};
+use keyspace::{Alarm, AlarmKind, Command, Engine, EngineError, Error, Refusal, read};
 use tokio::sync::Notify;
 
 use crate::config::RESERVED_BYTES;
@@ -28,6 +30,10 @@ const ROOMY_BYTES: u64 = RESERVED_BYTES + 8 * 1024 * 1024;
 /// What a record takes beside its key and value, about: revisions, index, checksums.
 const RECORD_BYTES: u64 = 256;
 
+/// The state is measured again at the latest when so small a part of the quota was admitted since: what was admitted is
+/// an estimate.
+const MEASURE_PARTS: u64 = 16;
+
 /// What is known of the room of one member.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -38,6 +44,10 @@ pub(crate) struct Room {
     admitted: AtomicU64,
     /// Whether something was refused because of the quota since the guard last looked.
     refused: AtomicBool,
+    /// A voter with a full disk, when too few others have room; 0 when enough have.
+    starved: AtomicU64,
+    /// Whether this member's state differs from the others'.
+    differs: AtomicBool,
     /// Wakes the guard.
     pub(crate) changed: Notify,
 }
@@ -45,14 +55,38 @@ pub(crate) struct Room {
 impl Room {
     /// Room for a state of `quota` bytes, 0 for any size.
     pub(crate) fn new(quota: u64, engine: Arc<StateEngine>) -> Self {
-        Room {
+        let room = Room {
             quota,
             engine,
             measured: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            starved: AtomicU64::new(0),
+            differs: AtomicBool::new(false),
             changed: Notify::new(),
+        };
+        // What was there before counts.
+        room.measure();
+        room
+    }
+
+    /// An error when too few voters have room on their disks.
+    pub(crate) fn require_majority(&self) -> Result<(), Error> {
+        match self.starved.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            member => Err(Refusal::NoSpace { member }.into()),
         }
+    }
+
+    /// An error when this member's state is not what the others have.
+    pub(crate) fn require_agreement(&self, member: u64) -> Result<(), Error> {
+        if self.differs.load(Ordering::Relaxed) { Err(Refusal::Corrupt { member }.into()) } else { Ok(()) }
+    }
+
+    /// Takes over what the alarms say of the members.
+    fn note(&self, me: u64, alarms: &[Alarm], voters: &[u64]) {
+        self.starved.store(starved(alarms, voters).unwrap_or(0), Ordering::Relaxed);
+        self.differs.store(alarms.contains(&Alarm { member: me, kind: AlarmKind::Differs }), Ordering::Relaxed);
     }
 
     /// Whether the quota leaves room for a command that grows the state by so many bytes of keys and values. The state
@@ -64,7 +98,8 @@ impl Room {
         // A value is written to the newest versions and to the history.
         let cost = 2 * bytes as u64 + RECORD_BYTES;
         let admitted = self.admitted.fetch_add(cost, Ordering::Relaxed) + cost;
-        if self.measured.load(Ordering::Relaxed) + admitted <= self.quota {
+        let estimate = self.measured.load(Ordering::Relaxed) + admitted;
+        if estimate <= self.quota && admitted <= self.quota / MEASURE_PARTS {
             return true;
         }
         let fits = self.measure().saturating_add(cost) <= self.quota;
@@ -83,6 +118,14 @@ impl Room {
         self.admitted.store(0, Ordering::Relaxed);
         size
     }
+}
+
+/// A voter whose disk is full, when those with room are no majority.
+fn starved(alarms: &[Alarm], voters: &[u64]) -> Option<u64> {
+    let is_full = |member: &&u64| alarms.contains(&Alarm { member: **member, kind: AlarmKind::DiskFull });
+    let full = voters.iter().filter(is_full).count();
+    let roomy = voters.len() - full;
+    if roomy > voters.len() / 2 { None } else { voters.iter().find(is_full).copied() }
 }
 
 /// What the guard sees.
@@ -138,13 +181,23 @@ pub(crate) async fn guard(parts: Arc<Parts>, proposals: Proposals) {
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "alarms could not be read"),
         }
         // What woke it is looked at anew.
-        let _ = tokio::time::timeout(pause, parts.room.changed.notified()).await;
+        tokio::select! {
+            () = parts.room.changed.notified() => {}
+            () = parts.machine.alarms_changed().notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
     }
 }
 
 /// What to say, and whether the disk is full.
 fn look(parts: &Parts) -> Result<(Option<Command>, bool), EngineError> {
     let alarms = read::alarms(&parts.engine.view())?;
+    let voters: Vec<u64> = {
+        let metrics = parts.raft.server_metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().voter_ids().collect()
+    };
+    parts.room.note(parts.config.node_id, &alarms, &voters);
     let over_quota = parts.room.refused.swap(false, Ordering::Relaxed);
     let free = parts.store.disk().free_bytes();
     let command = decide(Seen { member: parts.config.node_id, alarms: &alarms, over_quota, free });
@@ -154,6 +207,27 @@ fn look(parts: &Parts) -> Result<(Option<Command>, bool), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_majority_with_room_goes_on() {
+        let full = |members: &[u64]| -> Vec<Alarm> {
+            let others = [Alarm { member: 1, kind: AlarmKind::NoSpace }, Alarm { member: 1, kind: AlarmKind::Damaged }];
+            members.iter().map(|member| Alarm { member: *member, kind: AlarmKind::DiskFull }).chain(others).collect()
+        };
+        for (voters, members, wanted) in [
+            (&[1][..], &[][..], None),
+            (&[1], &[1], Some(1)),
+            (&[1, 2], &[2], Some(2)),
+            (&[1, 2, 3], &[3], None),
+            (&[1, 2, 3], &[1, 3], Some(1)),
+            // A learner, and one that is no member, hold up nobody.
+            (&[1, 2, 3], &[3, 4, 5], None),
+            (&[1], &[2], None),
+            (&[], &[], None),
+        ] {
+            assert_eq!(starved(&full(members), voters), wanted, "{voters:?}, of which {members:?} are full");
+        }
+    }
 
     #[test]
     fn alarms_follow_their_reasons() {

@@ -36,6 +36,8 @@ struct Inner {
     compacted: Arc<Notify>,
     /// Told when leases changed.
     leases_changed: Arc<Notify>,
+    /// Told when alarms may have changed.
+    alarms_changed: Arc<Notify>,
     /// The newest hash the leader told; this member is to compare its own.
     leader_hash: watch::Sender<Option<KvHash>>,
 }
@@ -56,6 +58,7 @@ impl StateMachine {
             metrics,
             compacted: Arc::new(Notify::new()),
             leases_changed: Arc::new(Notify::new()),
+            alarms_changed: Arc::new(Notify::new()),
             leader_hash: watch::Sender::new(None),
         };
         Ok(StateMachine { inner: Arc::new(inner) })
@@ -81,6 +84,10 @@ impl StateMachine {
 
     pub(crate) fn leases_changed(&self) -> &Arc<Notify> {
         &self.inner.leases_changed
+    }
+
+    pub(crate) fn alarms_changed(&self) -> &Arc<Notify> {
+        &self.inner.alarms_changed
     }
 
     /// What the leader tells its hash to be.
@@ -169,8 +176,12 @@ impl StateMachine {
             self.inner.leases_changed.notify_one();
         }
         for command in commands {
-            if let Command::CheckHash { hash } = command {
-                self.inner.leader_hash.send_replace(Some(*hash));
+            match command {
+                Command::CheckHash { hash } => drop(self.inner.leader_hash.send_replace(Some(*hash))),
+                Command::AlarmSet(_) | Command::AlarmClear(_) | Command::RecordRemoval { .. } => {
+                    self.inner.alarms_changed.notify_one();
+                }
+                _ => {}
             }
         }
     }
@@ -183,6 +194,7 @@ impl StateMachine {
         drop(machine);
         self.inner.hub.reset(newest);
         self.inner.leases_changed.notify_one();
+        self.inner.alarms_changed.notify_one();
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Checked records on a [`Disk`], and the state machine's tables among them.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use bytes::Bytes;
 use keyspace::{Direction, Engine, EngineError, Table, View, Visit};
 use tokio::sync::{oneshot, watch};
 
-use crate::config::RESERVED_BYTES;
 use crate::disk::{Change, Disk, Durable, Family, Records};
 
 /// The records of one replica, each with a checksum of its place and value.
@@ -18,6 +18,10 @@ pub(crate) struct Store {
     dir: PathBuf,
     /// The first failure of the storage: Raft stops at one and only says that it stopped.
     fault: Arc<OnceLock<EngineError>>,
+    /// Whether the state is being replaced: until it is there as a whole nobody reads it.
+    replacing: watch::Sender<bool>,
+    /// Snapshots of other members that came in.
+    replacements: AtomicU64,
     // Fields are dropped in order: the disk is closed, then that is told.
     disk: Box<dyn Disk>,
     closed: watch::Sender<()>,
@@ -26,7 +30,40 @@ pub(crate) struct Store {
 impl Store {
     /// The records on `disk`, which errors call `dir`.
     pub(crate) fn new(disk: Box<dyn Disk>, dir: &Path) -> Self {
-        Store { dir: dir.to_owned(), fault: Arc::default(), disk, closed: watch::Sender::new(()) }
+        Store {
+            dir: dir.to_owned(),
+            fault: Arc::default(),
+            replacing: watch::Sender::new(false),
+            replacements: AtomicU64::new(0),
+            disk,
+            closed: watch::Sender::new(()),
+        }
+    }
+
+    /// From now on the state is no state of any position: who reads it is refused.
+    pub(crate) fn begin_replacing(&self) {
+        self.replacing.send_replace(true);
+    }
+
+    /// The state is whole again.
+    pub(crate) fn end_replacing(&self) {
+        self.replacing.send_replace(false);
+    }
+
+    /// Waits until the state is whole.
+    pub(crate) async fn replaced(&self) {
+        // The sender lives as long as this.
+        let _ = self.replacing.subscribe().wait_for(|replacing| !replacing).await;
+    }
+
+    /// Notes that a snapshot of another member is going to be installed, and the log before it cut.
+    pub(crate) fn note_replacement(&self) {
+        self.replacements.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often that was so.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::SeqCst)
     }
 
     /// Its `changed` fails once the disk is closed and the directory free.
@@ -94,12 +131,11 @@ impl Store {
         self.fault.get()
     }
 
-    /// An error unless there is more than the reserve free.
-    pub(crate) fn require_room(&self) -> Result<(), EngineError> {
+    /// An error unless so much is free.
+    pub(crate) fn require_room(&self, reserve: u64) -> Result<(), EngineError> {
         match self.disk.free_bytes() {
-            Some(free) if free < RESERVED_BYTES => {
-                let detail =
-                    format!("{free} bytes free in {}, {RESERVED_BYTES} are kept in reserve", self.dir.display());
+            Some(free) if free < reserve => {
+                let detail = format!("{free} bytes free in {}, {reserve} are kept in reserve", self.dir.display());
                 Err(EngineError::NoSpace { operation: "write", source: Arc::new(std::io::Error::other(detail)) })
             }
             _ => Ok(()),
@@ -269,7 +305,9 @@ impl Engine for StateEngine {
     type View<'a> = StateView<'a>;
 
     fn view(&self) -> StateView<'_> {
-        StateView { records: self.store.disk.view() }
+        // Held until there is a view: what is replaced from then on does not show in it.
+        let replacing = self.store.replacing.borrow();
+        StateView { records: (!*replacing).then(|| self.store.disk.view()) }
     }
 
     fn write(&self, batch: keyspace::Batch) -> Result<(), EngineError> {
@@ -301,7 +339,14 @@ impl Engine for StateEngine {
 
 /// A consistent view of the state machine's tables.
 pub struct StateView<'a> {
-    records: Box<dyn Records + 'a>,
+    /// None while the state is being replaced.
+    records: Option<Box<dyn Records + 'a>>,
+}
+
+impl StateView<'_> {
+    fn records(&self) -> Result<&dyn Records, EngineError> {
+        self.records.as_deref().map(|records| records as &dyn Records).ok_or(EngineError::Replacing)
+    }
 }
 
 impl std::fmt::Debug for StateView<'_> {
@@ -313,7 +358,7 @@ impl std::fmt::Debug for StateView<'_> {
 impl View for StateView<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
         let place = place(table as u8, key);
-        let framed = self.records.get(Family::State, &place)?;
+        let framed = self.records()?.get(Family::State, &place)?;
         framed.map(|framed| unframe_bytes(Family::State, &place, framed)).transpose()
     }
 
@@ -332,6 +377,6 @@ impl View for StateView<'_> {
         let lower = place(table, lower);
         let upper = upper.map_or(vec![table + 1], |upper| place(table, upper));
         let without_table: &mut Visit<'_> = &mut |place, value| visit(place.get(1..).unwrap_or_default(), value);
-        scan(self.records.as_ref(), Family::State, &lower, Some(&upper), direction, without_table)
+        scan(self.records()?, Family::State, &lower, Some(&upper), direction, without_table)
     }
 }

@@ -1,4 +1,5 @@
-//! What is acknowledged is durable: on a disk whose syncs the test holds back, counts and fails.
+//! What is acknowledged is durable, and what is replaced shows whole: on a disk whose syncs the test holds back, counts and
+//! fails, and whose writes it holds up.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::stream::{FuturesUnordered, StreamExt};
-use keyspace::testing::PATIENCE;
-use keyspace::{EngineError, Error as KeyspaceError, KeyspaceExt};
-use parking_lot::Mutex;
+use keyspace::testing::{PATIENCE, events_until};
+use keyspace::{EngineError, Error as KeyspaceError, KeyRange, Keyspace, KeyspaceExt, RangeRequest, WatchRequest};
+use parking_lot::{Condvar, Mutex};
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -26,6 +27,10 @@ struct Gate {
     failing: bool,
     count: usize,
     held: VecDeque<Held>,
+    /// Writes for this operation wait behind the first one.
+    holds_up: Option<&'static str>,
+    /// Such writes so far.
+    passed: usize,
 }
 
 struct Held(Durable);
@@ -41,6 +46,8 @@ struct Gated {
     disk: Arc<Rocks>,
     gate: Arc<Mutex<Gate>>,
     arrived: Arc<Notify>,
+    /// Told when writes may go on.
+    go_on: Arc<Condvar>,
 }
 
 fn broken() -> EngineError {
@@ -52,7 +59,8 @@ impl Gated {
     async fn open(dir: &TempDir) -> (Self, Arc<Replica>) {
         std::fs::create_dir_all(dir.path().join("keyspace")).expect("makes");
         let disk = Rocks::open(&dir.path().join("keyspace"), Metrics::default()).expect("opens");
-        let gated = Gated { disk: Arc::new(disk), gate: Arc::default(), arrived: Arc::default() };
+        let gated =
+            Gated { disk: Arc::new(disk), gate: Arc::default(), arrived: Arc::default(), go_on: Arc::default() };
         let config = Config::new(dir.path().join("keyspace"));
         let replica = Replica::open_on(Box::new(gated.clone()), config, &mut Registry::default()).await;
         (gated, replica.expect("opens"))
@@ -91,6 +99,15 @@ impl Disk for Gated {
     }
 
     fn write(&self, operation: &'static str, batch: Vec<Change>) -> Result<(), EngineError> {
+        let mut gate = self.gate.lock();
+        if gate.holds_up == Some(operation) {
+            gate.passed += 1;
+            if gate.passed > 1 {
+                self.arrived.notify_one();
+                self.go_on.wait_while(&mut gate, |gate| gate.holds_up.is_some());
+            }
+        }
+        drop(gate);
         self.disk.write(operation, batch)
     }
 
@@ -184,4 +201,50 @@ async fn a_failed_sync_ends_writing() {
     let reason = tokio::time::timeout(PATIENCE, failed).await.expect("whoever runs it is told");
     assert!(matches!(reason, Error::Storage { source: EngineError::Io { .. }, .. }), "{reason:?}");
     drop(replica.shutdown().await);
+}
+
+/// While a snapshot takes the place of the state, readers are refused instead of being shown a part of it, and watchers
+/// that are behind wait, and miss nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sees_a_state_that_is_half_replaced() {
+    use openraft::storage::RaftStateMachine;
+    use tokio::io::AsyncSeekExt;
+
+    let (from, to) = (TempDir::new().expect("a directory"), TempDir::new().expect("a directory"));
+    let (_, source) = Gated::open(&from).await;
+    for n in 0..1_500 {
+        source.put(format!("new/{n:04}"), vec![7; 300]).await.expect("put");
+    }
+    let newest = source.status().await.expect("status").revision;
+    let mut exported = source.parts.machine.clone().get_current_snapshot().await.expect("reads").expect("a state");
+    exported.snapshot.seek(io::SeekFrom::End(0)).await.expect("is made");
+    exported.snapshot.rewind().await.expect("rewinds");
+
+    let (gated, replica) = Gated::open(&to).await;
+    replica.put("old", "x").await.expect("put");
+    let mut behind = replica.watch(WatchRequest::new(KeyRange::all(), 2)).await.expect("watch");
+    gated.gate.lock().holds_up = Some("install a snapshot");
+    let mut machine = replica.parts.machine.clone();
+    let openraft::storage::Snapshot { meta, snapshot } = exported;
+    let installing = tokio::spawn(async move { machine.install_snapshot(&meta, snapshot).await });
+    tokio::time::timeout(PATIENCE, gated.arrived.notified()).await.expect("it is in the middle");
+
+    let serializable = RangeRequest { serializable: true, ..RangeRequest::prefix("") };
+    let refused = replica.range(serializable.clone()).await.expect_err("there is no whole state");
+    assert!(matches!(refused, KeyspaceError::NoLeader { .. }), "{refused:?}");
+    let mut events = Box::pin(events_until(&mut behind, newest));
+    for _ in 0..200 {
+        assert!(events.as_mut().now_or_never().is_none(), "history is not there yet");
+        tokio::task::yield_now().await;
+    }
+    gated.gate.lock().holds_up = None;
+    gated.go_on.notify_all();
+    installing.await.expect("no panic").expect("installs");
+    let revisions: Vec<u64> = events.await.iter().map(|event| event.kv.mod_revision).collect();
+    assert_eq!(revisions, (2..=newest).collect::<Vec<_>>());
+    assert_eq!(replica.range(serializable).await.expect("range").count, 1_500);
+    drop(behind);
+    for replica in [source, replica] {
+        replica.shutdown().await.expect("ends");
+    }
 }

@@ -403,3 +403,44 @@ async fn a_flipped_byte_in_a_table_is_never_served() {
     }
     assert!(noticed > 0, "no flip hit what is read");
 }
+
+/// What a process that was killed left half written is removed; what others keep there is not.
+#[test]
+fn leftovers_are_removed_at_the_start() {
+    let dir = TempDir::new().expect("a directory");
+    let open = || Rocks::open(dir.path(), Metrics::default()).expect("opens");
+    drop(open());
+    let kept = ["notes", "snapshots/current", "snapshots/exported"];
+    let leftovers = ["zz.tmp", "x.partial", "snapshots/zz.tmp", "snapshots/exporting.partial"];
+    for name in kept.iter().chain(&leftovers) {
+        std::fs::write(dir.path().join(name), "x").expect("writes");
+    }
+    drop(open());
+    let is_there = |name: &&&str| dir.path().join(name).exists();
+    assert_eq!(leftovers.iter().filter(is_there).count(), 0);
+    assert_eq!(kept.iter().filter(is_there).count(), kept.len());
+}
+
+/// A record that cannot be read is an alarm about this member, and what else there is can be read and written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_that_is_met_is_an_alarm_of_the_member() {
+    let dir = TempDir::new().expect("a directory");
+    let replica = open(&config(&dir)).await;
+    for key in ["a", "b"] {
+        replica.put(key, "right").await.expect("put");
+    }
+    let disk = replica.parts.store.disk();
+    let value = disk.get(Family::State, b"\x01a").expect("reads").expect("there").to_vec();
+    disk.write("damage", vec![Change::Put { family: Family::State, key: b"\x01b".into(), value }]).expect("writes");
+    replica.get("b").await.expect_err("not served");
+    let alarm = keyspace::Alarm { member: 1, kind: keyspace::AlarmKind::Damaged };
+    let told = async {
+        while replica.alarms().await.expect("alarms") != [alarm] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(keyspace::testing::PATIENCE, told).await.expect("is told");
+    assert!(replica.get("a").await.expect("get").is_some());
+    replica.put("c", "x").await.expect("writes go on");
+    close(replica).await;
+}

@@ -31,12 +31,16 @@ pub(super) fn version() -> Response {
     answer::json(StatusCode::OK, &body)
 }
 
-/// `/healthz`, `/livez` and `/readyz`: `ok`, or 503 when the keyspace cannot be read.
+/// `/healthz`, `/livez` and `/readyz`: `ok`, or 503 when the keyspace cannot be read; `/readyz` also when it has damage.
 pub(super) async fn probe(call: Call, probe: Probe) -> Outcome<Response> {
     let verbose = call.query.flag("verbose")?;
     let keyspace = match probe {
         Probe::Live => Ok(()),
-        Probe::Health | Probe::Ready => call.app.check_ready().await,
+        Probe::Health => call.app.check_ready().await,
+        Probe::Ready => match call.app.check_ready().await {
+            Ok(()) => call.app.check_sound().await,
+            failed => failed,
+        },
     };
     let mut text = String::from("[+]ping ok\n");
     match (&keyspace, probe) {

@@ -116,26 +116,55 @@ pub(crate) async fn exchange(mut call: Call) -> Outcome<Response> {
     Ok(confidential(answer::json(StatusCode::CREATED, &shown(&call.app, &grant, &credential))))
 }
 
-/// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`.
-pub(super) async fn consume(app: &App, token: &SingleUseToken, user: &str) -> Outcome<()> {
+/// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. Who used it up
+/// with that key before may do so again until it expires: the answer may have been lost.
+pub(super) async fn consume(app: &App, token: &SingleUseToken, user: &str, key: Option<&str>) -> Outcome<()> {
     let (kind, registry) = (tokens()?, &app.registry);
     let stored = registry.find(kind, None, token.id()).await?;
     let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
-    let now = registry.now();
-    let verdict = single_use::verify(token, grant.as_ref().map(record).as_ref(), single_use::MAX_TTL, now);
+    let known = grant.as_ref().map(|grant| if used_by(grant, key) { unused(record(grant)) } else { record(grant) });
+    let verdict = single_use::verify(token, known.as_ref(), single_use::MAX_TTL, registry.now());
     let (TokenOutcome::Accepted, Some(stored), Some(grant)) = (verdict, stored, grant) else {
         return Err(refuse(token, verdict));
     };
     if grant.spec.user != user {
         return Err(Failure::forbidden("this token is not for joining").remedy("ask for one: nanocloud member add"));
     }
-    used_up(app, token, stored.published()).await
+    if used_by(&grant, key) {
+        return Ok(());
+    }
+    mark_used(app, token, stored.published(), key).await
+}
+
+/// Whether the token was used up with that key.
+fn used_by(grant: &Token, key: Option<&str>) -> bool {
+    let by = grant.status.as_ref().and_then(|status| status.consumed_by.as_deref());
+    by.zip(key).is_some_and(|(by, key)| by == digest(key))
+}
+
+/// The record as it was before the use.
+fn unused(record: TokenRecord) -> TokenRecord {
+    TokenRecord { consumed: None, ..record }
+}
+
+/// What is kept of a key.
+fn digest(key: &str) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Marks the token as used; only one call succeeds.
-async fn used_up(app: &App, token: &SingleUseToken, mut object: serde_json::Value) -> Outcome<()> {
+async fn used_up(app: &App, token: &SingleUseToken, object: serde_json::Value) -> Outcome<()> {
+    mark_used(app, token, object, None).await
+}
+
+async fn mark_used(app: &App, token: &SingleUseToken, mut object: serde_json::Value, key: Option<&str>) -> Outcome<()> {
     let registry = &app.registry;
-    object::set(&mut object, "status", Some(json!({"consumedAt": registry.now().to_string()})));
+    let mut status = json!({"consumedAt": registry.now().to_string()});
+    if let Some(key) = key {
+        status["consumedBy"] = digest(key).into();
+    }
+    object::set(&mut object, "status", Some(status));
     let edit = Edit::Replace(object);
     match registry.update(tokens()?, None, token.id(), &edit, Part::Status, &WriteOptions::default()).await {
         Ok(_) => Ok(()),

@@ -7,6 +7,7 @@ use http::StatusCode;
 use keyspace::{Cluster, ClusterError, ClusterState, Member, MemberChange, MemberRole, MemberState};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use trust::{SharedAssets, subject::JOINING};
 
 use super::grants;
@@ -41,6 +42,9 @@ struct JoinRequest {
     api_url: String,
     /// Version of the program, which has to be this one's.
     version: String,
+    /// Drawn by the server and kept until it has joined: with it, and the same token, it may ask again.
+    #[serde(default)]
+    key: Option<String>,
 }
 
 /// What a removal takes.
@@ -164,17 +168,21 @@ pub(crate) async fn join(mut call: Call) -> Outcome<Response> {
     if !api::meta::is_host_name(&wanted.name) || wanted.peer_address.parse::<http::uri::Authority>().is_err() {
         return Err(Failure::bad_request("name must be a host name and peerAddress HOST:PORT"));
     }
-    let state = cluster.members().await;
-    if let Some(other) = state.members.iter().find(|state| state.member.name == wanted.name) {
-        return Err(refused(ClusterError::Exists { id: other.member.id, name: wanted.name }));
-    }
-    // Everything that may be refused is refused before; from here on the token is used up.
-    let shared = assets().map_err(|error| Failure::internal("the cluster's keys cannot be read", error))?;
     let token = grants::presented(&call)?;
-    grants::consume(&call.app, &token, JOINING).await?;
-    let drawn = uuid::Uuid::new_v4().as_u64_pair().0 >> 16;
-    let member =
-        Member { id: drawn.max(1), name: wanted.name, peer_address: wanted.peer_address, api_url: wanted.api_url };
+    let drawn = identity(token.id(), wanted.key.as_deref());
+    let member = Member { id: drawn, name: wanted.name, peer_address: wanted.peer_address, api_url: wanted.api_url };
+    let state = cluster.members().await;
+    let other = state.members.iter().find(|other| other.member.name == member.name && other.member.id != drawn);
+    if let Some(other) = other.filter(|other| !is_ghost(other)) {
+        return Err(refused(ClusterError::Exists { id: other.member.id, name: member.name }));
+    }
+    // Everything that may be refused is refused before; from here on the token is used up, save for the same server.
+    let shared = assets().map_err(|error| Failure::internal("the cluster's keys cannot be read", error))?;
+    grants::consume(&call.app, &token, JOINING, wanted.key.as_deref()).await?;
+    if let Some(ghost) = other {
+        tracing::info!(member = id(ghost.member.id), name = member.name, "a learner that never came is replaced");
+        cluster.change(MemberChange::Remove { id: ghost.member.id, force: false }).await.map_err(refused)?;
+    }
     cluster.change(MemberChange::Add(member.clone())).await.map_err(refused)?;
     tracing::info!(member = id(member.id), name = member.name, address = member.peer_address, "a member joins");
     let answer = json!({
@@ -185,6 +193,21 @@ pub(crate) async fn join(mut call: Call) -> Outcome<Response> {
         "assets": shared,
     });
     Ok(grants::confidential(answer::json(StatusCode::CREATED, &answer)))
+}
+
+/// The identity of a member that joins with this token: the same when it asks again, and another one for everybody else.
+fn identity(token: &str, key: Option<&str>) -> u64 {
+    let digest: [u8; 32] = match key {
+        Some(key) => Sha256::digest(format!("{token}\n{key}")).into(),
+        None => Sha256::digest(uuid::Uuid::new_v4().as_bytes()).into(),
+    };
+    let [a, b, c, d, e, f, ..] = digest;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f]).max(1)
+}
+
+/// Whether that is a learner nobody has heard of: its server joined, and failed before it started.
+fn is_ghost(state: &MemberState) -> bool {
+    state.role == MemberRole::Learner && !state.reachable
 }
 
 fn refused(error: ClusterError) -> Failure {

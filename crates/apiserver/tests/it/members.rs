@@ -144,3 +144,28 @@ async fn a_join_token_takes_one_server_in_and_is_good_for_nothing_else() {
     assert_eq!(*cluster.0.lock().unwrap(), [MemberChange::Add(member)]);
     join(&word, request("d")).send(&server).await.expect(401);
 }
+
+/// A server that did not get the answer asks again with its key, and is the same member; nobody else may use the token.
+#[tokio::test]
+async fn who_joins_may_ask_again_with_its_key() {
+    let (server, cluster, _folder) = start().await;
+    let word = token(&server, "system:nanocloud:joining").await;
+    let join = |name: &str, key: &str| {
+        let mut body = request(name);
+        body["key"] = key.into();
+        ask("POST", &format!("{MEMBERS}/join")).outside().header("authorization", &word).json(&body)
+    };
+    let first = join("c", "secret").send(&server).await.expect(201).body["memberId"].clone();
+    let again = join("c", "secret").send(&server).await.expect(201).body["memberId"].clone();
+    assert_eq!(first, again);
+    join("c", "another").send(&server).await.expect(401);
+    ask("POST", &format!("{MEMBERS}/join"))
+        .outside()
+        .header("authorization", &word)
+        .json(&request("c"))
+        .send(&server)
+        .await
+        .expect(401);
+    let changes = cluster.0.lock().unwrap();
+    assert!(matches!(&changes[..], [MemberChange::Add(one), MemberChange::Add(other)] if one == other), "{changes:?}");
+}

@@ -3,6 +3,7 @@
 mod answer;
 mod client;
 mod request;
+mod reserved;
 
 pub(crate) use answer::{event, key_value, range_response, txn_response};
 pub(crate) use client::{from_event, from_range, from_txn, to_range, to_txn};

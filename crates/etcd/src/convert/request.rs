@@ -7,7 +7,7 @@ use keyspace::{
 };
 use tonic::Status;
 
-use super::unsigned;
+use super::{reserved, unsigned};
 use crate::refuse;
 use crate::wire::kv;
 use crate::wire::watch::{FilterType, WatchCreateRequest};
@@ -15,18 +15,19 @@ use crate::wire::watch::{FilterType, WatchCreateRequest};
 /// End of a range that has none.
 const OPEN: &[u8] = b"\0";
 
-/// Keys from `key` to `end`: a single key without an end, all that follow with the end `\0`.
+/// Keys from `key` to `end`: a single key without an end, all that follow with the end `\0`. Reserved keys are not among
+/// them.
 fn key_range(key: Bytes, end: Bytes) -> Result<KeyRange, Status> {
     if key.is_empty() {
         return Err(refuse::EMPTY_KEY.into());
     }
-    Ok(if end.is_empty() {
+    Ok(reserved::visible(if end.is_empty() {
         KeyRange::Key(key)
     } else if end == OPEN {
         KeyRange::From(key)
     } else {
         KeyRange::Span { start: key, end }
-    })
+    }))
 }
 
 fn known<T>(converted: Result<T, prost::UnknownEnumValue>, refusal: refuse::Known) -> Result<T, Status> {
@@ -73,6 +74,7 @@ pub(crate) fn put(request: kv::PutRequest) -> Result<Put, Status> {
     if request.key.is_empty() {
         return Err(refuse::EMPTY_KEY.into());
     }
+    reserved::require_free(&request.key)?;
     if request.ignore_value && !request.value.is_empty() {
         return Err(refuse::VALUE_PROVIDED.into());
     }
@@ -139,6 +141,10 @@ fn compare(request: kv::Compare) -> Result<Compare, Status> {
         (kv::CompareTarget::Lease, Some(kv::Operand::Lease(lease))) => (relation, Operand::Lease(lease)),
         (kv::CompareTarget::Lease, _) => (relation, Operand::Lease(0)),
     };
+    if request.range_end.is_empty() {
+        // An empty range fulfils every comparison, and an absent key does not.
+        reserved::require_free(&request.key)?;
+    }
     Ok(Compare { range: key_range(request.key, request.range_end)?, relation, operand })
 }
 
@@ -182,6 +188,7 @@ mod tests {
         assert_eq!(range_of("a", "c"), Ok(KeyRange::span("a", "c")));
         assert_eq!(range_of("a", "\0"), Ok(KeyRange::From("a".into())));
         assert_eq!(range_of("", "\0"), Err(tonic::Code::InvalidArgument));
+        assert_eq!(range_of("\0", "\0"), Ok(KeyRange::From("\x01".into())), "everything but reserved keys");
         let unsorted = kv::RangeRequest { key: "a".into(), sort_order: 9, ..Default::default() };
         assert!(range(unsorted).is_err_and(|status| refuse::INVALID_SORT.is(&status)));
     }

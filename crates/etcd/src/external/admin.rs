@@ -40,7 +40,7 @@ impl Inner {
     pub(super) async fn turn(&self, alarm: Alarm, action: AlarmAction) -> Result<Vec<Alarm>, Error> {
         let kind = match alarm.kind {
             AlarmKind::NoSpace | AlarmKind::DiskFull => AlarmType::NoSpace,
-            AlarmKind::Corrupt => AlarmType::Corrupt,
+            AlarmKind::Corrupt | AlarmKind::Damaged | AlarmKind::Differs => AlarmType::Corrupt,
         };
         let request = AlarmRequest { action: action as i32, member_id: alarm.member, alarm: kind as i32 };
         self.calls.unary(methods::ALARM, request).await.map_err(failed)?;

@@ -1,13 +1,14 @@
 //! What keeps the hub up to date: one watch of every key, begun again wherever it breaks off.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyspace::read::Change;
 use keyspace::{Revision, WatchEvent};
 use tonic::{Status, Streaming};
 
-use super::{Inner, newest};
+use super::{Inner, newest, standing};
 use crate::convert::{self, unsigned};
 use crate::wire::watch::WatchResponse;
 
@@ -31,8 +32,26 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
+/// Takes note of where the cluster is. One that was restored from an older snapshot, or another one at the same address,
+/// has another history: who follows reads anew.
+async fn compare(inner: &Inner) -> Result<(), Status> {
+    let (newest, cluster_id) = standing(&inner.calls).await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let head = *inner.head.borrow();
+    let before = inner.cluster_id.swap(cluster_id, Ordering::SeqCst);
+    if newest < head || cluster_id != before {
+        tracing::warn!(newest, head, "the etcd cluster was restored: everything is read anew");
+        inner.compacted.store(0, Ordering::Relaxed);
+        inner.hub.forget(newest);
+        inner.head.send_replace(newest);
+    }
+    Ok(())
+}
+
 /// Follows the cluster from where the hub is; why it ended.
 async fn follow(inner: &Inner) -> Status {
+    if let Err(status) = compare(inner).await {
+        return status;
+    }
     let next = *inner.head.borrow() + 1;
     let mut responses = match inner.calls.watch_all(next).await {
         Ok(responses) => Changes::new(responses),

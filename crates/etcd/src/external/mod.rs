@@ -58,18 +58,21 @@ struct Inner {
     head: tokio::sync::watch::Sender<Revision>,
     /// Newest compaction known of; etcd tells only those who trip over it.
     compacted: AtomicU64,
+    /// The cluster's identity, which a restore changes.
+    cluster_id: AtomicU64,
 }
 
 impl External {
     /// A keyspace on the cluster behind these endpoints, which must answer.
     pub async fn connect(endpoints: Endpoints) -> Result<Arc<Self>, Error> {
         let calls = Calls::new(endpoints);
-        let newest = newest(&calls).await?;
+        let (newest, cluster_id) = standing(&calls).await?;
         let inner = Arc::new(Inner {
             calls,
             hub: Arc::new(Hub::new(newest)),
             head: tokio::sync::watch::Sender::new(newest),
             compacted: AtomicU64::new(0),
+            cluster_id: AtomicU64::new(cluster_id),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(feed::run(inner.clone()));
@@ -89,12 +92,17 @@ impl Drop for External {
     }
 }
 
-/// The newest revision of the cluster.
-async fn newest(calls: &Calls) -> Result<Revision, Error> {
+/// The newest revision of the cluster, and its identity.
+async fn standing(calls: &Calls) -> Result<(Revision, u64), Error> {
     let request = RangeRequest { projection: Projection::CountOnly, ..RangeRequest::key("\0") };
     let answer = calls.unary(methods::RANGE, convert::to_range(&request)).await;
     let answer = answer.map_err(|status| refusals::failure(&status))?;
-    Ok(revision(answer.header.as_ref()))
+    Ok((revision(answer.header.as_ref()), answer.header.map_or(0, |header| header.cluster_id)))
+}
+
+/// The newest revision of the cluster.
+async fn newest(calls: &Calls) -> Result<Revision, Error> {
+    standing(calls).await.map(|(newest, _)| newest)
 }
 
 fn revision(header: Option<&crate::wire::kv::ResponseHeader>) -> Revision {

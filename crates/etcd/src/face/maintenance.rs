@@ -46,25 +46,31 @@ impl Face {
         let unknown = |_| Status::invalid_argument("etcdserver: unknown alarm");
         let action = AlarmAction::try_from(request.action).map_err(unknown)?;
         let kind = AlarmType::try_from(request.alarm).map_err(unknown)?;
-        let concerned = match (action, alarm_kind(kind)) {
-            (AlarmAction::Get, _) => {
+        let concerned = match action {
+            AlarmAction::Get => {
                 let mut alarms = self.keyspace.alarms().await.map_err(failed)?;
                 alarms.retain(|alarm| kind == AlarmType::None || alarm_type(alarm.kind) == kind);
                 alarms.retain(|alarm| request.member_id == 0 || alarm.member == request.member_id);
                 alarms
             }
-            // No alarm at all is none to turn on or off.
-            (AlarmAction::Activate | AlarmAction::Deactivate, None) => Vec::new(),
-            (AlarmAction::Activate, Some(kind)) => {
-                let alarm = Alarm { member: request.member_id, kind };
-                self.keyspace.alarm_set(alarm).await.map_err(failed)?;
-                vec![alarm]
-            }
-            (AlarmAction::Deactivate, Some(kind)) => {
-                let alarm = Alarm { member: request.member_id, kind };
-                let before = self.keyspace.alarms().await.map_err(failed)?;
-                self.keyspace.alarm_clear(alarm).await.map_err(failed)?;
-                before.into_iter().filter(|found| *found == alarm).collect()
+            AlarmAction::Activate => match alarm_kind(kind) {
+                // No alarm at all is none to turn on.
+                None => Vec::new(),
+                Some(kind) => {
+                    let alarm = Alarm { member: request.member_id, kind };
+                    self.keyspace.alarm_set(alarm).await.map_err(failed)?;
+                    vec![alarm]
+                }
+            },
+            AlarmAction::Deactivate => {
+                let mut alarms = self.keyspace.alarms().await.map_err(failed)?;
+                alarms.retain(|alarm| alarm.member == request.member_id && alarm_type(alarm.kind) == kind);
+                for alarm in &alarms {
+                    self.keyspace.alarm_clear(*alarm).await.map_err(failed)?;
+                }
+                // What etcd's clients know by one name is one alarm to them.
+                alarms.truncate(1);
+                alarms
             }
         };
         let alarms = concerned.into_iter().map(alarm_member).collect();
@@ -92,7 +98,7 @@ impl Face {
 fn alarm_type(kind: AlarmKind) -> AlarmType {
     match kind {
         AlarmKind::NoSpace | AlarmKind::DiskFull => AlarmType::NoSpace,
-        AlarmKind::Corrupt => AlarmType::Corrupt,
+        AlarmKind::Corrupt | AlarmKind::Damaged | AlarmKind::Differs => AlarmType::Corrupt,
     }
 }
 

@@ -79,8 +79,21 @@ pub async fn external(address: SocketAddr) -> Arc<External> {
 
 /// A face of `keyspace` on loopback, in clear, until the guard is dropped.
 pub async fn face(keyspace: Arc<dyn Keyspace>) -> (SocketAddr, DropGuard) {
-    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 77, "default"));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    face_at(SocketAddr::from(([127, 0, 0, 1], 0)), keyspace, 77).await
+}
+
+/// The same at an address, once it is free, as cluster `id`.
+pub async fn face_at(address: SocketAddr, keyspace: Arc<dyn Keyspace>, id: u64) -> (SocketAddr, DropGuard) {
+    let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), id, "default"));
+    let bound = async {
+        loop {
+            match tokio::net::TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    let listener = tokio::time::timeout(PATIENCE, bound).await.expect("the address is free in time");
     let address = listener.local_addr().expect("an address");
     let face =
         Face::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a face");

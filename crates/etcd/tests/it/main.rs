@@ -4,4 +4,6 @@ mod access;
 mod contract;
 mod etcdctl;
 mod harness;
+mod reserved;
 mod restore;
+mod went_back;

@@ -176,6 +176,18 @@ pub async fn progress_marks(subject: Subject) {
     let newer = subject.put("other", "y").await.expect("put");
     let reached = async { while next(&mut watch).await.expect("mark").revision < newer {} };
     tokio::time::timeout(PATIENCE, reached).await.expect("marks keep coming, and reach what others wrote");
+    // A watch that begins in the future is told of nothing before: whoever took up a mark would resume too early.
+    let begins = newer + 3;
+    let future = WatchRequest::new(KeyRange::key("k"), begins).with_progress(Duration::from_millis(20));
+    let mut watch = subject.watch(future).await.expect("watch");
+    let writes = async {
+        for n in 0..4 {
+            subject.put("other", format!("{n}")).await.expect("put");
+        }
+    };
+    let (mark, ()) = tokio::join!(next(&mut watch), writes);
+    let mark = mark.expect("mark");
+    assert!(mark.is_progress() && mark.revision + 1 >= begins, "{mark:?} of a watch from {begins}");
 }
 
 /// A mark that is asked for names at least what was acknowledged before, and comes after it.
@@ -298,7 +310,9 @@ pub async fn alarms_refuse(subject: Subject) {
     assert_eq!(subject.alarm_set(full).await.expect("set again"), [full]);
     assert_eq!(subject.status().await.expect("status").alarms, [full]);
     let no_space = |error: Error| assert!(matches!(error, Error::Refused(Refusal::NoSpace { member: 3 })), "{error}");
-    no_space(subject.put("a", "2").await.expect_err("no room"));
+    no_space(subject.put("c", "1").await.expect_err("no room"));
+    no_space(subject.put("a", vec![7; 1_000]).await.expect_err("no room"));
+    subject.put("a", "2").await.expect("it is replaced by what is no larger");
     let either = Txn::when([Compare::absent("a")]).then([Op::put("c", "1")]).otherwise([Op::delete("a")]);
     no_space(subject.txn(either).await.expect_err("it could have put"));
     no_space(subject.lease_grant(0, 5).await.map(drop).expect_err("no room"));

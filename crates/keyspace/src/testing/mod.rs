@@ -11,7 +11,7 @@ mod walk;
 
 pub use model::Model;
 pub use random::Random;
-pub use walk::{against_model, against_model_sparing_deletes};
+pub use walk::{against_model, against_model_sparing_deletes, against_model_sparing_reserved};
 
 use std::sync::Arc;
 use std::time::Duration;

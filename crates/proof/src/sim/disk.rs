@@ -1,7 +1,9 @@
 //! A disk that forgets what was not synced, is slow, fails, and fills up.
 //!
-//! What is written can be read at once. A crash takes back the newest of the batches that were not synced: how many is
-//! chance, and what is left is a prefix, as of one write-ahead log.
+//! What is written can be read at once. As RocksDB does, it keeps its write-ahead log in several files. A crash takes the
+//! newest of the batches that were not synced from the end of *each* file, how many is chance: the file system may have
+//! kept a later file and not the end of the one before. Recovery then drops what comes after the first lost batch, so that
+//! what is left is a prefix.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -44,6 +46,9 @@ impl Default for Mood {
     }
 }
 
+/// Batches in a file of the log, in the mean: so few that a crash often finds several files that are not synced.
+const FILE_BATCHES: u64 = 3;
+
 type Map = BTreeMap<Vec<u8>, Bytes>;
 type Maps = [Arc<Map>; Family::ALL.len()];
 
@@ -53,6 +58,15 @@ struct Undo {
     family: Family,
     key: Vec<u8>,
     before: Option<Bytes>,
+}
+
+/// A batch that is not synced.
+#[derive(Debug)]
+struct Unsynced {
+    /// The file of the log it is in.
+    file: u64,
+    changes: Vec<Change>,
+    undo: Vec<Undo>,
 }
 
 /// A state the disk was in: at this log position, with this content.
@@ -70,7 +84,9 @@ pub struct Landmark {
 struct State {
     maps: Maps,
     /// Batches not synced, oldest first.
-    unsynced: VecDeque<Vec<Undo>>,
+    unsynced: VecDeque<Unsynced>,
+    /// The file of the log that is written to.
+    file: u64,
     /// Batches synced, since the beginning.
     synced: u64,
     files: BTreeMap<String, Arc<Mutex<Content>>>,
@@ -98,6 +114,7 @@ impl Disk {
         let state = State {
             maps: Default::default(),
             unsynced: VecDeque::new(),
+            file: 0,
             synced: 0,
             files: BTreeMap::new(),
             mood: Mood::default(),
@@ -114,20 +131,22 @@ impl Disk {
         change(&mut self.state.lock().mood);
     }
 
-    /// The power fails: what was not synced is lost, save a prefix.
+    /// The power fails: what was not synced is lost, save the beginning of each file; and recovery, as the log has it.
     pub fn crash(&self) {
         let mut state = self.state.lock();
-        let unsynced = state.unsynced.len() as u64;
-        let kept = state.random.below(unsynced + 1);
-        let lost = unsynced - kept;
-        for _ in 0..lost {
-            let batch = state.unsynced.pop_back().unwrap_or_default();
-            for undo in batch.into_iter().rev() {
-                state.set(undo.family, undo.key, undo.before);
+        let kept = state.survivors();
+        let prefix = kept.iter().take_while(|kept| **kept).count();
+        let unsynced = state.take_back();
+        let (total, mut survive) = (unsynced.len(), 0);
+        for (number, (batch, kept)) in unsynced.into_iter().zip(kept).enumerate() {
+            // Replaying over the gap keeps what comes after it as well.
+            if number < prefix || (kept && self.plant == Plant::WalGap) {
+                batch.changes.into_iter().for_each(|change| state.apply(change, &mut Vec::new()));
+                survive += 1;
             }
         }
-        state.unsynced.clear();
-        state.synced += kept;
+        state.synced += survive;
+        state.file += 1;
         state.busy_until = None;
         state.mood.fail_sync = false;
         for file in state.files.clone().into_values() {
@@ -135,9 +154,13 @@ impl Disk {
             let kept = state.random.below(unsynced + 1);
             file.lock().crash(unsynced - kept);
         }
+        let marked = if survive > 0 { state.mark() } else { Ok(()) };
         drop(state);
-        self.trace
-            .say(format_args!("disk {}: power lost, {kept} batches not synced survive, {lost} do not", self.name));
+        self.trace.say(format_args!(
+            "disk {}: power lost, of {total} batches not synced {survive} survive{}",
+            self.name,
+            if marked.is_err() { ", and the log position cannot be read" } else { "" }
+        ));
     }
 
     /// The states it was in since it was last asked.
@@ -191,6 +214,28 @@ impl State {
                 undo.extend(keys.into_iter().map(|key| self.set(family, key, None)));
             }
         }
+    }
+
+    /// Which of the batches that are not synced the file system has kept.
+    fn survivors(&mut self) -> Vec<bool> {
+        let files: Vec<u64> = self.unsynced.iter().map(|batch| batch.file).collect();
+        let mut kept = Vec::with_capacity(files.len());
+        for file in files.chunk_by(|a, b| a == b) {
+            let survive = self.random.below(file.len() as u64 + 1) as usize;
+            kept.extend((0..file.len()).map(|number| number < survive));
+        }
+        kept
+    }
+
+    /// Takes back everything that is not synced; what it was, oldest first.
+    fn take_back(&mut self) -> Vec<Unsynced> {
+        let mut taken: Vec<Unsynced> = std::mem::take(&mut self.unsynced).into();
+        for batch in taken.iter_mut().rev() {
+            for undo in std::mem::take(&mut batch.undo).into_iter().rev() {
+                self.set(undo.family, undo.key, undo.before);
+            }
+        }
+        taken
     }
 
     fn mark(&mut self) -> Result<(), EngineError> {
@@ -268,10 +313,14 @@ impl replica::disk::Disk for Disk {
         self.trace.count(fnv_of(&[&self.name.to_le_bytes(), operation.as_bytes(), &bytes.to_le_bytes()]));
         let mut state = self.state.lock();
         let mut undo = Vec::new();
-        for change in batch {
-            state.apply(change, &mut undo);
+        for change in &batch {
+            state.apply(change.clone(), &mut undo);
         }
-        state.unsynced.push_back(undo);
+        if state.random.one_in(FILE_BATCHES) {
+            state.file += 1;
+        }
+        let file = state.file;
+        state.unsynced.push_back(Unsynced { file, changes: batch, undo });
         if stamped { state.mark() } else { Ok(()) }
     }
 

@@ -16,16 +16,19 @@ pub enum Plant {
     WatchGap,
     /// Members' clocks run ahead, unknown to the judge: leases end early.
     HastyClock,
+    /// Recovery goes on with the next file of the log where the end of one is lost.
+    WalGap,
 }
 
 impl Plant {
     /// All bugs, by name.
-    pub const ALL: [(&str, Plant); 5] = [
+    pub const ALL: [(&str, Plant); 6] = [
         ("lying-disk", Plant::LyingDisk),
         ("stale-reads", Plant::StaleReads),
         ("leader-reads", Plant::LeaderReads),
         ("watch-gap", Plant::WatchGap),
         ("hasty-clock", Plant::HastyClock),
+        ("wal-gap", Plant::WalGap),
     ];
 
     /// The bug of that name.

@@ -34,7 +34,7 @@ impl Answerer {
                 self.receiver.offer(raft, meta, bytes).await.unwrap_or_else(|error| failed(&error))
             }
             Request::SnapshotChunk { vote, snapshot_id, offset, data } => {
-                let taken = self.receiver.chunk(raft, vote, &snapshot_id, offset, &data).await;
+                let taken = self.receiver.chunk((raft, &*self.parts.store), vote, &snapshot_id, offset, &data).await;
                 taken.unwrap_or_else(|error| failed(&error))
             }
             Request::Propose(commands) => self.propose(commands).await,

@@ -20,4 +20,5 @@ pub(crate) mod network;
 pub(crate) mod receive;
 pub(crate) mod serve;
 pub(crate) mod sessions;
+pub(crate) mod standing;
 pub(crate) mod wire;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 
 use super::wire::Answer;
+use crate::store::Store;
 use crate::types::{Raft, SnapshotData, SnapshotMeta};
 
 /// Why a piece of a snapshot was not taken.
@@ -67,7 +68,7 @@ impl Receiver {
     /// Takes the bytes at `offset`; with the last of them the snapshot is installed.
     pub(crate) async fn chunk(
         &self,
-        raft: &Raft,
+        (raft, store): (&Raft, &Store),
         vote: Vote<u64>,
         snapshot_id: &str,
         offset: u64,
@@ -90,6 +91,8 @@ impl Receiver {
         }
         let Some(Receiving { meta, file, .. }) = slot.take() else { return Ok(Answer::SnapshotAt { offset: 0 }) };
         let snapshot = Snapshot { meta, snapshot: file };
+        // Before Raft cuts off what it has of the log, and tells those who wrote it.
+        store.note_replacement();
         let SnapshotResponse { vote } =
             raft.install_full_snapshot(vote, snapshot).await.map_err(|error| ReceiveError::Raft(error.into()))?;
         Ok(Answer::SnapshotDone(SnapshotResponse::new(vote)))

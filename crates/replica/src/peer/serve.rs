@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::Answerer;
 use super::hello::{self, Hello, PROTOCOL, Rejection, Welcome};
 use super::links::{Links, Me};
+use super::standing::Standing;
 use super::wire::{self, Answer, Failure, MAX_FRAME_BYTES, MAX_HELLO_BYTES, Request};
 use crate::transport::{ByteStream, Incoming, Transport};
 
@@ -104,7 +105,7 @@ impl Connection {
         if hello.from == me.id {
             return Err(Rejection::Duplicate { id: me.id });
         }
-        if self.answerer.parts.was_removed(hello.from) {
+        if self.answerer.parts.standing(hello.from) == Standing::Removed {
             return Err(Rejection::Removed { id: hello.from });
         }
         self.links.sessions().enter(hello.from, hello.incarnation)
@@ -116,7 +117,21 @@ impl Connection {
         tokio::select! {
             ended = self.listen(hello, input, answers) => ended,
             ended = speak(BufWriter::new(output), queue) => ended,
+            () = self.removed(hello.from) => Err(io::Error::new(io::ErrorKind::PermissionDenied, "it was removed")),
         }
+    }
+
+    /// Waits until the member has been removed, and a moment longer: it may be itself that asked for it, and has an answer
+    /// coming.
+    async fn removed(&self, member: u64) {
+        let parts = &self.answerer.parts;
+        let mut servers = parts.raft.server_metrics();
+        while parts.standing(member) != Standing::Removed {
+            if servers.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+        sleep(parts.config.timing.heartbeat).await;
     }
 
     async fn listen(
@@ -144,8 +159,11 @@ impl Connection {
             let request: Request = wire::decode(&bytes)?;
             let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
             let (answerer, answers) = (self.answerer.clone(), answers.clone());
+            // Looked at for each request: the membership changes while connections stay.
+            let may = self.answerer.parts.standing(hello.from).may_ask(&request);
+            let from = hello.from;
             running.spawn(async move {
-                let answer = answerer.answer(request).await;
+                let answer = if may { answerer.answer(request).await } else { no_member(from) };
                 let bytes = wire::encode(&answer).or_else(|error| {
                     let text = format!("it was done, and the answer cannot be sent: {error}");
                     wire::encode(&Answer::Failed(Failure::Unknown(text)))
@@ -158,6 +176,11 @@ impl Connection {
             });
         }
     }
+}
+
+/// Nothing was done.
+fn no_member(member: u64) -> Answer {
+    Answer::Failed(Failure::NoLeader(format!("member {member:x} is no member of this cluster")))
 }
 
 async fn speak(

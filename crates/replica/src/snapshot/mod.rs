@@ -32,6 +32,8 @@ const NOTED: &[u8] = b"snapshot";
 const CURRENT: &str = "current";
 /// The snapshot made for another member.
 const EXPORTED: &str = "exported";
+/// Files that are complete, and mean something to the next process.
+pub(crate) const LASTING: [&str; 2] = [CURRENT, EXPORTED];
 /// One being made.
 const EXPORTING: &str = "exporting.partial";
 /// One being received from another member.
@@ -106,8 +108,8 @@ impl Snapshots {
         postcard::from_bytes(&bytes).map(Some).map_err(|error| corrupt("noted log position", error))
     }
 
-    /// Notes the position of the state now. It needs no sync: the write-ahead log keeps what was written in order, so
-    /// that the log is never cut without this note, nor this there without the state.
+    /// Notes the position of the state now. It needs no sync: the write-ahead log keeps what was written in order, over a
+    /// crash as well (see `wal`), so that the log is never cut without this note, nor this there without the state.
     pub(crate) fn note(&self, engine: &StateEngine) -> Result<SnapshotMeta, EngineError> {
         let meta = meta_of(&engine.view())?;
         let mut batch = Batch::default();
@@ -138,6 +140,8 @@ impl Snapshots {
                 Ok(Some(Err(EngineError::NoSpace { source, .. }))) => {
                     Err(std::io::Error::new(ErrorKind::StorageFull, source.clone()))
                 }
+                // It was this member's turn to get one.
+                Ok(Some(Err(EngineError::Replacing))) => Err(ErrorKind::NotFound.into()),
                 Ok(Some(Err(error))) => Err(std::io::Error::other(error.clone())),
                 Ok(None) | Err(_) => Err(std::io::Error::other("the runtime is going down")),
             }
@@ -149,7 +153,10 @@ impl Snapshots {
     pub(crate) fn on_demand(self: &Arc<Self>, engine: &Arc<StateEngine>, meta: &SnapshotMeta) -> Coming {
         let (this, engine, wanted) = (self.clone(), engine.clone(), meta.last_log_id);
         let file = async move {
-            let (found, file) = this.export(&engine).await.map_err(std::io::Error::other)?;
+            let (found, file) = this.export(&engine).await.map_err(|error| match error {
+                EngineError::Replacing => ErrorKind::NotFound.into(),
+                error => std::io::Error::other(error),
+            })?;
             if found.last_log_id != wanted {
                 return Err(ErrorKind::NotFound.into());
             }
@@ -234,11 +241,12 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Replaces the state by the current snapshot.
+    /// Replaces the state by the current snapshot. Nobody reads it meanwhile, nor after this has failed in the middle.
     fn import(&self) -> Result<(), EngineError> {
         let found = self.find(CURRENT)?;
         let (meta, mut file) = found.ok_or_else(|| corrupt("snapshot", "it was to be installed and is gone"))?;
         let mut reader = Reader::open(file.as_mut())?;
+        self.store.begin_replacing();
         let mut batch = Batch::default();
         batch.clear_state();
         while let Some(records) = reader.records()? {
@@ -251,6 +259,7 @@ impl Snapshots {
         batch.put(Family::Meta, NOTED, &encode(&meta)?);
         self.store.write("install a snapshot", batch)?;
         self.store.sync()?;
+        self.store.end_replacing();
         self.remove(CURRENT).map(drop)
     }
 }

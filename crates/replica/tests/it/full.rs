@@ -95,6 +95,32 @@ async fn a_quota_refuses_growth_until_the_alarm_is_cleared() {
     closed.await;
 }
 
+/// What was there before a restart counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_is_not_given_anew_with_each_start() {
+    const QUOTA: u64 = 16 * 1024 * 1024;
+    let temp = TempDir::new().expect("a directory");
+    let config = Config { quota_bytes: QUOTA, ..Config::new(temp.path().join("keyspace")) };
+    let mut random = keyspace::testing::Random::new(2);
+    let mut puts = 0;
+    for _ in 0..4 {
+        let replica = Replica::open(config.clone(), &mut Registry::default()).await.expect("opens");
+        for _ in 0..40 {
+            let value: Vec<u8> = (0..100_000).map(|_| random.below(256) as u8).collect();
+            if replica.put(format!("k/{puts:04}"), value).await.is_err() {
+                break;
+            }
+            puts += 1;
+        }
+        let closed = replica.closed();
+        replica.shutdown().await.expect("ends");
+        drop(replica);
+        closed.await;
+    }
+    // Each takes twice its size.
+    assert!((40..=QUOTA / 200_000 + 10).contains(&puts), "{puts} puts of 100 kB");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let disk = SmallDisk::new(RESERVED_BYTES + 32 * 1024 * 1024);
@@ -107,6 +133,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     nix::fcntl::posix_fallocate(&file, 0, 48 * 1024 * 1024).expect("takes the room");
     let refused = replica.put("c", "1").await.expect_err("no room");
     assert!(matches!(refused, Error::Storage(EngineError::NoSpace { .. })), "{refused:?}");
+    replica.put("a", "2").await.expect("what is there can be marked, such as to be deleted");
     let alarm = Alarm { member: 1, kind: AlarmKind::DiskFull };
     alarms_become(&replica, &[alarm]).await;
     assert_eq!(replica.range(RangeRequest::prefix("")).await.expect("reads go on").count, 2);

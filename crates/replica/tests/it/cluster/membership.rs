@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use keyspace::{ClusterError, Keyspace, KeyspaceExt, Member, MemberChange, MemberRole, RangeRequest};
+use keyspace::{Alarm, AlarmKind, ClusterError, Keyspace, KeyspaceExt, Member, MemberChange, MemberRole, RangeRequest};
 use replica::{Rejection, Start};
 
 use super::harness::*;
@@ -159,4 +159,103 @@ async fn a_snapshot_is_resumed() {
     second.replica.put("after", "x").await.expect("put");
     stop(second).await;
     stop(first).await;
+}
+
+/// Whatever is wrong with a member, it can be removed, and the others go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_with_an_alarm_can_be_removed_and_takes_it_along() {
+    for kind in [AlarmKind::NoSpace, AlarmKind::Corrupt, AlarmKind::DiskFull, AlarmKind::Damaged, AlarmKind::Differs] {
+        let world = World::new();
+        let mut nodes = world.three().await;
+        let cluster = nodes[0].replica.cluster();
+        cluster.change(MemberChange::Lead { id: 1 }).await.expect("leads");
+        nodes[0].replica.put("k", "x").await.expect("put");
+        let alarm = Alarm { member: 3, kind };
+        // Its own guard would turn off what it sees no reason for.
+        stop(nodes.remove(2)).await;
+        nodes[0].replica.alarm_set(alarm).await.expect("set");
+        let stops = matches!(kind, AlarmKind::NoSpace | AlarmKind::Corrupt);
+        assert_eq!(nodes[1].replica.put("new", "x").await.is_err(), stops, "{kind}");
+        cluster.change(MemberChange::Remove { id: 3, force: false }).await.expect("is removed");
+        voters(&nodes[0], &[1, 2]).await;
+        assert_eq!(nodes[1].replica.alarms().await.expect("alarms"), [], "{kind}");
+        nodes[1].replica.put("newer", "x").await.expect("writes go on");
+        // What is set late, by or for a member that is none, goes as well.
+        nodes[0].replica.alarm_set(alarm).await.expect("set");
+        let replica = &nodes[0].replica;
+        until("it is gone", || async { replica.alarms().await.ok().filter(Vec::is_empty) }).await;
+        drop(cluster);
+        for node in nodes {
+            stop(node).await;
+        }
+    }
+}
+
+/// A leader that cannot be relied upon hands over, and answers no reads if its state is wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_with_an_alarm_steps_aside() {
+    let world = World::new();
+    let nodes = world.three().await;
+    for kind in [AlarmKind::Damaged, AlarmKind::Differs] {
+        let led = leader(&nodes[0]).await;
+        let [aside, other] = [led, led % 3 + 1].map(|id| nodes.iter().find(|node| node.id == id).expect("there"));
+        aside.replica.put("k", "x").await.expect("put");
+        let alarm = Alarm { member: led, kind };
+        aside.replica.alarm_set(alarm).await.expect("set");
+        until("another one leads", || async {
+            let leader = other.replica.cluster().members().await.leader;
+            leader.filter(|leader| *leader != led)
+        })
+        .await;
+        other.replica.put("k", "y").await.expect("the others go on");
+        let trusted = kind == AlarmKind::Damaged;
+        until("its clients are told", || async { (aside.replica.get("k").await.is_ok() == trusted).then_some(()) })
+            .await;
+        other.replica.alarm_clear(alarm).await.expect("clears");
+        until("it is trusted again", || async { aside.replica.get("k").await.ok() }).await;
+    }
+    for node in nodes {
+        stop(node).await;
+    }
+}
+
+/// Connections that were there before the removal are of no use after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_member_writes_nothing_over_connections_it_has() {
+    let world = World::new();
+    let nodes = world.three().await;
+    let cluster = nodes[0].replica.cluster();
+    cluster.change(MemberChange::Lead { id: 1 }).await.expect("leads");
+    nodes[2].replica.put("k", "before").await.expect("over the connection it keeps");
+    let removed = nodes[2].replica.clone();
+    let (stopping, writing) = (tokio_util::sync::CancellationToken::new(), removed.clone());
+    let until_stopped = stopping.clone();
+    let writer = tokio::spawn(async move {
+        let mut written = 0;
+        while !until_stopped.is_cancelled() {
+            if writing.put("k", format!("{written}")).await.is_ok() {
+                written += 1;
+            }
+        }
+    });
+    cluster.change(MemberChange::Remove { id: 3, force: false }).await.expect("is removed");
+    voters(&nodes[0], &[1, 2]).await;
+    // Whatever was on its way has come or been lost when this has.
+    nodes[0].replica.put("k", "after").await.expect("put");
+    for n in 0..4 {
+        removed.put("late", format!("{n}")).await.expect_err("it is no member");
+    }
+    let kv = nodes[0].replica.get("late").await.expect("get");
+    assert_eq!(kv, None);
+    let said = async {
+        let mut rejection = removed.rejection();
+        rejection.wait_for(Option::is_some).await.expect("it lives").clone()
+    };
+    assert_eq!(tokio::time::timeout(SOON, said).await.expect("in time"), Some(Rejection::Removed { id: 3 }));
+    stopping.cancel();
+    writer.await.expect("no panic");
+    drop((removed, cluster));
+    for node in nodes {
+        stop(node).await;
+    }
 }
