@@ -88,6 +88,8 @@ in
       "bridge"
       "nf_tables"
       "nf_nat"
+      # Connections that the rules no longer make are forgotten.
+      "nf_conntrack_netlink"
       # Volumes in files, and encrypted ones.
       "loop"
       "dm_crypt"

@@ -47,6 +47,7 @@ in
             "text"
             "json"
           ]) "Form of log lines.";
+          pod_host_ports = optional (types.strMatching "([0-9]{1,5}/(tcp|udp|sctp)(,[0-9]{1,5}/(tcp|udp|sctp))*)?") "Ports of the host that pods may reach beside names and published ports, such as `6443/tcp,123/udp`.";
           registry = optional types.str "Registry of services that name no image.";
           require_client_certificate = optional types.bool "Whether clients without a certificate are refused.";
         };

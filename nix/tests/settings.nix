@@ -31,6 +31,7 @@ in
         keyspace_quota = 1073741824;
         log = "info,kubelet=debug";
         log_format = "json";
+        pod_host_ports = "6443/tcp,123/udp";
         require_client_certificate = true;
       };
       volumesRoot = "/srv/volumes";
@@ -82,9 +83,10 @@ in
       { settings.binding_apparmor = "off"; }
       { settings.binding_timeout = "5"; }
       { settings.log_format = "xml"; }
+      { settings.pod_host_ports = "6443"; }
       { stateRoot = "relative"; }
     ];
-    expected = lib.genList (_: true) 9;
+    expected = lib.genList (_: true) 10;
   };
   "state in the run directory or the store is refused" = {
     expr =

@@ -7,6 +7,7 @@ mod adapters;
 mod certificates;
 mod cluster;
 mod host;
+mod host_ports;
 mod images;
 mod keyspace;
 mod node;

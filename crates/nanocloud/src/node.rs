@@ -41,6 +41,7 @@ pub fn network_config(settings: &Settings) -> NetworkConfig {
         run_dir: settings.run_root.clone(),
         state_dir: settings.state_root.join("network"),
         table: settings.bridge.replace('-', "_"),
+        host_ports: settings.pod_host_ports.0.clone(),
     }
 }
 

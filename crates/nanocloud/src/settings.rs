@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 use kubelet::{AppArmor, BindingConfig, ImageMarks};
 use serde::{Serialize, Serializer};
 
-use crate::telemetry::LogFormat;
+use crate::{host_ports::HostPorts, telemetry::LogFormat};
 
 /// File that is read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/nanocloud/config.toml";
@@ -24,7 +24,7 @@ const MIN_ELECTION_MS: u64 = 200;
 const MAX_ELECTION_MS: u64 = 60_000;
 
 /// Every setting that can be given; `--name`, `NANOCLOUD_NAME` and `name` in the file are the same.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "agent",
     "api_url",
     "binding_apparmor",
@@ -52,6 +52,7 @@ const NAMES: [&str; 32] = [
     "peer_address",
     "peer_listen",
     "pod_cidr",
+    "pod_host_ports",
     "registry",
     "require_client_certificate",
     "run_root",
@@ -170,6 +171,8 @@ pub struct Settings {
     pub bridge: String,
     /// Addresses of pods.
     pub pod_cidr: Ipv4Net,
+    /// Ports of the host that pods may reach beside names and published ports.
+    pub pod_host_ports: HostPorts,
     /// Addresses of services.
     pub service_cidr: Ipv4Net,
     /// Control group of all containers.
@@ -305,6 +308,11 @@ impl Settings {
             node_name: sources.parse("node", "a host name", host_name())?,
             bridge: sources.parse("bridge", "an interface name", "nanocloud0".into())?,
             pod_cidr: sources.parse("pod_cidr", "ADDRESS/BITS", Ipv4Net::new_assert([10, 88, 0, 0].into(), 16))?,
+            pod_host_ports: sources.parse(
+                "pod_host_ports",
+                "PORT/PROTOCOL,... such as 6443/tcp,123/udp",
+                HostPorts::default(),
+            )?,
             service_cidr: sources.parse(
                 "service_cidr",
                 "ADDRESS/BITS",
@@ -527,6 +535,7 @@ mod tests {
         assert!(settings.require_client_certificate);
         assert_eq!((settings.binding_uid, settings.binding_gid), (1000, 1001));
         assert_eq!((settings.binding_apparmor, settings.agent), (AppArmor::Require, false));
+        assert_eq!(settings.pod_host_ports.to_string(), "6443/tcp,123/udp");
         assert_eq!(settings.peer_listen, Some(SocketAddr::from(([0, 0, 0, 0], 6444))));
         assert_eq!(settings.peer_address(), "node01.example.org:6444");
         assert_eq!((settings.api_url(), settings.election_ms), ("https://node01.example.org:6443".to_owned(), 2000));
@@ -591,6 +600,7 @@ mod tests {
             ("state_root = 'relative'", "state_root"),
             ("service_cidr = '10.88.1.0/24'", "service_cidr"),
             ("pod_cidr = 7", "pod_cidr"),
+            ("pod_host_ports = '6443'", "pod_host_ports"),
             ("binding_timeout = '5'", "binding_timeout"),
             ("binding_apparmor = 'off'", "binding_apparmor"),
             ("binding_uid = -1", "binding_uid"),

@@ -1,10 +1,10 @@
 //! Configuration of one pod network.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf};
 
 use ipnet::Ipv4Net;
 
-use crate::{Error, Result};
+use crate::{Error, Protocol, Result};
 
 /// Longest interface name the kernel takes (`IFNAMSIZ` without the NUL).
 const MAX_INTERFACE: usize = 15;
@@ -26,8 +26,11 @@ pub struct NetworkConfig {
     pub run_dir: PathBuf,
     /// Directory for lease files (`<state_dir>/leases/<address>`).
     pub state_dir: PathBuf,
-    /// Name of the `inet` nftables table.
+    /// Name of the `inet` and of the `bridge` nftables table.
     pub table: String,
+    /// Ports of the host that pods may reach. Names are answered and published ports are translated without being
+    /// named here; everything else on the host refuses pods.
+    pub host_ports: BTreeSet<(Protocol, u16)>,
 }
 
 impl NetworkConfig {
@@ -88,6 +91,7 @@ mod tests {
             run_dir: "/run/x".into(),
             state_dir: "/run/x/net".into(),
             table: "nanocloud0".into(),
+            host_ports: BTreeSet::new(),
         }
     }
 

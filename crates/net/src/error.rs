@@ -108,6 +108,15 @@ pub enum Error {
         /// What nft printed, cut to [`crate::nft::MAX_STDERR`].
         stderr: String,
     },
+    /// Netfilter did not answer, or refused.
+    #[error("{action} (root is needed, and a kernel with nf_tables and nf_conntrack_netlink)")]
+    Netfilter {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// Two owners publish the same host port.
     #[error("host port {port} is published by {first} and by {second}: change one of them")]
     PortConflict {

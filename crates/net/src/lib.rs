@@ -17,30 +17,40 @@
 //! - The lease directory decides who has which address. A lease file is created with `link(2)`, so two owners of one
 //!   address cannot exist, not even across two processes.
 //! - `attach`, `detach`, `reconcile_rules` and `teardown` are idempotent; each may be repeated after a crash at any point.
-//! - One nftables table per instance, replaced in one transaction. No other table is read or written, and no chain
-//!   has a `drop` policy: traffic that is not for this bridge is never judged.
+//! - Two nftables tables per instance, `inet` and `bridge`, each replaced in one transaction. No other table is read or
+//!   written, and no chain has a `drop` policy: traffic that is not for this bridge is never judged.
+//! - A pod speaks for its own address only: each frame carries the MAC and address given to its interface.
+//! - On the host a pod reaches names, published ports, and what [`NetworkConfig::host_ports`] names. Nothing else.
+//! - The kernel remembers no connection that the rules would not make: see [`Network::reconcile_rules`].
 //! - Several instances with different bridges, CIDRs, tables and directories live side by side.
 //!
 //! # Limits
 //! - IPv4 only; IPv6 is off on the bridge and on pod interfaces (loopback keeps `::1`).
 //! - `net.ipv4.ip_forward` is switched on and stays on after `teardown`, because other software may rely on it by then.
-//! - Connection-tracking entries of a removed endpoint live until they time out.
+//! - A TCP connection to an endpoint that is only not ready any more goes on, as everywhere in Kubernetes.
 
 mod config;
 pub mod dns;
 mod error;
+mod flow;
+mod guard;
 mod ipam;
 mod lease;
 mod link;
+mod netfilter;
 mod netns;
 mod network;
 mod nft;
 mod port;
+mod reconcile;
+mod render;
+mod repair;
 mod rules;
 mod sysctl;
+mod tables;
 
 #[cfg(test)]
-mod live_tests;
+mod live;
 #[cfg(test)]
 mod testing;
 
@@ -48,9 +58,10 @@ pub use config::NetworkConfig;
 pub use error::Error;
 pub use ipam::Pool;
 pub use lease::Lease;
-pub use network::{AttachRequest, Attachment, Finding, Network};
-pub use nft::render;
+pub use network::{AttachRequest, Attachment, Network};
 pub use port::{HostPort, PortHolder, check_port};
+pub use render::render;
+pub use repair::{Finding, Health};
 pub use rules::{Protocol, Publish, Rules, Service};
 
 /// Result of this crate's operations.

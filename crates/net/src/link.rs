@@ -1,6 +1,6 @@
 //! Interfaces, addresses and routes over netlink.
 
-use std::{io, net::Ipv4Addr, os::fd::AsRawFd as _, path::Path};
+use std::{collections::BTreeSet, io, net::Ipv4Addr, os::fd::AsRawFd as _, path::Path};
 
 use futures::TryStreamExt as _;
 use rtnetlink::{
@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::{
         address::AddressAttribute,
         link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
-        route::RouteScope,
+        route::{RouteAttribute, RouteScope},
     },
 };
 use tokio::task::JoinHandle;
@@ -107,7 +107,8 @@ impl Links {
         self.handle.link().add(pair).execute().await.map_err(|e| failed("create veth", name, to_io(e)))
     }
 
-    /// Puts an interface into a bridge, brings it up, and lets frames return through the port they came from.
+    /// Puts an interface into a bridge, brings it up, and lets frames return through the port they came from. The port
+    /// is not `isolated`: with `br_netfilter`, what was translated goes from port to port and would be lost.
     pub(crate) async fn join_bridge(&self, name: &str, bridge: u32) -> Result<()> {
         let index = self.index(name).await?;
         let change = LinkUnspec::new_with_index(index).controller(bridge).up().build();
@@ -142,6 +143,36 @@ impl Links {
             }));
         }
         Ok(found)
+    }
+
+    /// IPv4 addresses of all interfaces.
+    pub(crate) async fn all_addresses(&self) -> Result<BTreeSet<Ipv4Addr>> {
+        let mut all = self.handle.address().get().execute();
+        let mut found = BTreeSet::new();
+        while let Some(message) = all.try_next().await.map_err(|e| failed("list", "addresses", to_io(e)))? {
+            found.extend(message.attributes.iter().filter_map(|a| match a {
+                AddressAttribute::Local(std::net::IpAddr::V4(v4)) => Some(*v4),
+                _ => None,
+            }));
+        }
+        Ok(found)
+    }
+
+    /// The interface that packets to `address` leave by, if there is a route.
+    pub(crate) async fn way_to(&self, address: Ipv4Addr) -> Result<Option<u32>> {
+        let request = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(address, 32).build();
+        match self.handle.route().get(request).execute().try_next().await {
+            Ok(route) => Ok(route.and_then(|route| {
+                route.attributes.iter().find_map(|a| match a {
+                    RouteAttribute::Oif(index) => Some(*index),
+                    _ => None,
+                })
+            })),
+            Err(error) => match to_io(error) {
+                e if e.raw_os_error() == Some(nix::libc::ENETUNREACH) => Ok(None),
+                source => Err(failed("find route to", &address.to_string(), source)),
+            },
+        }
     }
 
     /// Gives an interface exactly this IPv4 address.

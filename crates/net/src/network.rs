@@ -7,14 +7,16 @@ use std::{
     time::Duration,
 };
 
-use ipnet::Ipv4Net;
 use tokio::{net::TcpStream, sync::Mutex};
 
 use crate::{
     Error, Lease, NetworkConfig, Result, Rules, dns,
+    flow::Translations,
+    guard,
     lease::Leases,
     link::{Links, Mac, controller_of, is_up, mac_of},
-    netns, nft, sysctl,
+    netns, nft, render, sysctl,
+    tables::{Part, Tables},
 };
 
 /// Interface name inside a pod.
@@ -51,48 +53,20 @@ pub struct Attachment {
     pub host_veth: String,
 }
 
-/// Something `check` found to differ from what it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Finding {
-    /// No bridge.
-    #[error("bridge {0} is missing")]
-    BridgeMissing(String),
-    /// The bridge is down.
-    #[error("bridge {0} is down")]
-    BridgeDown(String),
-    /// The bridge lacks its address.
-    #[error("bridge {0} lacks the address {1}")]
-    BridgeAddress(String, Ipv4Net),
-    /// A kernel parameter has another value.
-    #[error("kernel parameter {0} is not {1}")]
-    Sysctl(String, &'static str),
-    /// No table, or another than the one that was loaded.
-    #[error("nftables table inet {0} is missing or was changed")]
-    Table(String),
-    /// A lease without namespace: a crash between the two, or a reboot.
-    #[error("attachment {0} has an address and no network namespace")]
-    NoNamespace(String),
-    /// A namespace without lease.
-    #[error("network namespace {0} belongs to no attachment")]
-    Stray(String),
-}
-
-/// What has been loaded into the kernel.
-struct Loaded {
-    script: String,
-    listing: Option<String>,
-}
-
-struct State {
-    leases: Leases,
-    loaded: Option<Loaded>,
+pub(crate) struct State {
+    pub(crate) leases: Leases,
+    pub(crate) tables: Tables,
+    /// What the loaded rules translate; unknown after a start.
+    pub(crate) translations: Option<Translations>,
+    /// The kernel may remember connections that the rules no longer make.
+    pub(crate) strays: bool,
 }
 
 /// The pod network of one node. All changes go through one lock, so they never interleave.
 pub struct Network {
-    config: NetworkConfig,
-    links: Links,
-    state: Mutex<State>,
+    pub(crate) config: NetworkConfig,
+    pub(crate) links: Links,
+    pub(crate) state: Mutex<State>,
 }
 
 impl Network {
@@ -105,13 +79,38 @@ impl Network {
         config.validate()?;
         let leases = Leases::open(config.state_dir.join("leases"), config.pod_cidr)?;
         let links = Links::open()?;
-        let network = Self { config, links, state: Mutex::new(State { leases, loaded: None }) };
+        let tables = Tables::new(config.table.clone());
+        let state = Mutex::new(State { leases, tables, translations: None, strays: true });
+        let network = Self { config, links, state };
+        // Whether the name is ours to judge by comes first: rules about somebody else's interface would cut it off.
+        network.links.ensure_bridge(&network.config.bridge, mac_for(network.config.gateway())).await?;
+        network.load_first().await?;
         network.ensure_bridge().await?;
-        // Never a moment with `route_localnet` and without the rules that guard it. Rules of an earlier run stay.
-        if nft::list(&network.config.table).await?.is_none() {
-            nft::load(&network.config.table, &nft::render(&network.config, &Rules::default())).await?;
-        }
         Ok(network)
+    }
+
+    /// Loads what must be there before a packet passes: never a moment with `route_localnet` and without the rules
+    /// that guard it. Rules of an earlier run stay.
+    async fn load_first(&self) -> Result<()> {
+        let mut state = self.state.lock().await;
+        let [has_rules, _] = nft::exist(&self.config.table).await?;
+        if !has_rules {
+            state.tables.put(Part::Rules, render::render(&self.config, &Rules::default()), None).await?;
+        }
+        let ports = self.guarded_ports(&state.leases);
+        state.tables.put(Part::Ports, ports, None).await.map(drop)
+    }
+
+    fn guarded_port(&self, lease: &Lease) -> guard::Port {
+        let (interface, mac) = (self.veth_name(&lease.id), mac_for(lease.address));
+        guard::Port { interface, mac, address: lease.address }
+    }
+
+    /// The table of interfaces and addresses.
+    fn guarded_ports(&self, leases: &Leases) -> String {
+        let port = |lease| self.guarded_port(lease);
+        let gateway = mac_for(self.config.gateway());
+        guard::render(&self.config.table, gateway, &leases.all().map(port).collect::<Vec<_>>())
     }
 
     /// The configuration it was opened with.
@@ -120,7 +119,7 @@ impl Network {
         &self.config
     }
 
-    async fn ensure_bridge(&self) -> Result<()> {
+    pub(crate) async fn ensure_bridge(&self) -> Result<()> {
         let NetworkConfig { bridge, pod_cidr, service_cidr, .. } = &self.config;
         let gateway = self.config.gateway();
         let index = self.links.ensure_bridge(bridge, mac_for(gateway)).await?;
@@ -145,12 +144,21 @@ impl Network {
         let mut state = self.state.lock().await;
         let lease = state.leases.assign(&request.id, &request.hostname)?;
         let attachment = self.attachment(&lease);
+        let State { leases, tables, .. } = &mut *state;
+        let ports = self.guarded_ports(leases);
+        // Two things of the kernel's that take a while; no program runs in the pod before both are done.
+        let change = guard::add(&self.config.table, &self.guarded_port(&lease));
+        let (guarded, plugged) = tokio::join!(tables.put(Part::Ports, ports, Some(&change)), self.plug(&attachment));
+        guarded?;
+        plugged?;
+        Ok(attachment)
+    }
+
+    /// Namespace and interface of a pod, as far as they are missing.
+    pub(crate) async fn plug(&self, attachment: &Attachment) -> Result<()> {
         netns::pin(&attachment.netns)?;
         let inner = Links::open_in(&attachment.netns)?;
-        if !self.is_wired(&inner, &attachment).await? {
-            self.wire(&inner, &attachment).await?;
-        }
-        Ok(attachment)
+        if self.is_wired(&inner, attachment).await? { Ok(()) } else { self.wire(&inner, attachment).await }
     }
 
     async fn is_wired(&self, inner: &Links, attachment: &Attachment) -> Result<bool> {
@@ -195,7 +203,12 @@ impl Network {
         let mut state = self.state.lock().await;
         self.links.remove(&self.veth_name(id)).await?;
         netns::unpin(&self.pin(id))?;
-        state.leases.release(id)
+        let Some(lease) = state.leases.get(id).cloned() else { return Ok(()) };
+        state.strays = true;
+        state.leases.release(id)?;
+        let change = guard::remove(&self.config.table, &self.guarded_port(&lease));
+        let ports = self.guarded_ports(&state.leases);
+        state.tables.put(Part::Ports, ports, Some(&change)).await.map(drop)
     }
 
     /// Connects to a TCP port of the pod's own loopback, where programs listen that are not meant for others.
@@ -234,29 +247,6 @@ impl Network {
         Ok(ids)
     }
 
-    /// Loads the rules, unless the kernel already has exactly them. Returns whether anything was loaded.
-    ///
-    /// # Errors
-    /// [`Error::PortConflict`], [`Error::Outside`] before anything is changed; [`Error::Nft`], [`Error::NftMissing`].
-    pub async fn reconcile_rules(&self, rules: &Rules) -> Result<bool> {
-        let NetworkConfig { table, pod_cidr, service_cidr, .. } = &self.config;
-        rules.validate(*pod_cidr, *service_cidr)?;
-        let script = nft::render(&self.config, rules);
-        let mut state = self.state.lock().await;
-        if let Some(loaded) = &state.loaded
-            && loaded.script == script
-            && loaded.listing.is_some()
-            && nft::list(table).await? == loaded.listing
-        {
-            return Ok(false);
-        }
-        state.loaded = None;
-        nft::load(table, &script).await?;
-        let listing = nft::list(table).await?;
-        state.loaded = Some(Loaded { script, listing });
-        Ok(true)
-    }
-
     /// Makes `zone` the names that pods can ask for; whether anything changed. A server of the network answers them
     /// ([`dns::Helper`]).
     ///
@@ -264,44 +254,6 @@ impl Network {
     /// [`Error::File`].
     pub fn publish_names(&self, zone: &dns::Zone) -> Result<bool> {
         dns::publish(&self.config, zone)
-    }
-
-    /// Compares the host with what this network needs. An empty answer means all is well.
-    ///
-    /// # Errors
-    /// When the host's state cannot be read.
-    pub async fn check(&self) -> Result<Vec<Finding>> {
-        let NetworkConfig { bridge, pod_cidr, table, .. } = &self.config;
-        let state = self.state.lock().await;
-        let mut findings = Vec::new();
-        match self.links.find(bridge).await? {
-            None => findings.push(Finding::BridgeMissing(bridge.clone())),
-            Some(link) => {
-                if !is_up(&link) {
-                    findings.push(Finding::BridgeDown(bridge.clone()));
-                }
-                let wanted = (self.config.gateway(), pod_cidr.prefix_len());
-                if !self.links.addresses(link.header.index).await?.contains(&wanted) {
-                    let net = Ipv4Net::new_assert(wanted.0, wanted.1);
-                    findings.push(Finding::BridgeAddress(bridge.clone(), net));
-                }
-                let differs = |(key, value): &(String, &str)| sysctl::get(key).is_ok_and(|is| is != *value);
-                let differing = bridge_parameters(bridge).into_iter().filter(differs);
-                findings.extend(differing.map(|(key, value)| Finding::Sysctl(key.replace('/', "."), value)));
-            }
-        }
-        if let Some(loaded) = &state.loaded
-            && nft::list(table).await? != loaded.listing
-        {
-            findings.push(Finding::Table(table.clone()));
-        }
-        let unpinned = state.leases.all().filter(|lease| !netns::is_pinned(&self.pin(&lease.id)));
-        findings.extend(unpinned.map(|lease| Finding::NoNamespace(lease.id.clone())));
-        let pins = netns::pins(&self.pins())?;
-        findings.extend(
-            pins.into_iter().filter(|(id, _)| state.leases.get(id).is_none()).map(|(id, _)| Finding::Stray(id)),
-        );
-        Ok(findings)
     }
 
     /// Removes everything this network made on the host: DNS helper, attachments, bridge with its ports, table, lease
@@ -321,8 +273,7 @@ impl Network {
             }
         }
         self.links.remove(&self.config.bridge).await?;
-        self.state.lock().await.loaded = None;
-        nft::remove(&self.config.table).await?;
+        self.state.lock().await.tables.remove().await?;
         for dir in [self.pins(), self.config.state_dir.join("leases")] {
             match fs::remove_dir_all(&dir) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -334,14 +285,14 @@ impl Network {
         Ok(())
     }
 
-    async fn bridge_index(&self) -> Result<u32> {
+    pub(crate) async fn bridge_index(&self) -> Result<u32> {
         let name = &self.config.bridge;
         let missing =
             || Error::Link { action: "find bridge", name: name.clone(), source: io::ErrorKind::NotFound.into() };
         self.links.find(name).await?.map(|link| link.header.index).ok_or_else(missing)
     }
 
-    fn attachment(&self, lease: &Lease) -> Attachment {
+    pub(crate) fn attachment(&self, lease: &Lease) -> Attachment {
         Attachment {
             netns: self.pin(&lease.id),
             address: lease.address,
@@ -351,11 +302,11 @@ impl Network {
         }
     }
 
-    fn pins(&self) -> PathBuf {
+    pub(crate) fn pins(&self) -> PathBuf {
         self.config.run_dir.join("netns")
     }
 
-    fn pin(&self, id: &str) -> PathBuf {
+    pub(crate) fn pin(&self, id: &str) -> PathBuf {
         self.pins().join(Path::new(id))
     }
 
@@ -369,10 +320,13 @@ impl Network {
 /// Parameters of the host; the last two are the bridge's own.
 ///
 /// `route_localnet` lets a connection to a published port on 127.0.0.1 leave through the bridge; the `martian` chain
-/// keeps pods from using it towards the host's loopback.
-fn bridge_parameters(bridge: &str) -> [(String, &'static str); 3] {
+/// keeps pods from using it towards the host's loopback. An interface sends redirects if it or `all` says so (ip-sysctl);
+/// between two pods each packet would be a case for one, and redirects use up the rate at which the kernel sends a pod
+/// any ICMP error, so that refusals would be silence. Other interfaces keep their own value.
+pub(crate) fn bridge_parameters(bridge: &str) -> [(String, &'static str); 4] {
     [
         ("net/ipv4/ip_forward".to_owned(), "1"),
+        ("net/ipv4/conf/all/send_redirects".to_owned(), "0"),
         (format!("net/ipv4/conf/{bridge}/route_localnet"), "1"),
         (format!("net/ipv4/conf/{bridge}/send_redirects"), "0"),
     ]

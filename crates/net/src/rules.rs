@@ -63,7 +63,7 @@ pub struct Service {
     pub node_port: Option<u16>,
     /// Ready pods; without any, connections are refused.
     pub endpoints: Vec<SocketAddrV4>,
-    /// A client address keeps its endpoint while the set of endpoints does not change.
+    /// A client address keeps its endpoint as long as that one is there; one more endpoint takes over a few clients.
     pub sticky: bool,
     /// Whose port it is, for messages: `namespace/service`.
     pub owner: String,

@@ -41,5 +41,6 @@ pub(crate) fn config(dir: &std::path::Path, bridge: &str, second: u8) -> Network
         run_dir: dir.join("run"),
         state_dir: dir.join("state"),
         table: bridge.into(),
+        host_ports: Default::default(),
     }
 }

@@ -60,6 +60,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("tonic", &["etcd"]),
     ("prost", &["etcd"]),
     ("rtnetlink", &["net"]),
+    ("netlink-packet-netfilter", &["net"]),
     ("oci-client", &["runtime"]),
     ("axum", &["apiserver", "nanocloud"]),
     ("clap", &["cli", "nanocloud"]),

@@ -35,13 +35,19 @@ struct Entry {
     /// Port and name of each service record.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     services: Vec<(u16, String)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pointers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    texts: Vec<String>,
 }
 
 impl Document {
     fn of(zone: &Zone) -> Self {
         let names = zone.names.iter().map(|(name, records)| {
             let services = records.services.iter().map(|Srv { port, target }| (*port, target.to_ascii())).collect();
-            (name.to_ascii(), Entry { addresses: records.addresses.clone(), services })
+            let pointers = records.pointers.iter().map(|target| target.to_ascii()).collect();
+            let (addresses, texts) = (records.addresses.clone(), records.texts.clone());
+            (name.to_ascii(), Entry { addresses, services, pointers, texts })
         });
         let origins = zone.origins.iter().map(|origin| origin.to_ascii()).collect();
         Self { serial: zone.serial, origins, names: names.collect() }
@@ -53,6 +59,8 @@ impl Document {
         for (name, entry) in &self.names {
             entry.addresses.iter().try_for_each(|address| zone.insert(name, *address))?;
             entry.services.iter().try_for_each(|(port, target)| zone.insert_srv(name, *port, target))?;
+            entry.pointers.iter().try_for_each(|target| zone.insert_pointer(name, target))?;
+            entry.texts.iter().try_for_each(|text| zone.insert_txt(name, text))?;
         }
         Ok(zone)
     }
@@ -131,10 +139,14 @@ mod tests {
 
     fn zone(names: &[(String, [u8; 4], u16)]) -> Zone {
         let mut zone = Zone::new(["cluster.local", "nanocloud.local"]).unwrap();
+        zone.add_reverse("0.0.0.0/1".parse().unwrap()).unwrap();
+        zone.add_reverse("128.0.0.0/1".parse().unwrap()).unwrap();
         for (label, address, port) in names {
             let full = format!("{label}.default.svc.cluster.local");
             zone.insert(&full, Ipv4Addr::from(*address)).unwrap();
             zone.insert_srv(&format!("_x._tcp.{full}"), *port, &full).unwrap();
+            zone.insert_ptr(Ipv4Addr::from(*address), &full).unwrap();
+            zone.insert_txt(&full, label).unwrap();
         }
         zone
     }
@@ -178,9 +190,9 @@ mod tests {
             assert!(loaded.names.values().any(|records| records.addresses == [Ipv4Addr::new(10, 0, 0, round)]));
         }
         fs::write(&path, "{").unwrap();
-        assert_eq!(file.load().len(), 2);
+        assert_eq!(file.load().len(), 3);
         fs::remove_file(&path).unwrap();
-        assert_eq!(file.load().len(), 2);
+        assert_eq!(file.load().len(), 3);
         assert!(publish(&path, &zone(&[])).unwrap());
         assert!(file.load().is_empty());
     }

@@ -4,10 +4,14 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::{
+    op::{Message, ResponseCode},
+    rr::LowerName,
+};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,12 +20,16 @@ use tokio::{
     time::timeout,
 };
 
-use super::{resolv::resolvers, zone::failure};
+use super::{resolv::resolvers, shares::Shares, zone::failure};
 
 /// Longest wait for one resolver.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most queries on their way to resolvers; more are answered with SERVFAIL.
-const MAX_IN_FLIGHT: usize = 256;
+const MAX_IN_FLIGHT: usize = 512;
+/// Most of them for one client, so that no pod takes the others' names away.
+const MAX_IN_FLIGHT_OF_CLIENT: usize = 64;
+/// Most of them for one name, so that a name whose servers do not answer takes no others away, however many ask it.
+const MAX_IN_FLIGHT_OF_NAME: usize = 32;
 /// Largest DNS message.
 const MAX_MESSAGE: usize = 65_535;
 
@@ -38,18 +46,35 @@ pub(crate) struct Forwarder {
     own: Vec<IpAddr>,
     known: Mutex<Option<(SystemTime, Vec<SocketAddr>)>>,
     in_flight: Semaphore,
+    of_clients: Arc<Shares<IpAddr>>,
+    of_names: Arc<Shares<LowerName>>,
 }
 
 impl Forwarder {
     pub(crate) fn new(resolv_conf: PathBuf, own: Vec<IpAddr>) -> Self {
-        Self { resolv_conf, own, known: Mutex::new(None), in_flight: Semaphore::new(MAX_IN_FLIGHT) }
+        Self {
+            resolv_conf,
+            own,
+            known: Mutex::new(None),
+            in_flight: Semaphore::new(MAX_IN_FLIGHT),
+            of_clients: Shares::new(MAX_IN_FLIGHT_OF_CLIENT),
+            of_names: Shares::new(MAX_IN_FLIGHT_OF_NAME),
+        }
     }
 
-    /// The reply of the first resolver that gives one; SERVFAIL when none does.
-    pub(crate) async fn forward(&self, request: &Message, bytes: &[u8], transport: Transport) -> Vec<u8> {
-        let upstreams = self.upstreams();
-        if let Ok(_permit) = self.in_flight.try_acquire() {
-            for upstream in upstreams {
+    /// The reply of the first resolver that gives one; SERVFAIL when none does, or when the client or the name has its
+    /// share of queries on their way.
+    pub(crate) async fn forward(
+        &self,
+        client: IpAddr,
+        request: &Message,
+        bytes: &[u8],
+        transport: Transport,
+    ) -> Vec<u8> {
+        let name = request.queries.first().map(|query| LowerName::from(query.name())).unwrap_or_default();
+        let shares = self.of_clients.take(client).zip(self.of_names.take(name));
+        if let (Some(_shares), Ok(_permit)) = (shares, self.in_flight.try_acquire()) {
+            for upstream in self.upstreams() {
                 let reply = match transport {
                     Transport::Udp => timeout(UPSTREAM_TIMEOUT, over_udp(upstream, request, bytes)).await,
                     Transport::Tcp => timeout(UPSTREAM_TIMEOUT, over_tcp(upstream, request, bytes)).await,
@@ -62,6 +87,15 @@ impl Forwarder {
             }
         }
         failure(request, ResponseCode::ServFail).to_vec().unwrap_or_default()
+    }
+
+    /// One with fixed resolvers.
+    #[cfg(test)]
+    pub(crate) fn to(upstreams: Vec<SocketAddr>) -> Self {
+        let forwarder = Self::new(std::env::current_exe().unwrap_or_default(), Vec::new());
+        let changed = std::fs::metadata(&forwarder.resolv_conf).and_then(|m| m.modified());
+        *forwarder.known.lock() = changed.ok().map(|changed| (changed, upstreams));
+        forwarder
     }
 
     fn upstreams(&self) -> Vec<SocketAddr> {
@@ -81,10 +115,22 @@ impl Forwarder {
     }
 }
 
-/// A reply is one only if id and question are the query's (RFC 5452).
-fn matches(request: &Message, reply: &[u8]) -> bool {
-    Message::from_vec(reply)
-        .is_ok_and(|reply| reply.metadata.id == request.metadata.id && reply.queries == request.queries)
+/// The query under an id that nobody can guess: the client's own may be known to others, or chosen to be.
+fn under_own_id(bytes: &[u8]) -> io::Result<(Vec<u8>, [u8; 2])> {
+    let mut id = [0; 2];
+    getrandom::fill(&mut id).map_err(io::Error::other)?;
+    let mut query = bytes.to_vec();
+    query.get_mut(..2).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(&id);
+    Ok((query, id))
+}
+
+/// The reply under the client's id, if it is one: id and question are the query's (RFC 5452).
+fn accepted(request: &Message, id: [u8; 2], reply: &[u8]) -> Option<Vec<u8>> {
+    let message = Message::from_vec(reply).ok()?;
+    let answers = message.metadata.id == u16::from_be_bytes(id) && message.queries == request.queries;
+    let mut reply = reply.to_vec();
+    reply.get_mut(..2)?.copy_from_slice(&request.metadata.id.to_be_bytes());
+    answers.then_some(reply)
 }
 
 pub(super) async fn over_udp(upstream: SocketAddr, request: &Message, bytes: &[u8]) -> io::Result<Vec<u8>> {
@@ -94,26 +140,24 @@ pub(super) async fn over_udp(upstream: SocketAddr, request: &Message, bytes: &[u
     };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(upstream).await?;
-    socket.send(bytes).await?;
+    let (query, id) = under_own_id(bytes)?;
+    socket.send(&query).await?;
     let mut buffer = vec![0; MAX_MESSAGE];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        let reply = buffer.get(..length).unwrap_or_default();
-        if matches(request, reply) {
-            return Ok(reply.to_vec());
+        if let Some(reply) = accepted(request, id, buffer.get(..length).unwrap_or_default()) {
+            return Ok(reply);
         }
     }
 }
 
 pub(super) async fn over_tcp(upstream: SocketAddr, request: &Message, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(upstream).await?;
-    write_framed(&mut stream, bytes).await?;
+    let (query, id) = under_own_id(bytes)?;
+    write_framed(&mut stream, &query).await?;
     let reply = read_framed(&mut stream).await?;
-    if matches(request, &reply) {
-        Ok(reply)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the reply is not for the query"))
-    }
+    accepted(request, id, &reply)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the reply is not for the query"))
 }
 
 /// Reads one message with its two length bytes (RFC 1035, 4.2.2).
@@ -131,4 +175,22 @@ pub(crate) async fn write_framed(stream: &mut TcpStream, bytes: &[u8]) -> io::Re
     framed.extend_from_slice(&length.to_be_bytes());
     framed.extend_from_slice(bytes);
     stream.write_all(&framed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_leave_under_ids_that_the_client_does_not_know() {
+        let mut request = Message::query();
+        request.metadata.id = 7;
+        let bytes = request.to_vec().unwrap();
+        let made: Vec<(Vec<u8>, [u8; 2])> = (0..16).map(|_| under_own_id(&bytes).unwrap()).collect();
+        assert!(made.iter().all(|(query, id)| query[..2] == *id && query[2..] == bytes[2..]));
+        assert!(made.iter().any(|(_, id)| *id != made[0].1), "sixteen equal ones would be no accident");
+        let (query, id) = &made[0];
+        assert_eq!(accepted(&request, *id, query).unwrap(), bytes, "the client sees its own id");
+        assert_eq!(accepted(&request, [id[0] ^ 1, id[1]], query), None);
+    }
 }

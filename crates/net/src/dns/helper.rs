@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::Ipv4Net;
 use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
@@ -60,6 +61,7 @@ pub struct Helper {
     dir: PathBuf,
     listen: SocketAddrV4,
     resolv_conf: PathBuf,
+    pods: Ipv4Net,
     args: Vec<OsString>,
 }
 
@@ -74,7 +76,8 @@ impl Helper {
     /// must lead to [`super::main`]. `resolv_conf` names the resolvers for foreign names.
     #[must_use]
     pub fn new(network: &NetworkConfig, args: Vec<OsString>, resolv_conf: PathBuf) -> Self {
-        Self { dir: dir(network), listen: SocketAddrV4::new(network.gateway(), PORT), resolv_conf, args }
+        let listen = SocketAddrV4::new(network.gateway(), PORT);
+        Self { dir: dir(network), listen, resolv_conf, pods: network.pod_cidr, args }
     }
 
     /// Keeps one helper alive until `stop`; it goes on afterwards. One of another program, address or resolver
@@ -129,7 +132,7 @@ impl Helper {
             (Ok(ours), Ok(theirs)) => ours == theirs,
             _ => false,
         };
-        same && record.listen == self.listen && record.resolv_conf == self.resolv_conf
+        same && record.listen == self.listen && record.resolv_conf == self.resolv_conf && record.pods == Some(self.pods)
     }
 
     async fn start(&self, sockets: super::server::Sockets) -> Result<Running> {
@@ -140,6 +143,7 @@ impl Helper {
             .arg0("nanocloud")
             .args(&self.args)
             .args([self.dir.as_os_str(), self.resolv_conf.as_os_str()])
+            .arg(self.pods.to_string())
             .env_clear()
             .current_dir("/")
             .stdin(OwnedFd::from(sockets.udp))

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::Ipv4Net;
 use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
@@ -39,16 +40,21 @@ pub(super) struct Record {
     pub(super) pid: i32,
     pub(super) listen: SocketAddrV4,
     pub(super) resolv_conf: PathBuf,
+    /// Who is answered; a helper that does not say so answers everybody.
+    #[serde(default)]
+    pub(super) pods: Option<Ipv4Net>,
 }
 
 /// Runs as the DNS server of pods and never returns. Call it before any thread exists. `args` are the helper's
-/// directory and the host's resolver configuration; standard input and output are the sockets (UDP, TCP). `confine`
+/// directory, the host's resolver configuration and the range of pods; standard input and output are the sockets (UDP, TCP). `confine`
 /// gives up all privileges: it is called when none are needed any more.
 pub fn main(args: impl IntoIterator<Item = OsString>, confine: impl FnOnce() -> io::Result<()>) -> ! {
     let mut args = args.into_iter();
-    let code = match (args.next(), args.next(), args.next()) {
-        (Some(dir), Some(resolv_conf), None) => {
-            let Err(error) = run(Path::new(&dir), resolv_conf.into(), confine);
+    let (dir, resolv_conf) = (args.next(), args.next());
+    let pods = args.next().and_then(|text| text.to_str()?.parse::<Ipv4Net>().ok());
+    let code = match (dir, resolv_conf, pods, args.next()) {
+        (Some(dir), Some(resolv_conf), Some(pods), None) => {
+            let Err(error) = run(Path::new(&dir), resolv_conf.into(), pods, confine);
             eprintln!("{error}");
             1
         }
@@ -63,6 +69,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>, confine: impl FnOnce() -> 
 fn run(
     dir: &Path,
     resolv_conf: PathBuf,
+    pods: Ipv4Net,
     confine: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<std::convert::Infallible> {
     // Paths from here on are relative: the way to the directory may be closed to the user this becomes.
@@ -77,13 +84,13 @@ fn run(
     let sockets = take_sockets()?;
     let SocketAddr::V4(listen) = sockets.udp.local_addr()? else { return Err(io::ErrorKind::Unsupported.into()) };
     let pid = i32::try_from(std::process::id()).map_err(io::Error::other)?;
-    let record = Record { pid, listen, resolv_conf: resolv_conf.clone() };
+    let record = Record { pid, listen, resolv_conf: resolv_conf.clone(), pods: Some(pods) };
     fs::write("helper.tmp", serde_json::to_vec(&record)?)?;
     fs::rename("helper.tmp", RECORD)?;
     confine()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let server = Server::new(sockets, ZoneFile::new(ZONE.into()), resolv_conf)?;
+        let server = Server::new(sockets, ZoneFile::new(ZONE.into()), resolv_conf, pods)?;
         tokio::select! {
             error = server.run() => Err(error),
             () = removed() => Err(io::Error::other("the directory was removed: nobody needs these answers")),

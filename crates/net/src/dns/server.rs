@@ -10,6 +10,7 @@ use std::{
 };
 
 use hickory_proto::op::Message;
+use ipnet::Ipv4Net;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt::ReusePort};
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
@@ -21,15 +22,20 @@ use tokio::{
 use super::{
     file::ZoneFile,
     forward::{Forwarder, Transport, read_framed, write_framed},
+    shares::Shares,
     zone::{Answer, MAX_PAYLOAD, MIN_PAYLOAD, answer},
 };
 
 /// Most open TCP connections; more wait in the backlog.
-const MAX_CONNECTIONS: usize = 64;
-/// Longest silence on a TCP connection.
+const MAX_CONNECTIONS: usize = 256;
+/// Most of them of one client; more are closed.
+const MAX_CONNECTIONS_OF_CLIENT: usize = 16;
+/// Longest silence on a TCP connection, and longest time a client may take to take its answer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most UDP queries being worked on; more are dropped and the client asks again.
 const MAX_PENDING: usize = 1024;
+/// Most of them of one client.
+const MAX_PENDING_OF_CLIENT: usize = 128;
 /// Largest UDP query read.
 const MAX_QUERY: usize = 4096;
 
@@ -42,21 +48,27 @@ pub(super) struct Server {
 struct Shared {
     zones: ZoneFile,
     forwarder: Forwarder,
+    /// Who is answered, beside the host itself.
+    pods: Ipv4Net,
+    queries: Arc<Shares<IpAddr>>,
+    connections: Arc<Shares<IpAddr>>,
 }
 
 impl Server {
-    /// Takes over the sockets. Must be called within a tokio runtime.
+    /// Takes over the sockets; `pods` and the host itself are answered, and nobody else, so that this is no open
+    /// resolver for whoever can route to it. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the sockets are not what they should be.
-    pub(super) fn new(sockets: Sockets, zones: ZoneFile, resolv_conf: PathBuf) -> io::Result<Self> {
+    pub(super) fn new(sockets: Sockets, zones: ZoneFile, resolv_conf: PathBuf, pods: Ipv4Net) -> io::Result<Self> {
         let Sockets { udp, tcp } = sockets;
         let own: Vec<IpAddr> = vec![udp.local_addr()?.ip()];
         udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
         let sockets = (UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?);
         let forwarder = Forwarder::new(resolv_conf, own);
-        Ok(Self { sockets, shared: Arc::new(Shared { zones, forwarder }) })
+        let (queries, connections) = (Shares::new(MAX_PENDING_OF_CLIENT), Shares::new(MAX_CONNECTIONS_OF_CLIENT));
+        Ok(Self { sockets, shared: Arc::new(Shared { zones, forwarder, pods, queries, connections }) })
     }
 
     /// Serves until a socket fails.
@@ -109,10 +121,17 @@ async fn serve_udp(socket: &UdpSocket, shared: &Arc<Shared>) -> io::Error {
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => continue,
                 Err(e) => return e,
                 Ok((length, peer)) => {
-                    let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-                    if pending.len() < MAX_PENDING {
+                    // Strangers get no answer at all: there is nothing to amplify.
+                    if shared.serves(peer.ip())
+                        && pending.len() < MAX_PENDING
+                        && let Some(share) = shared.queries.take(peer.ip())
+                    {
+                        let bytes = buffer.get(..length).unwrap_or_default().to_vec();
                         let shared = Arc::clone(shared);
-                        pending.spawn(async move { (shared.reply(&bytes, Transport::Udp).await, peer) });
+                        pending.spawn(async move {
+                            let _share = share;
+                            (shared.reply(peer.ip(), &bytes, Transport::Udp).await, peer)
+                        });
                     }
                     continue;
                 }
@@ -138,34 +157,51 @@ async fn serve_tcp(listener: &TcpListener, shared: &Arc<Shared>) -> io::Error {
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return io::Error::other("closed");
         };
-        let stream = tokio::select! {
+        let (stream, client) = tokio::select! {
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, peer)) => (stream, peer.ip()),
                 Err(error) => return error,
             },
         };
+        if !shared.serves(client) {
+            continue;
+        }
+        let Some(share) = shared.connections.take(client) else { continue };
         let shared = Arc::clone(shared);
         connections.spawn(async move {
-            let _permit = permit;
-            shared.talk(stream).await;
+            let _held = (permit, share);
+            shared.talk(client, stream).await;
         });
     }
 }
 
 impl Shared {
+    /// Pods, and programs of the host: those come from the very address they ask, which is in the pods' range, or by
+    /// loopback.
+    fn serves(&self, client: IpAddr) -> bool {
+        match client {
+            IpAddr::V4(address) => address.is_loopback() || self.pods.contains(&address),
+            IpAddr::V6(_) => false,
+        }
+    }
+
     /// Answers queries of one TCP connection until it ends, errs or falls silent.
-    async fn talk(&self, mut stream: TcpStream) {
+    async fn talk(&self, client: IpAddr, mut stream: TcpStream) {
         while let Ok(Ok(query)) = timeout(IDLE_TIMEOUT, read_framed(&mut stream)).await {
-            let reply = self.reply(&query, Transport::Tcp).await;
-            if reply.is_empty() || write_framed(&mut stream, &reply).await.is_err() {
+            let reply = self.reply(client, &query, Transport::Tcp).await;
+            if reply.is_empty() {
                 return;
+            }
+            match timeout(IDLE_TIMEOUT, write_framed(&mut stream, &reply)).await {
+                Ok(Ok(())) => {}
+                _ => return,
             }
         }
     }
 
     /// The reply's bytes; empty for what is no query and deserves none.
-    async fn reply(&self, bytes: &[u8], transport: Transport) -> Vec<u8> {
+    async fn reply(&self, client: IpAddr, bytes: &[u8], transport: Transport) -> Vec<u8> {
         let Ok(request) = Message::from_vec(bytes) else { return Vec::new() };
         if request.metadata.message_type != hickory_proto::op::MessageType::Query {
             return Vec::new();
@@ -173,7 +209,7 @@ impl Shared {
         let zone = self.zones.load();
         match answer(&zone, &request) {
             Answer::Reply(reply) => encode(&request, &reply, transport),
-            Answer::Forward => self.forwarder.forward(&request, bytes, transport).await,
+            Answer::Forward => self.forwarder.forward(client, &request, bytes, transport).await,
         }
     }
 }
@@ -232,7 +268,8 @@ mod tests {
         std::fs::write(&path, resolv_conf).unwrap();
         let sockets = on_a_free_port();
         let address = sockets.udp.local_addr().unwrap();
-        let server = Server::new(sockets, ZoneFile::new(dir.path().join("zone.json")), path).unwrap();
+        let zones = ZoneFile::new(dir.path().join("zone.json"));
+        let server = Server::new(sockets, zones, path, "10.88.0.0/16".parse().unwrap()).unwrap();
         let task = tokio::spawn(async move { server.run().await });
         let running = Running { address, dir, task };
         running.publish(&Zone::new(["cluster.local"]).unwrap());
@@ -331,5 +368,88 @@ mod tests {
         };
         let (got, ()) = tokio::join!(super::super::forward::over_tcp(address, &request, &bytes), serve_tcp);
         assert_eq!(Message::from_vec(&got.unwrap()).unwrap().metadata.response_code, ResponseCode::NotAuth);
+    }
+
+    #[tokio::test]
+    async fn only_pods_and_the_host_are_answered() {
+        let running = start("").await;
+        let sockets = on_a_free_port();
+        let zones = ZoneFile::new(running.dir.path().join("zone.json"));
+        let server = Server::new(sockets, zones, "/none".into(), "10.88.0.0/16".parse().unwrap()).unwrap();
+        for (client, served) in [
+            ("10.88.3.4", true),
+            ("10.88.0.1", true),
+            ("127.0.0.1", true),
+            ("192.0.2.1", false),
+            ("10.89.0.1", false),
+            ("::1", false),
+            ("::ffff:10.88.0.2", false),
+        ] {
+            assert_eq!(server.shared.serves(client.parse().unwrap()), served, "{client}");
+        }
+    }
+
+    /// A resolver that takes every query and answers none but those for `good.example.`
+    async fn half_dead_resolver() -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = vec![0; 512];
+            while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+                let request = Message::from_vec(&buffer[..length]).unwrap();
+                if request.queries[0].name().to_string() == "good.example." {
+                    let reply = super::super::zone::failure(&request, ResponseCode::NotAuth);
+                    let _ = socket.send_to(&reply.to_vec().unwrap(), peer).await;
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn neither_a_client_nor_a_name_takes_names_from_others() {
+        let resolver = half_dead_resolver().await;
+        let forwarder = Arc::new(Forwarder::to(vec![resolver]));
+        let ask = |client: u8, name: String| {
+            let forwarder = Arc::clone(&forwarder);
+            async move {
+                let request = query(&name);
+                let (client, bytes) = (IpAddr::from([10, 88, 0, client]), request.to_vec().unwrap());
+                let reply = forwarder.forward(client, &request, &bytes, Transport::Udp).await;
+                Message::from_vec(&reply).unwrap().metadata.response_code
+            }
+        };
+        // One pod with many names that nobody answers, and many pods with one such name.
+        let mut stuck = JoinSet::new();
+        for n in 0..1000_u16 {
+            stuck.spawn(ask(2, format!("x{n}.dead.example.")));
+            stuck.spawn(ask(u8::try_from(10 + n % 100).unwrap(), "dead.example.".into()));
+        }
+        // 64 of the pod and 32 of the name are on their way; the others are told so at once.
+        for _ in 0..2000 - 64 - 32 {
+            assert_eq!(stuck.join_next().await.unwrap().unwrap(), ResponseCode::ServFail);
+        }
+        assert_eq!(ask(3, "good.example.".into()).await, ResponseCode::NotAuth, "another pod, another name");
+        assert_eq!(ask(10, "good.example.".into()).await, ResponseCode::NotAuth, "a pod that only asked that name");
+        assert_eq!(ask(2, "good.example.".into()).await, ResponseCode::ServFail, "who took its share waits");
+    }
+
+    #[tokio::test]
+    async fn one_client_cannot_hold_all_connections() {
+        let running = start("").await;
+        let mut held = Vec::new();
+        for _ in 0..MAX_CONNECTIONS_OF_CLIENT {
+            let mut stream = TcpStream::connect(running.address).await.unwrap();
+            write_framed(&mut stream, &query("x.cluster.local.").to_vec().unwrap()).await.unwrap();
+            read_framed(&mut stream).await.unwrap();
+            held.push(stream);
+        }
+        let mut more = TcpStream::connect(running.address).await.unwrap();
+        assert!(read_framed(&mut more).await.is_err(), "closed at once");
+        let other = tokio::net::TcpSocket::new_v4().unwrap();
+        other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut other = other.connect(running.address).await.unwrap();
+        write_framed(&mut other, &query("x.cluster.local.").to_vec().unwrap()).await.unwrap();
+        assert!(read_framed(&mut other).await.is_ok(), "another client has its own");
     }
 }

@@ -9,9 +9,11 @@ use hickory_proto::{
     op::{Message, MessageType, OpCode, Query, ResponseCode},
     rr::{
         DNSClass, LowerName, Name, RData, Record, RecordType,
-        rdata::{A, SOA, SRV},
+        rdata::{A, PTR, SOA, SRV, TXT},
     },
 };
+
+use ipnet::Ipv4Net;
 
 use crate::{Error, Result};
 
@@ -33,6 +35,9 @@ pub struct Srv {
 pub(super) struct Records {
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) services: Vec<Srv>,
+    /// Names of an address (RFC 1035, 3.5).
+    pub(super) pointers: Vec<Name>,
+    pub(super) texts: Vec<String>,
 }
 
 /// A snapshot of the names of all own zones.
@@ -54,6 +59,54 @@ impl Zone {
     pub fn new<'a>(origins: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let origins = origins.into_iter().map(lower).collect::<Result<Vec<_>>>()?;
         Ok(Self { branches: origins.iter().cloned().collect(), origins, names: HashMap::new(), serial: 0 })
+    }
+
+    /// Makes these zones the authority for the names of all addresses of `range` too.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`], never for a range of addresses.
+    pub fn add_reverse(&mut self, range: Ipv4Net) -> Result<()> {
+        // Names end at whole octets (RFC 1035, 3.5): a range that does not is several zones.
+        let octets = range.prefix_len().div_ceil(8);
+        for zone in range.subnets(octets * 8).into_iter().flatten() {
+            let labels = zone.network().octets();
+            let labels = labels.iter().take(usize::from(octets)).rev().map(|octet| format!("{octet}."));
+            let origin = lower(&format!("{}in-addr.arpa", labels.collect::<String>()))?;
+            self.branches.insert(origin.clone());
+            self.origins.push(origin);
+        }
+        Ok(())
+    }
+
+    /// Adds a name to an address; repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`], also for addresses outside the ranges.
+    pub fn insert_ptr(&mut self, address: Ipv4Addr, target: &str) -> Result<()> {
+        let [a, b, c, d] = address.octets();
+        self.insert_pointer(&format!("{d}.{c}.{b}.{a}.in-addr.arpa"), target)
+    }
+
+    /// [`Self::insert_ptr`] by the address's name.
+    pub(super) fn insert_pointer(&mut self, name: &str, target: &str) -> Result<()> {
+        let target = Name::from(lower(target)?);
+        let records = self.entry(name)?;
+        if !records.pointers.contains(&target) {
+            records.pointers.push(target);
+        }
+        Ok(())
+    }
+
+    /// Adds a text to a name; repeating it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::DnsName`].
+    pub fn insert_txt(&mut self, name: &str, text: &str) -> Result<()> {
+        let records = self.entry(name)?;
+        if !records.texts.iter().any(|known| known == text) {
+            records.texts.push(text.to_owned());
+        }
+        Ok(())
     }
 
     /// Adds an address to a name; repeating it changes nothing.
@@ -173,6 +226,12 @@ fn answers(zone: &Zone, origin: &LowerName, name: &LowerName, query: &Query, tur
         let data = |srv: &Srv| record(RData::SRV(SRV::new(0, 100, srv.port, srv.target.clone())));
         found.extend(records.services.iter().map(data));
     }
+    if asks(RecordType::PTR) {
+        found.extend(records.pointers.iter().map(|name| record(RData::PTR(PTR(name.clone())))));
+    }
+    if asks(RecordType::TXT) {
+        found.extend(records.texts.iter().map(|text| record(RData::TXT(TXT::new(vec![text.clone()])))));
+    }
     found
 }
 
@@ -258,6 +317,45 @@ mod tests {
             assert!(reply.metadata.authoritative, "{name}");
             assert_eq!(reply.metadata.response_code, code, "{name} {kind}");
             assert_eq!((reply.answers.len(), reply.authorities.len()), (answers, soa), "{name} {kind}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_ours_have_names_and_those_of_others_are_forwarded() {
+        let mut zone = zone();
+        zone.add_reverse("10.96.0.0/16".parse().unwrap()).unwrap();
+        zone.add_reverse("172.20.32.0/19".parse().unwrap()).unwrap();
+        zone.insert_ptr(Ipv4Addr::new(10, 96, 0, 1), "web.default.svc.cluster.local").unwrap();
+        zone.insert_ptr(Ipv4Addr::new(172, 20, 63, 4), "a.db.default.svc.cluster.local").unwrap();
+        zone.insert_ptr(Ipv4Addr::new(172, 20, 63, 4), "a.db.default.svc.cluster.local").unwrap();
+        assert!(zone.insert_ptr(Ipv4Addr::new(192, 0, 2, 1), "web.default.svc.cluster.local").is_err());
+        zone.insert_txt("dns-version.cluster.local", "1.1.0").unwrap();
+        let ask = |name: &str, kind| {
+            let mut request = Message::query();
+            request.add_query(Query::query(Name::from_utf8(name).unwrap(), kind));
+            match answer(&zone, &request) {
+                Answer::Reply(reply) => {
+                    let data: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+                    Some((reply.metadata.response_code, data.join(" "), reply.authorities.len()))
+                }
+                Answer::Forward => None,
+            }
+        };
+        let (good, none) = (ResponseCode::NoError, ResponseCode::NXDomain);
+        for (name, kind, wanted) in [
+            ("1.0.96.10.in-addr.arpa.", RecordType::PTR, Some((good, "web.default.svc.cluster.local.", 0))),
+            ("4.63.20.172.in-addr.arpa.", RecordType::PTR, Some((good, "a.db.default.svc.cluster.local.", 0))),
+            ("1.0.96.10.in-addr.arpa.", RecordType::A, Some((good, "", 1))),
+            ("2.0.96.10.in-addr.arpa.", RecordType::PTR, Some((none, "", 1))),
+            ("0.96.10.in-addr.arpa.", RecordType::PTR, Some((good, "", 1))),
+            ("96.10.in-addr.arpa.", RecordType::PTR, Some((good, "", 1))),
+            ("1.64.20.172.in-addr.arpa.", RecordType::PTR, None),
+            ("1.0.97.10.in-addr.arpa.", RecordType::PTR, None),
+            ("10.in-addr.arpa.", RecordType::PTR, None),
+            ("dns-version.cluster.local.", RecordType::TXT, Some((good, "1.1.0", 0))),
+        ] {
+            let wanted = wanted.map(|(code, data, soa)| (code, data.to_owned(), soa));
+            assert_eq!(ask(name, kind), wanted, "{name} {kind}");
         }
     }
 

@@ -1,76 +1,17 @@
-//! The network on a private host: real bridges, namespaces, nftables and packets. Needs root and `nft`.
+//! Attachments, published ports, services.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     thread,
-    time::Duration,
 };
 
+use super::*;
 use crate::{
-    AttachRequest, Attachment, Error, Finding, HostPort, Network, Protocol, Publish, Rules, Service, netns,
+    Finding, Network, Rules, nft,
     testing::{config, on_private_host},
 };
-
-/// Longest wait for a packet that should come; one that should not come is refused, not waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Wait for packets that are dropped silently: long enough for a SYN and one repetition.
-const DROPPED: Duration = Duration::from_millis(1500);
-
-fn request(id: &str) -> AttachRequest {
-    AttachRequest { id: id.into(), hostname: format!("host-{id}") }
-}
-
-/// A server in a pod that answers every connection with its name and the peer's address, until the test ends.
-fn serve(pod: &Attachment, port: u16, name: &'static str) {
-    let listener = netns::inside(&pod.netns, move || TcpListener::bind(("0.0.0.0", port))).unwrap();
-    thread::spawn(move || {
-        while let Ok((mut stream, peer)) = listener.accept() {
-            let _ = write!(stream, "{name} {}", peer.ip());
-        }
-    });
-}
-
-fn fetch(address: SocketAddr, patience: Duration) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn from_pod(pod: &Attachment, address: &str) -> std::io::Result<String> {
-    let address = address.parse().unwrap();
-    netns::inside(&pod.netns, move || fetch(address, PATIENCE)).map_err(|e| match e {
-        Error::Namespace { source, .. } => source,
-        other => panic!("{other}"),
-    })
-}
-
-fn from_host(address: &str) -> std::io::Result<String> {
-    fetch(address.parse().unwrap(), PATIENCE)
-}
-
-fn publish(address: Option<Ipv4Addr>, port: u16, target: Ipv4Addr, to: u16) -> Publish {
-    Publish {
-        port: HostPort { address, port, protocol: Protocol::Tcp },
-        target: SocketAddrV4::new(target, to),
-        owner: "default/pod".into(),
-    }
-}
-
-fn service(address: &str, port: u16, endpoints: &[(Ipv4Addr, u16)]) -> Service {
-    Service {
-        address: address.parse().unwrap(),
-        port,
-        protocol: Protocol::Tcp,
-        node_port: None,
-        endpoints: endpoints.iter().map(|(a, p)| SocketAddrV4::new(*a, *p)).collect(),
-        sticky: false,
-        owner: "default/svc".into(),
-    }
-}
 
 #[test]
 fn attach_is_idempotent_and_detach_frees_everything() {
@@ -147,12 +88,13 @@ fn published_ports_lead_to_pods_from_loopback_host_pods_and_the_pod_itself() {
         assert_eq!(from_pod(&a, &format!("{gateway}:80")).unwrap(), format!("a {gateway}"), "a pod to itself");
         assert!(from_pod(&b, &format!("{gateway}:81")).is_err(), "published on loopback only");
         // Somebody empties the table: the next reconciliation puts it back.
-        crate::nft::load("nct0", "flush table inet nct0\n").await.unwrap();
+        assert_eq!(network.check().await.unwrap(), []);
+        nft::load("nct0", "flush table inet nct0\n").await.unwrap();
         assert_eq!(network.check().await.unwrap(), [Finding::Table("nct0".into())]);
         assert!(network.reconcile_rules(&rules).await.unwrap());
         assert!(from_host("127.0.0.1:80").is_ok());
         network.teardown().await.unwrap();
-        assert_eq!(crate::nft::list("nct0").await.unwrap(), None);
+        assert_eq!(nft::exist("nct0").await.unwrap(), [false; 2]);
     });
 }
 
@@ -213,45 +155,6 @@ fn two_networks_side_by_side_are_walled_off() {
         one.teardown().await.unwrap();
         assert!(from_host("127.0.0.1:8090").is_ok(), "the other network is untouched");
         two.teardown().await.unwrap();
-    });
-}
-
-#[test]
-fn a_pod_cannot_reach_the_hosts_loopback() {
-    on_private_host(|| async {
-        let dir = tempfile::tempdir().unwrap();
-        let network = Network::open(config(dir.path(), "nct0", 77)).await.unwrap();
-        let a = network.attach(&request("a")).await.unwrap();
-        let secret = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = secret.local_addr().unwrap().port();
-        thread::spawn(move || {
-            while let Ok((mut stream, _)) = secret.accept() {
-                let _ = stream.write_all(b"secret");
-            }
-        });
-        // The pod routes a loopback address to the gateway: possible for whoever owns the namespace.
-        netns::inside(&a.netns, || {
-            std::fs::write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1")?;
-            for args in [
-                "rule add pref 0 to 127.9.9.9 lookup 100",
-                "rule add pref 1 lookup local",
-                "rule del pref 0 lookup local",
-                "route add 127.9.9.9/32 via 10.77.0.1 dev eth0 table 100",
-            ] {
-                assert!(std::process::Command::new("ip").args(args.split(' ')).status()?.success(), "{args}");
-            }
-            Ok(())
-        })
-        .unwrap();
-        let target = SocketAddr::from(([127, 9, 9, 9], port));
-        let netns = a.netns.clone();
-        assert!(netns::inside(&netns, move || fetch(target, DROPPED)).is_err(), "guarded from the start");
-        crate::nft::load("nct0", "flush chain inet nct0 martian\n").await.unwrap();
-        let open = netns::inside(&netns, move || fetch(target, PATIENCE));
-        assert_eq!(open.unwrap(), "secret", "without the guard it would be reachable");
-        network.reconcile_rules(&Rules::default()).await.unwrap();
-        assert!(netns::inside(&netns, move || fetch(target, DROPPED)).is_err(), "guarded again");
-        network.teardown().await.unwrap();
     });
 }
 
