@@ -33,7 +33,7 @@ use crate::{
     pod::container::label,
     ports::Ports,
     probe, room,
-    services::{Cidrs, host_ports, rules, zone},
+    services::{Cidrs, Domains, host_ports, rules, zone},
     worker::{Desired, MAX_PULLS, Shared, Worker},
 };
 
@@ -52,6 +52,7 @@ const BINDING_WORKERS: usize = 4;
 pub struct Kubelet {
     client: Client,
     runtime: Arc<Runtime>,
+    network: Arc<Network>,
     shared: Arc<Shared>,
     pods: Store<Pod>,
     metrics: Metrics,
@@ -86,7 +87,7 @@ impl Kubelet {
         let ports = Ports {
             containers: Arc::new(NodeContainers(Arc::clone(&runtime))),
             images: Arc::new(NodeImages(images)),
-            network: Arc::new(HostNetwork(network)),
+            network: Arc::new(HostNetwork(Arc::clone(&network))),
             volumes: Arc::new(HostVolumes(volumes)),
             cluster: Arc::new(ApiCluster::new(client.clone())),
             events: Arc::new(ApiEvents::new(recorder.clone())),
@@ -106,7 +107,7 @@ impl Kubelet {
         });
         let (pods, metrics) = (Store::default(), Metrics::default());
         let (events, adopted) = (Mutex::new(Some(writer)), SetOnce::new());
-        Ok(Self { client, runtime, shared, pods, metrics, recorder, events, adopted })
+        Ok(Self { client, runtime, network, shared, pods, metrics, recorder, events, adopted })
     }
 
     /// Waits until the pods of this node and the containers of an earlier server are known.
@@ -155,7 +156,10 @@ impl Kubelet {
         if let Some(writer) = self.events.lock().take() {
             tasks.spawn(writer.run(stop.clone()));
         }
-        tasks.spawn(node::run(self.client.clone(), self.shared.config.clone(), stop.clone()));
+        let (health, seen) = watch::channel(net::Health::Well);
+        tasks.spawn(node::run(self.client.clone(), self.shared.config.clone(), seen, stop.clone()));
+        let (network, ended) = (Arc::clone(&self.network), stop.clone());
+        tasks.spawn(async move { network.keep(&health, ended).await });
         tasks.spawn(room::keep(Arc::clone(&self.shared), stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_rules(services, stop.clone()));
         tasks.spawn(self.binding_controller(bindings).run(stop.clone()));
@@ -356,7 +360,7 @@ impl Kubelet {
         for pod in self.pods.all() {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             if running.contains(&uid) {
-                let claims = host_ports(&pod).into_iter().map(|wanted| (wanted.port, uid.clone()));
+                let claims = host_ports(&pod).unwrap_or_default().into_iter().map(|wanted| (wanted.port, uid.clone()));
                 self.shared.host_ports.lock().extend(claims);
             }
         }
@@ -374,12 +378,14 @@ impl Kubelet {
         }
         self.reclaim_host_ports();
         let (pod_cidr, service_cidr) = self.shared.ports.network.cidrs();
+        let cidrs = Cidrs { pods: pod_cidr, services: service_cidr };
         let config = &self.shared.config;
+        let domains = Domains { cluster: &config.cluster_domain, short: &config.short_domain };
         loop {
             let (pods, services) = (self.pods.all(), services.all());
             let claims = self.shared.host_ports.lock().clone();
-            let names = zone(&pods, &services, &config.cluster_domain, &config.short_domain);
-            let rules = rules(&pods, &services, &claims, Cidrs { pods: pod_cidr, services: service_cidr });
+            let names = zone(&pods, &services, domains, cidrs);
+            let rules = rules(&pods, &services, &claims, cidrs);
             let network = &self.shared.ports.network;
             let mut pause = RULES_RESYNC;
             for done in [network.publish_names(&names), network.reconcile_rules(&rules).await] {

@@ -16,6 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::MicroTime},
 };
 use nix::sys::statvfs::statvfs;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -46,6 +47,7 @@ pub(crate) struct Host {
     memory_available: u64,
     disk: u64,
     disk_free_percent: u64,
+    network: net::Health,
     info: BTreeMap<&'static str, String>,
 }
 
@@ -86,6 +88,7 @@ pub(crate) fn look(state_root: &Path) -> Host {
         memory_available: kib("MemAvailable"),
         disk,
         disk_free_percent: free.saturating_mul(100).checked_div(disk).unwrap_or(100),
+        network: net::Health::Well,
         info: BTreeMap::from([
             ("kernel", read("/proc/sys/kernel/osrelease")),
             ("machine", read("/etc/machine-id")),
@@ -108,6 +111,7 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
     let facts = [
         ("MemoryPressure", host.pressure().memory, ["KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"]),
         ("DiskPressure", host.pressure().disk, ["KubeletHasNoDiskPressure", "KubeletHasDiskPressure"]),
+        ("NetworkUnavailable", host.network != net::Health::Well, ["NetworkReady", "NetworkBroken"]),
         ("PIDPressure", false, ["KubeletHasSufficientPID", "KubeletHasInsufficientPID"]),
         ("Ready", true, ["KubeletNotReady", "KubeletReady"]),
     ];
@@ -119,7 +123,10 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
             type_: name.to_owned(),
             status: status.to_owned(),
             reason: Some(reasons[usize::from(is)].to_owned()),
-            message: None,
+            message: match &host.network {
+                net::Health::Broken(why) if name == "NetworkUnavailable" => Some(why.clone()),
+                _ => None,
+            },
             last_heartbeat_time: Some(Time(now)),
             last_transition_time: known.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
         }
@@ -151,15 +158,21 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
     }
 }
 
-/// Registers the node and renews its lease until `stop`.
-pub(crate) async fn run(client: Client, config: Config, stop: CancellationToken) {
+/// Registers the node and renews its lease until `stop`. A change of the network's health is written at once.
+pub(crate) async fn run(
+    client: Client,
+    config: Config,
+    mut network: watch::Receiver<net::Health>,
+    stop: CancellationToken,
+) {
     let mut beats = 0_u32;
     let mut told = Pressure::default();
     loop {
         // Pressure that comes or goes is told with the next beat.
         let pressure = look(&config.state_root).pressure();
         let due = beats.is_multiple_of(STATUS_EVERY) || pressure != told;
-        let result = match if due { register(&client, &config).await } else { Ok(()) } {
+        let health = network.borrow_and_update().clone();
+        let result = match if due { register(&client, &config, health).await } else { Ok(()) } {
             Ok(()) => renew(&client, &config).await,
             failed => failed,
         };
@@ -175,13 +188,15 @@ pub(crate) async fn run(client: Client, config: Config, stop: CancellationToken)
                 RETRY
             }
         };
-        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = network.changed() => beats = 0,
         }
     }
 }
 
-async fn register(client: &Client, config: &Config) -> client::Result<()> {
+async fn register(client: &Client, config: &Config, network: net::Health) -> client::Result<()> {
     let nodes = Api::<Node>::all(client.clone());
     let known = match nodes.get_opt(&config.node_name).await? {
         Some(node) => node,
@@ -195,7 +210,8 @@ async fn register(client: &Client, config: &Config) -> client::Result<()> {
             nodes.create(&node).await?
         }
     };
-    let status = status(config, &look(&config.state_root), known.status.as_ref(), Timestamp::now());
+    let host = Host { network, ..look(&config.state_root) };
+    let status = status(config, &host, known.status.as_ref(), Timestamp::now());
     match nodes.replace_status(&Node { status: Some(status), ..known }).await {
         // Somebody changed the node meanwhile: the next round writes again.
         Err(error) if error.is_conflict() => Ok(()),
@@ -264,5 +280,19 @@ mod tests {
         };
         assert_eq!(changed("Ready"), ("True".into(), Timestamp::UNIX_EPOCH));
         assert_eq!(changed("DiskPressure"), ("True".into(), later));
+    }
+
+    #[test]
+    fn a_broken_network_is_a_condition_with_its_reason() {
+        let config = Config::new("n", Ipv4Addr::LOCALHOST, "/run/x", "/var/x");
+        let of = |network| {
+            let host = Host { network, ..look(Path::new("/")) };
+            let conditions = status(&config, &host, None, Timestamp::UNIX_EPOCH).conditions.unwrap();
+            let found = conditions.into_iter().find(|c| c.type_ == "NetworkUnavailable").unwrap();
+            (found.status, found.reason.unwrap(), found.message)
+        };
+        assert_eq!(of(net::Health::Well), ("False".into(), "NetworkReady".into(), None));
+        let why = "bridge nanocloud0 is missing".to_owned();
+        assert_eq!(of(net::Health::Broken(why.clone())), ("True".into(), "NetworkBroken".into(), Some(why)));
     }
 }

@@ -91,7 +91,15 @@ async fn attach(shared: &Arc<Shared>, pod: &Pod, uid: &str) -> Result<Sandbox> {
 
 /// Takes the host ports of a pod, all or none. A pod that ran already keeps what it has.
 async fn claim_host_ports(shared: &Arc<Shared>, pod: &Pod, uid: &str, adopted: bool) -> Result<()> {
-    let wanted: Vec<net::HostPort> = host_ports(pod).iter().map(|wanted| wanted.port).collect();
+    let wanted = match host_ports(pod) {
+        // It runs since a time when its ports were read otherwise: it goes on, and they are published no more.
+        Err(error) if adopted => {
+            shared.ports.events.pod(pod, Severity::Warning, "HostPortNotPublished", error.to_string());
+            Vec::new()
+        }
+        wanted => wanted?,
+    };
+    let wanted: Vec<net::HostPort> = wanted.iter().map(|wanted| wanted.port).collect();
     let fresh = reserve(&mut shared.host_ports.lock(), &wanted, uid)?;
     if !adopted {
         // Nobody else can take them while the host is asked.

@@ -1,4 +1,4 @@
-//! From pods and services to address translation and names. Pure.
+//! From pods and services to address translation, and to names. Pure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,9 +12,12 @@ use api::{
 };
 use ipnet::Ipv4Net;
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
-use net::{HostPort, Protocol, Publish, Rules, dns::Zone};
+use net::{HostPort, Protocol, Publish, Rules};
 
-use crate::pod::etc;
+pub use self::names::{Domains, zone};
+use crate::error::Result;
+
+mod names;
 
 /// Annotation by which a service also answers for pods that are not ready (for peers that find each other).
 const PUBLISH_UNREADY: &str = "service.alpha.kubernetes.io/tolerate-unready-endpoints";
@@ -37,19 +40,38 @@ pub struct Wanted {
     pub target: u16,
 }
 
-/// The host ports of a pod.
-#[must_use]
-pub fn host_ports(pod: &Pod) -> Vec<Wanted> {
-    let containers = pod.spec.iter().flat_map(|s| &s.containers);
-    let ports = containers.flat_map(|c| c.ports.iter().flatten());
-    let wanted = ports.filter_map(|p| {
-        let number = |n: i32| u16::try_from(n).ok().filter(|n| *n > 0);
-        let address = p.host_ip.as_deref().and_then(|ip| ip.parse::<Ipv4Addr>().ok());
-        let address = address.filter(|ip| !ip.is_unspecified());
-        let port = HostPort { address, port: number(p.host_port?)?, protocol: protocol(p.protocol.as_deref())? };
-        Some(Wanted { port, target: number(p.container_port)? })
-    });
-    wanted.collect()
+/// The host ports of a pod, all or none.
+///
+/// # Errors
+/// [`crate::Error::Refused`] for a `hostIP` that is no IPv4 address: it is never read as "every address".
+pub fn host_ports(pod: &Pod) -> Result<Vec<Wanted>> {
+    let number = |n: i32| u16::try_from(n).ok().filter(|n| *n > 0);
+    let mut wanted = Vec::new();
+    for (c, container) in pod.spec.iter().flat_map(|s| &s.containers).enumerate() {
+        for (p, port) in container.ports.iter().flatten().enumerate() {
+            let Some(host_port) = port.host_port.and_then(number) else { continue };
+            let (Some(protocol), Some(target)) = (protocol(port.protocol.as_deref()), number(port.container_port))
+            else {
+                continue;
+            };
+            let address = host_address(port.host_ip.as_deref())
+                .map_err(|problem| crate::Error::refused(format!("spec.containers[{c}].ports[{p}].hostIP"), problem))?;
+            wanted.push(Wanted { port: HostPort { address, port: host_port, protocol }, target });
+        }
+    }
+    Ok(wanted)
+}
+
+/// The one address of the host to publish on; `None` is every address.
+fn host_address(text: Option<&str>) -> std::result::Result<Option<Ipv4Addr>, String> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    match text.parse::<Ipv4Addr>() {
+        Ok(address) => Ok((!address.is_unspecified()).then_some(address)),
+        Err(_) => Err(format!(
+            "{text:?} is not an IPv4 address, and ports are published on IPv4 only; name an address of the host such \
+             as 127.0.0.1, or leave hostIP out to publish on every address"
+        )),
+    }
 }
 
 fn protocol(name: Option<&str>) -> Option<Protocol> {
@@ -126,7 +148,8 @@ pub fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<Hos
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let Some(address) = address(pod).filter(|a| cidrs.pods.contains(a)) else { continue };
         let (namespace, name) = name_of(&pod.metadata);
-        for wanted in host_ports(pod) {
+        // A pod whose host ports cannot be understood publishes none of them.
+        for wanted in host_ports(pod).unwrap_or_default() {
             if claims.get(&wanted.port).is_some_and(|owner| owner == uid) {
                 let target = SocketAddrV4::new(address, wanted.target);
                 rules.publish.push(Publish { port: wanted.port, target, owner: format!("{namespace}/{name}") });
@@ -162,82 +185,13 @@ pub fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<Hos
     rules
 }
 
-/// The names of all services and of the pods behind headless ones.
-///
-/// | Name | Answer |
-/// |---|---|
-/// | `<svc>.<ns>.svc.<cluster domain>` | the service's address, or its pods' if it has none |
-/// | `<hostname>.<svc>.<ns>.svc.<cluster domain>` | a pod with this `subdomain` behind a headless service |
-/// | `_<port>._<protocol>.<svc>.<ns>.svc.<cluster domain>` | SRV of a named port |
-/// | `<svc>.<short domain>` | as the first, for services of namespace `default` |
-///
-/// Objects whose names are not DNS names are left out.
-#[must_use]
-pub fn zone(pods: &[Arc<Pod>], services: &[Arc<Service>], cluster_domain: &str, short_domain: &str) -> Zone {
-    let mut zone = match Zone::new([cluster_domain, short_domain]) {
-        Ok(zone) => zone,
-        Err(error) => {
-            tracing::error!(%error, "no names are served");
-            return Zone::default();
-        }
-    };
-    for service in services {
-        if let Err(error) = add_service(&mut zone, service, pods, cluster_domain, short_domain) {
-            tracing::warn!(%error, service = ?service.metadata.name, "service has no name");
-        }
-    }
-    zone
-}
-
-fn add_service(
-    zone: &mut Zone,
-    service: &Service,
-    pods: &[Arc<Pod>],
-    cluster_domain: &str,
-    short_domain: &str,
-) -> net::Result<()> {
-    let (namespace, name) = name_of(&service.metadata);
-    let full = format!("{name}.{namespace}.svc.{cluster_domain}");
-    let short = (namespace == "default").then(|| format!("{name}.{short_domain}"));
-    let insert = |zone: &mut Zone, address| {
-        zone.insert(&full, address)?;
-        short.iter().try_for_each(|short| zone.insert(short, address))
-    };
-    let headless = service.spec.as_ref().and_then(|s| s.cluster_ip.as_deref()) == Some(HEADLESS);
-    if let Some(address) = cluster_ip(service) {
-        insert(zone, address)?;
-    }
-    let mut targets = vec![full.clone()];
-    if headless {
-        targets.clear();
-        for (pod, address) in backends(service, pods) {
-            insert(zone, address)?;
-            if pod.spec.as_ref().and_then(|s| s.subdomain.as_ref()) == Some(&name) {
-                let target = format!("{}.{full}", etc::hostname(pod));
-                zone.insert(&target, address)?;
-                targets.push(target);
-            }
-        }
-    }
-    let ports = service.spec.iter().flat_map(|s| s.ports.iter().flatten());
-    for port in ports.filter(|p| p.name.as_ref().is_some_and(|n| !n.is_empty())) {
-        let label = port.name.as_deref().unwrap_or_default();
-        let protocol = port.protocol.as_deref().unwrap_or("TCP").to_ascii_lowercase();
-        let Ok(number) = u16::try_from(port.port) else { continue };
-        for target in &targets {
-            zone.insert_srv(&format!("_{label}._{protocol}.{full}"), number, target)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn pod(name: &str, ip: &str, ready: bool, spec: serde_json::Value) -> Arc<Pod> {
+    pub(super) fn pod(name: &str, ip: &str, ready: bool, spec: serde_json::Value) -> Arc<Pod> {
         let status = if ready { "True" } else { "False" };
         Arc::new(
             serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default", "uid": format!("u-{name}"), "labels": {"app": "web"}},
@@ -246,11 +200,11 @@ mod tests {
         )
     }
 
-    fn plain() -> serde_json::Value {
+    pub(super) fn plain() -> serde_json::Value {
         json!({"containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080, "hostPort": 80}]}]})
     }
 
-    fn service(name: &str, ip: &str, spec: serde_json::Value) -> Arc<Service> {
+    pub(super) fn service(name: &str, ip: &str, spec: serde_json::Value) -> Arc<Service> {
         let mut all = json!({"selector": {"app": "web"}, "clusterIP": ip, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]});
         all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
         Arc::new(
@@ -258,7 +212,7 @@ mod tests {
         )
     }
 
-    fn cidrs() -> Cidrs {
+    pub(super) fn cidrs() -> Cidrs {
         Cidrs { pods: "10.88.0.0/16".parse().unwrap(), services: "10.96.0.0/16".parse().unwrap() }
     }
 
@@ -280,6 +234,33 @@ mod tests {
     }
 
     #[test]
+    fn a_host_ip_that_is_no_ipv4_address_is_never_every_address() {
+        let with = |ip: serde_json::Value| {
+            let ports = json!([{"containerPort": 1}, {"containerPort": 8080, "hostPort": 80, "hostIP": ip}]);
+            pod("a", "10.88.0.2", true, json!({"containers": [{"name": "c", "ports": ports}]}))
+        };
+        for bad in ["::1", "::", "localhost", "127.0.0.1 ", "300.1.1.1", "127.1", "0x7f000001", "fe80::1%eth0"] {
+            let pod = with(json!(bad));
+            match host_ports(&pod) {
+                Err(crate::Error::Refused { field, problem }) => {
+                    assert_eq!(field, "spec.containers[0].ports[1].hostIP", "{bad}");
+                    assert!(problem.contains(bad), "{problem}");
+                }
+                other => panic!("{bad}: {other:?}"),
+            }
+            assert_eq!(rules(&[pod], &[], &claims("u-a"), cidrs()).publish, [], "{bad}");
+        }
+        for (good, address) in [
+            (json!(null), None),
+            (json!(""), None),
+            (json!("0.0.0.0"), None),
+            (json!("127.0.0.1"), Some(Ipv4Addr::LOCALHOST)),
+        ] {
+            assert_eq!(host_ports(&with(good)).unwrap()[0].port.address, address);
+        }
+    }
+
+    #[test]
     fn bad_objects_do_not_spoil_the_rest() {
         let pods = [pod("a", "192.0.2.9", true, plain()), pod("b", "10.88.0.3", true, plain())];
         let services = [
@@ -295,41 +276,5 @@ mod tests {
         assert_eq!(owners, ["default/web", "default/free"]);
         assert_eq!(rules.services[0].endpoints, ["10.88.0.3:8080".parse().unwrap()]);
         assert!(rules.services[1].endpoints.is_empty(), "no selector, no endpoints");
-    }
-
-    fn addresses(zone: &Zone, name: &str) -> usize {
-        use net::dns::{Answer, answer};
-        let mut query = hickory_proto::op::Message::query();
-        let name = hickory_proto::rr::Name::from_utf8(name).unwrap();
-        query.add_query(hickory_proto::op::Query::query(name, hickory_proto::rr::RecordType::A));
-        match answer(zone, &query) {
-            Answer::Reply(reply) => reply.answers.len(),
-            Answer::Forward => panic!("not ours"),
-        }
-    }
-
-    #[test]
-    fn services_and_headless_pods_have_names() {
-        let mut set = plain();
-        set["subdomain"] = json!("db");
-        let pods = [
-            pod("db-0", "10.88.0.2", true, set.clone()),
-            pod("db-1", "10.88.0.3", false, set),
-            pod("x", "10.88.0.4", true, plain()),
-        ];
-        let services = [
-            service("web", "10.96.0.1", json!({})),
-            service("db", HEADLESS, json!({"publishNotReadyAddresses": true})),
-        ];
-        let zone = zone(&pods, &services, "cluster.local", "nanocloud.local");
-        for (name, count) in [
-            ("web.default.svc.cluster.local.", 1),
-            ("web.nanocloud.local.", 1),
-            ("db.default.svc.cluster.local.", 3),
-            ("db-1.db.default.svc.cluster.local.", 1),
-            ("x.db.default.svc.cluster.local.", 0),
-        ] {
-            assert_eq!(addresses(&zone, name), count, "{name}");
-        }
     }
 }
