@@ -1,6 +1,6 @@
 //! Fields of services.
 
-use super::{Shape, done, of, only, refused, reported, shared, warned};
+use super::{Shape, done, of, refused, reported, shared, warned};
 
 /// Remedy of fields that only other types of services have.
 const CLUSTER_IP_ONLY: &str =
@@ -16,7 +16,8 @@ static SERVICE_SPEC: Shape = Shape(&[
     refused("externalName", &[], CLUSTER_IP_ONLY),
     refused("externalTrafficPolicy", &[], CLUSTER_IP_ONLY),
     refused("healthCheckNodePort", &["0"], CLUSTER_IP_ONLY),
-    only("internalTrafficPolicy", &["Cluster"], "only Cluster is served: traffic goes to the pods of all nodes"),
+    // Traffic goes to pods of the client's node in either case: those of others cannot be reached yet.
+    done("internalTrafficPolicy"),
     done("ipFamilies"),
     done("ipFamilyPolicy"),
     refused("loadBalancerClass", &[], CLUSTER_IP_ONLY),
@@ -27,7 +28,7 @@ static SERVICE_SPEC: Shape = Shape(&[
     done("selector"),
     done("sessionAffinity"),
     of("sessionAffinityConfig", &SESSION_AFFINITY),
-    warned("trafficDistribution", &[], "traffic is spread over all ready pods alike"),
+    warned("trafficDistribution", &[], "traffic is spread over all ready pods of the client's node alike"),
     done("type"),
 ]);
 
@@ -42,8 +43,5 @@ static SERVICE_PORT: Shape = Shape(&[
 
 static SESSION_AFFINITY: Shape = Shape(&[of("clientIP", &CLIENT_IP)]);
 
-static CLIENT_IP: Shape = Shape(&[warned(
-    "timeoutSeconds",
-    &["10800"],
-    "clients stay with their pod for as long as the ready pods stay the same",
-)]);
+static CLIENT_IP: Shape =
+    Shape(&[warned("timeoutSeconds", &["10800"], "clients stay with their pod as long as it is there")]);
