@@ -151,6 +151,8 @@ const CONTROLLERS_ROLE: Role = Role {
         ),
         on(READ, CORE, &["secrets"]),
         on(CHANGE, CORE, &["secrets"]),
+        // The scheduler is one of them.
+        on(&["create"], CORE, &["pods/binding"]),
         // Expired grants are removed; grants are never made by controllers.
         on(&["get", "list", "watch", "delete"], OURS, &["tokens"]),
         on(CHANGE, &["coordination.k8s.io"], &["leases"]),

@@ -1,7 +1,8 @@
 //! Single-use tokens: minted once, shown once, exchanged once.
 //!
-//! The text is `id.secret`, 8 and 26 letters of `a-z2-7` (130 secret bits). Only a digest of it is
-//! stored. Whoever keeps the records marks one consumed in the same transaction in which it checks
+//! The text is `id.secret`, 12 and 26 letters of `a-z2-7` (130 secret bits). Only a digest of it is
+//! stored. The id begins with the minute in which the token expires, so that this can be told when its
+//! record is gone. Whoever keeps the records marks one consumed in the same transaction in which it checks
 //! [`verify`]'s outcome.
 
 use std::{fmt, time::Duration};
@@ -17,7 +18,13 @@ use crate::{authority::check_lifetime, error::Error, random};
 pub const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Time between minting and exchange when nobody asks for another.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
-const ID_LEN: usize = 8;
+/// Letters of an id: the minute of its expiry, and random ones.
+const ID_LEN: usize = MINUTE_LEN + 7;
+/// Letters that count minutes since [`EPOCH`]; they last for 63 years.
+const MINUTE_LEN: usize = 5;
+/// 2026-01-01T00:00:00Z, in seconds.
+const EPOCH: i64 = 1_767_225_600;
+const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const SECRET_LEN: usize = 26;
 const DOMAIN: &[u8] = b"nanocloud.io/single-use-token/v1\0";
 
@@ -94,8 +101,9 @@ impl SingleUseToken {
     /// Makes a token that may be exchanged within `ttl`, at most [`MAX_TTL`], and its record.
     pub fn mint(ttl: Duration, now: Timestamp) -> Result<(Self, TokenRecord), Error> {
         check_lifetime(ttl, MAX_TTL)?;
-        let token = Self { id: random::base32_text(ID_LEN)?, secret: random::base32_text(SECRET_LEN)?.into() };
         let expires = now.checked_add(ttl).ok();
+        let id = minute(expires.unwrap_or(now)) + &random::base32_text(ID_LEN - MINUTE_LEN)?;
+        let token = Self { id, secret: random::base32_text(SECRET_LEN)?.into() };
         let record = TokenRecord { digest: token.digest(), minted: now, expires, consumed: None };
         Ok((token, record))
     }
@@ -115,6 +123,15 @@ impl SingleUseToken {
         &self.id
     }
 
+    /// Until when it can have been valid, to the minute. Nothing that is kept secret says so: whoever made the id up
+    /// made this up, too.
+    fn said_to_expire(&self) -> i64 {
+        let letters = self.id.bytes().take(MINUTE_LEN);
+        let value = |byte| LETTERS.iter().position(|letter| *letter == byte).unwrap_or(0);
+        let minutes = letters.fold(0, |minutes, byte| minutes * 32 + value(byte));
+        EPOCH + i64::try_from(minutes).unwrap_or(i64::MAX / 60) * 60
+    }
+
     /// The whole token, to be shown to its bearer once.
     pub fn reveal(&self) -> SecretString {
         format!("{}.{}", self.id, self.secret.expose_secret()).into()
@@ -131,11 +148,25 @@ impl SingleUseToken {
     }
 }
 
+/// The first whole minute that is not before `at`, in letters.
+fn minute(at: Timestamp) -> String {
+    let minutes = ((at.as_second() - EPOCH).max(0) + 59) / 60;
+    let letter = |place: usize| {
+        let value = (minutes >> (5 * (MINUTE_LEN - 1 - place))) & 31;
+        char::from(LETTERS[usize::try_from(value).unwrap_or(0)])
+    };
+    (0..MINUTE_LEN).map(letter).collect()
+}
+
 /// Judges a presented token against the record found by its id. Pure: consuming is the caller's.
 ///
-/// Who does not know the secret learns nothing but [`TokenOutcome::Unknown`].
+/// Who does not know the secret learns nothing but [`TokenOutcome::Unknown`], and what its id says anyway: a token whose
+/// record is gone and whose time is over has [expired](TokenOutcome::Expired).
 pub fn verify(token: &SingleUseToken, record: Option<&TokenRecord>, budget: Duration, now: Timestamp) -> TokenOutcome {
-    let Some(record) = record else { return TokenOutcome::Unknown };
+    let Some(record) = record else {
+        let is_over = now.as_second() >= token.said_to_expire();
+        return if is_over { TokenOutcome::Expired } else { TokenOutcome::Unknown };
+    };
     if !bool::from(record.digest.as_bytes().ct_eq(token.digest().as_bytes())) {
         return TokenOutcome::Unknown;
     }
@@ -178,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn a_token_tells_that_it_expired_when_its_record_is_gone() {
+        let now = EPOCH + 1_000_000_007;
+        for ttl in [1, 59, 60, 3600, MAX_TTL.as_secs()] {
+            let (token, _) = SingleUseToken::mint(Duration::from_secs(ttl), at(now)).unwrap();
+            let seconds = i64::try_from(ttl).unwrap();
+            let outcome = |after: i64| verify(&token, None, MAX_TTL, at(now + after));
+            assert_eq!(outcome(0), TokenOutcome::Unknown);
+            assert_eq!(outcome(seconds - 1), TokenOutcome::Unknown, "{ttl}");
+            assert_eq!(outcome(seconds + 60), TokenOutcome::Expired, "{ttl}");
+        }
+    }
+
+    #[test]
     fn a_wrong_secret_does_not_learn_that_the_token_was_used() {
         let (token, mut record) = SingleUseToken::mint(DEFAULT_TTL, at(0)).unwrap();
         record.consumed = Some(at(1));
@@ -196,7 +240,7 @@ mod tests {
             "",
             ".",
             "abc.def",
-            "abcdefgh",
+            "abcdefghijkl",
             &text.expose_secret().to_uppercase(),
             &format!("{}x", text.expose_secret()),
         ] {
