@@ -17,6 +17,8 @@ use crate::{
     limits,
     metrics::Metrics,
     openapi::OpenApi,
+    places::Places,
+    readiness::Readiness,
     registry::Registry,
     streams::PodStreams,
 };
@@ -33,7 +35,8 @@ pub(crate) struct App {
     pub(crate) openapi: OpenApi,
     /// Ends watches and sessions at shutdown.
     pub(crate) stop: CancellationToken,
-    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) places: Places,
+    pub(crate) readiness: Readiness,
     pub(crate) watches: Arc<Semaphore>,
     pub(crate) sessions: Arc<Semaphore>,
 }
@@ -44,44 +47,40 @@ impl fmt::Debug for App {
     }
 }
 
-/// A place among the requests served at once; given back when dropped.
+/// A place among the watches or streams served at once; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
-    gauge: Option<Gauge>,
+    gauge: Gauge,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(gauge) = &self.gauge {
-            gauge.dec();
-        }
+        self.gauge.dec();
     }
 }
 
 impl App {
-    /// A place for a short request, or 429.
-    pub(crate) fn admit_request(&self) -> Outcome<Place> {
-        place(&self.requests, None, limits::MAX_IN_FLIGHT, "requests")
-    }
-
     /// A place for a watch, or 429.
     pub(crate) fn admit_watch(&self) -> Outcome<Place> {
-        place(&self.watches, Some(&self.metrics.watches), limits::MAX_WATCHES, "watches")
+        place(&self.watches, &self.metrics.watches, limits::MAX_WATCHES, "watches")
     }
 
     /// A place for an exec or log stream, or 429.
     pub(crate) fn admit_stream(&self) -> Outcome<Place> {
-        place(&self.sessions, Some(&self.metrics.streams), limits::MAX_STREAMS, "exec and log streams")
+        place(&self.sessions, &self.metrics.streams, limits::MAX_STREAMS, "exec and log streams")
     }
 
     /// Whether requests can be served: the keyspace answers and the built-in namespaces exist.
     pub(crate) async fn check_ready(&self) -> Outcome<()> {
-        let status = self.registry.keyspace().status().await?;
-        if status.leader.is_none() {
-            return Err(Failure::new(503, "ServiceUnavailable", "the keyspace has no leader"));
-        }
-        self.registry.ensure_namespaces().await
+        let look = async {
+            let status = self.registry.keyspace().status().await?;
+            if status.leader.is_none() {
+                return Err(Failure::new(503, "ServiceUnavailable", "the keyspace has no leader"));
+            }
+            self.registry.ensure_namespaces().await
+        };
+        self.readiness.check(look).await
     }
 
     /// Fails when the keyspace says that this member cannot read what it should have.
@@ -103,14 +102,12 @@ impl App {
     }
 }
 
-fn place(all: &Arc<Semaphore>, gauge: Option<&Gauge>, limit: usize, what: &str) -> Outcome<Place> {
+fn place(all: &Arc<Semaphore>, gauge: &Gauge, limit: usize, what: &str) -> Outcome<Place> {
     let permit = all.clone().try_acquire_owned().map_err(|_| {
         Failure::new(429, "TooManyRequests", format!("{limit} {what} are being served already"))
             .retry_after(1)
             .remedy("try again in a second")
     })?;
-    if let Some(gauge) = gauge {
-        gauge.inc();
-    }
-    Ok(Place { _permit: permit, gauge: gauge.cloned() })
+    gauge.inc();
+    Ok(Place { _permit: permit, gauge: gauge.clone() })
 }

@@ -65,7 +65,9 @@ impl Failure {
 
     /// 404 for an object.
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
-        Status::not_found(&kind.resource(), name).into()
+        let everywhere = if kind.is_namespaced() { " -A" } else { "" };
+        Self::from(Status::not_found(&kind.resource(), name))
+            .remedy(format!("see what there is: kubectl get {}{everywhere}", kind.plural))
     }
 
     /// 409 for an object.

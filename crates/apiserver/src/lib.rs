@@ -22,6 +22,7 @@
 //! Limits: see [`limits`].
 
 mod app;
+mod document;
 mod error;
 mod failure;
 mod http;
@@ -35,7 +36,9 @@ mod object;
 mod openapi;
 mod options;
 mod patch;
+mod places;
 mod protobuf;
+mod readiness;
 mod registry;
 mod route;
 mod sample;

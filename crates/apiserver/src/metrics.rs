@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     seconds: Family<VerbLabels, Histogram, fn() -> Histogram>,
     pub(crate) watches: Gauge,
     pub(crate) streams: Gauge,
+    pub(crate) unreadable: Counter,
     revision: Gauge,
     size_bytes: Gauge,
 }
@@ -56,6 +57,7 @@ impl Metrics {
             seconds,
             watches: Gauge::default(),
             streams: Gauge::default(),
+            unreadable: Counter::default(),
             revision: Gauge::default(),
             size_bytes: Gauge::default(),
             registry,
@@ -69,6 +71,11 @@ impl Metrics {
         );
         registry.register("nanocloud_api_watches", "Watches open now", metrics.watches.clone());
         registry.register("nanocloud_api_exec_sessions", "Exec and log streams open now", metrics.streams.clone());
+        registry.register(
+            "nanocloud_api_unreadable_objects",
+            "Objects left out of lists and watches because their record cannot be read",
+            metrics.unreadable.clone(),
+        );
         registry.register("nanocloud_keyspace_revision", "Newest revision of the keyspace", metrics.revision.clone());
         registry.register("nanocloud_keyspace_size_bytes", "Bytes the keyspace takes", metrics.size_bytes.clone());
         drop(registry);

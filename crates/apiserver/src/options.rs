@@ -64,6 +64,12 @@ pub(crate) struct WriteOptions {
     pub(crate) validation: FieldValidation,
     /// Who owns what is written; empty for the server itself.
     pub(crate) manager: String,
+    /// Paths of fields that the request gives more than once.
+    pub(crate) duplicates: Vec<String>,
+    /// Whether it came as a patch, whose faults are those of its field `patch`.
+    pub(crate) patched: bool,
+    /// Whether a node writes, which changes of a pod's status the status alone.
+    pub(crate) by_node: bool,
 }
 
 impl WriteOptions {
@@ -71,8 +77,8 @@ impl WriteOptions {
         let mut dry_run = false;
         for value in query.all("dryRun") {
             match value.as_str() {
-                "All" => dry_run = true,
                 "" => {}
+                value if is_dry_run(value) => dry_run = true,
                 other => return Err(Failure::bad_request(format!("dryRun={other:?} must be All"))),
             }
         }
@@ -93,8 +99,13 @@ impl WriteOptions {
                 limits::MAX_MANAGER_BYTES
             )));
         }
-        Ok(Self { dry_run, validation, manager })
+        Ok(Self { dry_run, validation, manager, ..Self::default() })
     }
+}
+
+/// Whether a value of `dryRun` asks for a dry run: `All` as in Kubernetes, or `true`.
+pub(crate) fn is_dry_run(value: &str) -> bool {
+    matches!(value, "All" | "true")
 }
 
 /// Which objects of a collection are wanted.
@@ -213,11 +224,14 @@ pub(crate) struct Continue {
     /// Part of the key after the collection's prefix, of the last object answered.
     #[serde(rename = "after")]
     pub(crate) after: String,
+    /// How many objects come after it, when they were counted.
+    #[serde(rename = "left", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left: Option<u64>,
 }
 
 impl Continue {
     pub(crate) fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::json!({"rv": self.revision, "after": self.after}).to_string())
+        URL_SAFE_NO_PAD.encode(serde_json::json!(self).to_string())
     }
 
     fn decode(token: &str) -> Outcome<Self> {
@@ -237,7 +251,8 @@ pub(crate) struct ListOptions {
     pub(crate) freshness: Freshness,
 }
 
-fn revision(query: &Query) -> Outcome<Option<u64>> {
+/// The version that a request speaks of.
+pub(crate) fn revision(query: &Query) -> Outcome<Option<u64>> {
     query.number("resourceVersion").map_err(|_| {
         Failure::bad_request(format!(
             "resourceVersion={:?} is not one this server gave",
@@ -247,6 +262,11 @@ fn revision(query: &Query) -> Outcome<Option<u64>> {
 }
 
 impl ListOptions {
+    /// Everything that is selected, newest.
+    pub(crate) fn everything(selection: &Selection) -> Self {
+        Self { selection: selection.clone(), limit: None, from: None, freshness: Freshness::Newest }
+    }
+
     pub(crate) fn parse(kind: &Kind, query: &Query, now: Timestamp) -> Outcome<Self> {
         let selection = Selection::parse(kind, query, now)?;
         selection.check_fields(kind)?;
@@ -385,7 +405,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_their_encoding() {
-        let token = Continue { revision: 42, after: "default/x".into() };
+        let token = Continue { revision: 42, after: "default/x".into(), left: Some(7) };
         assert_eq!(Continue::decode(&token.encode()).unwrap(), token);
     }
 

@@ -13,6 +13,7 @@ pub(crate) enum Subresource {
     Status,
     Scale,
     Finalize,
+    Binding,
     Log,
     Exec,
     Attach,
@@ -20,10 +21,11 @@ pub(crate) enum Subresource {
 }
 
 impl Subresource {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 8] = [
         ("status", Self::Status),
         ("scale", Self::Scale),
         ("finalize", Self::Finalize),
+        ("binding", Self::Binding),
         ("log", Self::Log),
         ("exec", Self::Exec),
         ("attach", Self::Attach),
@@ -41,7 +43,7 @@ impl Subresource {
             Self::Status => kind.has_status,
             Self::Scale => kind.kind == "StatefulSet",
             Self::Finalize => kind.kind == "Namespace",
-            Self::Log | Self::Exec | Self::Attach | Self::PortForward => kind.kind == "Pod",
+            Self::Binding | Self::Log | Self::Exec | Self::Attach | Self::PortForward => kind.kind == "Pod",
         };
         served.then_some(*found)
     }
@@ -184,11 +186,18 @@ impl Route {
         const READ: &[Method] = &[Method::GET];
         const POST: &[Method] = &[Method::POST];
         match self {
+            // Namespaces go one by one, and what is in them goes namespace by namespace.
+            Self::Collection { kind, namespace }
+                if (kind.is_namespaced() && namespace.is_none()) || kind.kind == "Namespace" =>
+            {
+                &[Method::GET, Method::POST]
+            }
             Self::Collection { .. } => &[Method::GET, Method::POST, Method::DELETE],
             Self::Object { subresource: None, .. } => &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
             Self::Object { subresource: Some(sub), .. } => match sub {
                 Subresource::Status | Subresource::Scale => &[Method::GET, Method::PUT, Method::PATCH],
                 Subresource::Finalize => &[Method::PUT],
+                Subresource::Binding => POST,
                 Subresource::Log => READ,
                 Subresource::Exec | Subresource::Attach | Subresource::PortForward => &[Method::GET, Method::POST],
             },
@@ -318,6 +327,8 @@ mod tests {
             ("/api/v1/namespaces/a/finalize", "namespaces None a Some(Finalize)"),
             ("/api/v1/namespaces/a/status", "namespaces None a Some(Status)"),
             ("/api/v1/namespaces/a/pods/p/log", r#"pods Some("a") p Some(Log)"#),
+            ("/api/v1/namespaces/a/pods/p/binding", r#"pods Some("a") p Some(Binding)"#),
+            ("/api/v1/namespaces/a/services/s/binding", "none"),
             ("/api/v1/pods/p/exec", r#"pods Some("default") p Some(Exec)"#),
             ("/api/v1/pods/p", "none"),
             ("/api/v1/namespaces/a/configmaps/c/status", "none"),

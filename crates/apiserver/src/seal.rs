@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trust::{Envelope, SealContext};
+use trust::{Envelope, EnvelopeError, SealContext};
 
 use crate::failure::{Failure, Outcome};
 
@@ -29,8 +29,14 @@ impl Seal {
     /// Opens what [`Seal::close`] made for the same key.
     pub(crate) fn open(&self, key: &str, sealed: &[u8]) -> Outcome<impl std::ops::Deref<Target = Vec<u8>>> {
         self.0.open(sealed, place(key)).map_err(|error| {
-            Failure::internal(&format!("the stored value of {key} cannot be opened"), error)
-                .remedy("the master key does not fit the data: put the key back with `nanocloud setup --repair`")
+            let remedy = match &error {
+                EnvelopeError::UnknownKey { .. } => {
+                    "put the master key that sealed it back from a backup of secure_assets, or delete the object and make it anew"
+                }
+                EnvelopeError::UnsupportedVersion { .. } => "use the version of nanocloud that wrote it",
+                _ => "it was changed after it was stored: delete the object and make it anew, or restore a snapshot of the keyspace",
+            };
+            Failure::internal(&format!("the stored value of {key} cannot be opened"), error).remedy(remedy)
         })
     }
 }

@@ -18,6 +18,8 @@ use crate::{
     limits, listen,
     metrics::{Metrics, MetricsRegistry},
     openapi::OpenApi,
+    places::Places,
+    readiness::Readiness,
     registry::Registry,
     seal::Seal,
     streams::PodStreams,
@@ -65,17 +67,20 @@ impl ApiServer {
         streams: Arc<dyn PodStreams>,
         metrics: MetricsRegistry,
     ) -> Self {
-        let registry = Registry::new(keyspace, Seal::new(security.envelope), config.service_cidr, config.now);
+        let metrics = Metrics::new(metrics);
+        let (seal, unreadable) = (Seal::new(security.envelope), metrics.unreadable.clone());
+        let registry = Registry::new(keyspace, seal, config.service_cidr, config.now, unreadable);
         let app = App {
             registry: Arc::new(registry),
             authority: security.authority,
             tokens: security.tokens,
             streams,
             membership: OnceLock::new(),
-            metrics: Metrics::new(metrics),
+            metrics,
             openapi: OpenApi::build(),
             stop: CancellationToken::new(),
-            requests: Arc::new(Semaphore::new(limits::MAX_IN_FLIGHT)),
+            places: Places::default(),
+            readiness: Readiness::default(),
             watches: Arc::new(Semaphore::new(limits::MAX_WATCHES)),
             sessions: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
         };

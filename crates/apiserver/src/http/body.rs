@@ -1,32 +1,53 @@
 //! Request bodies: bounded, typed, and as JSON.
 
+use std::pin::pin;
+
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
 use crate::{
+    document::Document,
     failure::{Failure, Outcome},
-    limits, protobuf,
+    limits,
+    places::{Lane, Memory},
+    protobuf,
 };
 
-/// Reads a whole body, up to the bound and not for longer than its time.
-pub(crate) async fn read(body: Body) -> Outcome<Bytes> {
-    let limited = Limited::new(body, limits::MAX_BODY_BYTES).collect();
-    let collected = tokio::time::timeout(limits::BODY_TIMEOUT, limited)
+/// Reads a whole body, up to the bound and not for longer than its time, into the lane's memory.
+pub(crate) async fn read(body: Body, lane: &Lane) -> Outcome<(Bytes, Memory)> {
+    tokio::time::timeout(limits::BODY_TIMEOUT, collect(body, lane))
         .await
-        .map_err(|_| Failure::new(408, "Timeout", "the request's body did not arrive in time"))?;
-    match collected {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => Err(Failure::new(
-            413,
-            "RequestEntityTooLarge",
-            format!("the body is larger than {} bytes", limits::MAX_BODY_BYTES),
-        )
-        .remedy("split the request, or keep large data in a volume")),
-        Err(error) => Err(Failure::bad_request(format!("the body cannot be read: {error}"))),
+        .map_err(|_| Failure::new(408, "Timeout", "the request's body did not arrive in time"))?
+}
+
+async fn collect(body: Body, lane: &Lane) -> Outcome<(Bytes, Memory)> {
+    let mut body = pin!(Limited::new(body, limits::MAX_BODY_BYTES));
+    let mut memory = Memory::default();
+    let mut whole = Bytes::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|error| unread(&*error))?.into_data() else { continue };
+        lane.grow(&mut memory, whole.len() + data.len())?;
+        if whole.is_empty() {
+            whole = data;
+            continue;
+        }
+        // What comes in pieces is kept in one, so that no piece holds on to more than it is.
+        let mut joined = whole.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        joined.extend_from_slice(&data);
+        whole = joined.freeze();
     }
+    Ok((whole, memory))
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Failure {
+    if error.downcast_ref::<LengthLimitError>().is_none() {
+        return Failure::bad_request(format!("the body cannot be read: {error}"));
+    }
+    let message = format!("the body is larger than {} bytes", limits::MAX_BODY_BYTES);
+    Failure::new(413, "RequestEntityTooLarge", message).remedy("split the request, or keep large data in a volume")
 }
 
 /// The media type of the body without parameters, in lower case; empty when not said.
@@ -37,14 +58,23 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
 
 /// Reads a document: JSON, or YAML when the client says so.
 pub(crate) fn document(headers: &HeaderMap, body: &[u8]) -> Outcome<Value> {
+    object(headers, body).map(|document| document.value)
+}
+
+/// As [`document`], with the fields that are given twice.
+pub(crate) fn object(headers: &HeaderMap, body: &[u8]) -> Outcome<Document> {
     match media_type(headers).as_str() {
-        "" | "application/json" | "text/json" => serde_json::from_slice(body)
-            .map_err(|error| Failure::bad_request(format!("the body is no JSON document: {error}"))),
-        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body),
-        protobuf::MEDIA_TYPE => protobuf::document(body),
+        "" | "application/json" | "text/json" => json(body),
+        "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body).map(Document::from),
+        protobuf::MEDIA_TYPE => protobuf::document(body).map(Document::from),
         other => Err(Failure::new(415, "UnsupportedMediaType", format!("bodies of type {other:?} are not read here"))
             .remedy("send application/json or application/yaml")),
     }
+}
+
+/// Reads a JSON document.
+pub(super) fn json(body: &[u8]) -> Outcome<Document> {
+    Document::read(body).map_err(|error| Failure::bad_request(format!("the body is no JSON document: {error}")))
 }
 
 /// Reads a YAML document, of which JSON is a part.

@@ -11,6 +11,7 @@ use super::{
     entry::Call,
 };
 use crate::{
+    document::Document,
     failure::{Failure, Outcome},
     negotiate, object,
     options::{ListOptions, Selection},
@@ -43,16 +44,22 @@ pub(super) async fn list(call: Call, kind: &'static Kind, namespace: Option<&str
     if let Some(remaining) = listed.remaining {
         meta["remainingItemCount"] = remaining.into();
     }
+    let warnings: Vec<_> = listed
+        .unreadable
+        .iter()
+        .map(|place| format!("{} {place} cannot be read and is left out; get it to see why", kind.plural))
+        .collect();
     let objects = listed.items.into_iter().map(|stored| stored.published()).collect();
-    Ok(answer::json(StatusCode::OK, &view.list(objects, meta)))
+    Ok(answer::warn(answer::json(StatusCode::OK, &view.list(objects, meta)), &warnings))
 }
 
 pub(super) async fn create(mut call: Call, kind: &'static Kind, namespace: Option<&str>) -> Outcome<Response> {
     let view = view(&call, kind)?;
-    let options = call.write_options()?;
-    let bytes = body::read(call.take_body()).await?;
-    let mut document = body::document(&call.parts.headers, &bytes)?;
-    let namespace = namespace_of(kind, namespace, &mut document);
+    let mut options = call.write_options()?;
+    let bytes = call.take_body();
+    let Document { value: document, duplicates } = body::object(&call.parts.headers, &bytes)?;
+    options.duplicates = duplicates;
+    let namespace = namespace_of(kind, namespace, &document);
     let written = call.app.registry.create(kind, namespace.as_deref(), document, &options).await?;
     let response = answer::json(StatusCode::CREATED, &view.one(written.stored.published()));
     Ok(answer::warn(response, &written.warnings))
@@ -62,7 +69,7 @@ pub(super) async fn create(mut call: Call, kind: &'static Kind, namespace: Optio
 ///
 /// A caller is authorised for the namespace of the path, so only a request that was authorised for all namespaces
 /// gets here without one.
-fn namespace_of(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Option<String> {
+fn namespace_of(kind: &Kind, namespace: Option<&str>, document: &Value) -> Option<String> {
     if !kind.is_namespaced() || namespace.is_some() {
         return namespace.map(str::to_owned);
     }
@@ -72,7 +79,7 @@ fn namespace_of(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> O
 
 pub(super) async fn delete(mut call: Call, kind: &'static Kind, namespace: Option<&str>) -> Outcome<Response> {
     let view = view(&call, kind)?;
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let options = DeleteOptions::parse(body::optional(&call.parts.headers, &bytes)?, &call.query)?;
     let registry = &call.app.registry;
     let selection = Selection::parse(kind, &call.query, registry.now())?;

@@ -17,7 +17,13 @@ use crate::{
     route,
 };
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// Verbs of namespaces, which are deleted one by one.
+const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
+
+fn verbs(kind: &Kind) -> &'static [&'static str] {
+    if kind.kind == "Namespace" { NAMESPACE_VERBS } else { VERBS }
+}
 
 /// Verbs of reviews.
 const ASKED: &[&str] = &["create"];
@@ -40,6 +46,7 @@ fn parts(kind: &Kind) -> Vec<Part> {
     }
     match kind.kind {
         "Pod" => {
+            all.push(Part { kind: "Binding", ..own("binding", &["create"]) });
             all.push(own("log", &["get"]));
             for (name, kind) in
                 [("exec", "PodExecOptions"), ("attach", "PodAttachOptions"), ("portforward", "PodPortForwardOptions")]
@@ -67,7 +74,7 @@ pub(super) type Endpoint = (&'static str, &'static str, &'static str, &'static [
 /// The endpoints of a kind.
 pub(super) fn endpoints(kind: &'static Kind) -> impl Iterator<Item = Endpoint> {
     let parts = parts(kind).into_iter().map(|part| (kind.group, kind.plural, part.name, part.verbs));
-    [(kind.group, kind.plural, "", &VERBS[..])].into_iter().chain(parts)
+    [(kind.group, kind.plural, "", verbs(kind))].into_iter().chain(parts)
 }
 
 /// Endpoints that belong to no kind that is stored.
@@ -156,7 +163,7 @@ pub(super) fn resources(call: &Call, group: &'static str, version: &'static str)
             "singularName": kind.singular,
             "namespaced": kind.is_namespaced(),
             "kind": kind.kind,
-            "verbs": VERBS,
+            "verbs": verbs(kind),
             "shortNames": kind.short_names,
             "categories": kind.categories,
         }));
@@ -269,7 +276,7 @@ fn resource(kind: &'static Kind) -> Value {
         "responseKind": response_kind(kind.group, kind.version, kind.kind),
         "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" },
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
         "shortNames": kind.short_names,
         "categories": kind.categories,
         "subresources": parts,

@@ -3,23 +3,28 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
-    body::Body,
     extract::{Request, State},
     response::Response,
 };
+use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, Method, header, request::Parts};
 use tracing::Instrument;
 use trust::Subject;
 
-use super::{actions, answer, auth, collection, discovery, health, keyspace, object, review, scale, watch};
+use super::{
+    actions, answer, auth, binding, body, collection, discovery, health, keyspace, object, review, scale, watch,
+};
 use crate::{
     app::App,
     failure::{Failure, Outcome},
-    identity, limits, openapi,
+    identity, limits,
+    listen::Activity,
+    openapi,
     options::{Query, WriteOptions},
+    places::Memory,
     registry::Part,
-    route::{Route, Subresource},
+    route::{KeyspacePart, Route, Subresource},
     streams,
 };
 
@@ -30,11 +35,14 @@ const TRACE_HEADER: &str = "x-trace-id";
 pub(crate) struct Call {
     pub(crate) app: Arc<App>,
     pub(crate) parts: Parts,
-    pub(crate) body: Body,
+    /// The body, once the request is authorised; empty when its method has none.
+    pub(crate) body: Bytes,
     pub(crate) query: Query,
     pub(crate) trace: Arc<str>,
     /// Set once the request is authenticated.
     pub(crate) subject: Subject,
+    /// What the body takes, until the request is served.
+    _memory: Memory,
 }
 
 impl Call {
@@ -46,6 +54,7 @@ impl Call {
     /// How a write is meant. Who does not name itself as manager is known by its program, or else by its user.
     pub(crate) fn write_options(&self) -> Outcome<WriteOptions> {
         let mut options = WriteOptions::parse(&self.query)?;
+        options.by_node = self.subject.node_name().is_some();
         if options.manager.is_empty() {
             let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
             let program = agent.and_then(|agent| agent.split('/').next()).filter(|program| !program.is_empty());
@@ -56,7 +65,7 @@ impl Call {
     }
 
     /// The body, once.
-    pub(crate) fn take_body(&mut self) -> Body {
+    pub(crate) fn take_body(&mut self) -> Bytes {
         std::mem::take(&mut self.body)
     }
 }
@@ -74,7 +83,8 @@ pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let began = Instant::now();
     let trace: Arc<str> = uuid::Uuid::new_v4().simple().to_string().into();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("request", trace_id = %trace, %method, path);
+    let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
+    let is_own = request.extensions().get::<Subject>().is_some();
     let route = Route::parse(&method, &decoded(&path));
     let label = label(route.as_ref(), &method, request.uri().query());
     let handled = AssertUnwindSafe(handle(app.clone(), route, request, trace.clone())).catch_unwind();
@@ -87,7 +97,7 @@ pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     let mut response = match outcome {
         Ok(response) => response,
         Err(failure) => {
-            log(&failure);
+            log(&failure, is_own);
             answer::failure(&failure, &trace)
         }
     };
@@ -100,10 +110,17 @@ pub(crate) async fn serve(State(app): State<Arc<App>>, request: Request) -> Resp
     response
 }
 
-fn log(failure: &Failure) {
+/// Writes a failure down, under the trace id that its sender was told; the line carries method, path and user, too.
+///
+/// What a refusal says may repeat what the request contained, so it is not written down. Refusals of the process' own
+/// parts are their everyday business.
+fn log(failure: &Failure, is_own: bool) {
     let (code, reason, message) = (failure.status.code, &failure.status.reason, &failure.status.message);
     if code < 500 {
-        tracing::debug!(code, reason, message, "request refused");
+        match is_own {
+            true => tracing::debug!(code, reason, "request refused"),
+            false => tracing::info!(code, reason, "request refused"),
+        }
         return;
     }
     let mut chain = String::new();
@@ -165,8 +182,20 @@ fn label(route: Option<&Route>, method: &Method, query: Option<&str>) -> Label {
 async fn handle(app: Arc<App>, route: Option<Route>, request: Request, trace: Arc<str>) -> Outcome<Response> {
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let mut call = Call { app, parts, body, query, trace, subject: Subject::anonymous() };
+    let mut call = Call {
+        app,
+        parts,
+        body: Bytes::new(),
+        query,
+        trace,
+        subject: Subject::anonymous(),
+        _memory: Memory::default(),
+    };
     let subject = auth::authenticate(&call, route.as_ref())?;
+    tracing::Span::current().record("user", subject.user.as_str());
+    // Whoever is spoken for, the places are the caller's own.
+    let app = call.app.clone();
+    let lane = app.places.of(&subject);
     call.subject = auth::impersonate(&call, subject)?;
     let Some(route) = route else {
         return Err(auth::unknown_route(&call));
@@ -176,9 +205,42 @@ async fn handle(app: Arc<App>, route: Option<Route>, request: Request, trace: Ar
     if !methods.contains(&call.parts.method) {
         return Err(wrong_method(&call.parts.method, methods));
     }
+    if reads_body(&route, &call.parts.method) {
+        (call.body, call._memory) = body::read(body, lane).await?;
+    }
+    if is_read_at_leisure(&route)
+        && let Some(activity) = call.parts.extensions.get::<Arc<Activity>>()
+    {
+        activity.unhurried();
+    }
+    let _place = takes_place(&route).then(|| lane.admit()).transpose()?;
     auth::confine_node(&call.app, &call.subject, &call.parts.method, &route).await?;
-    tracing::debug!(user = %call.subject, "authorised");
+    tracing::debug!("authorised");
     dispatch(call, route).await
+}
+
+/// Whether the request's body is read before it is served. Sessions have none: what follows is their conversation.
+fn reads_body(route: &Route, method: &Method) -> bool {
+    let is_session = matches!(route, Route::Object { subresource: Some(part), .. } if part.is_session());
+    !is_session && !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether people read the answer as they like, such as a log in a pager.
+fn is_read_at_leisure(route: &Route) -> bool {
+    match route {
+        Route::Object { subresource: Some(part), .. } => *part == Subresource::Log || part.is_session(),
+        Route::Keyspace(part) => *part == KeyspacePart::Snapshot,
+        _ => false,
+    }
+}
+
+/// Whether the request takes a place of short ones. Probes answer when all are taken, and streams have their own.
+fn takes_place(route: &Route) -> bool {
+    match route {
+        Route::Probe(_) | Route::Object { subresource: Some(Subresource::Log), .. } => false,
+        Route::Object { subresource: Some(part), .. } => !part.is_session(),
+        _ => true,
+    }
 }
 
 fn wrong_method(method: &Method, methods: &[Method]) -> Failure {
@@ -188,12 +250,6 @@ fn wrong_method(method: &Method, methods: &[Method]) -> Failure {
 }
 
 async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
-    let _permit = match &route {
-        Route::Probe(_) => None,
-        Route::Object { subresource: Some(Subresource::Log), .. } => None,
-        Route::Object { subresource: Some(part), .. } if part.is_session() => None,
-        _ => Some(call.app.admit_request()?),
-    };
     match route {
         Route::Probe(probe) => health::probe(call, probe).await,
         Route::ServerVersion => Ok(health::version()),
@@ -234,6 +290,7 @@ async fn dispatch(call: Call, route: Route) -> Outcome<Response> {
                 (None, _) | (Some(Subresource::Status), Method::GET) => object::get(call, kind, namespace, &name).await,
                 (Some(Subresource::Status), _) => object::update(call, kind, namespace, &name, Part::Status).await,
                 (Some(Subresource::Finalize), _) => object::update(call, kind, namespace, &name, Part::Finalize).await,
+                (Some(Subresource::Binding), _) => binding::create(call, kind, namespace, &name).await,
                 (Some(Subresource::Scale), _) => scale::serve(call, kind, namespace, &name).await,
                 (Some(sub), _) => streams::serve(call, kind, namespace.unwrap_or_default(), &name, sub).await,
             }

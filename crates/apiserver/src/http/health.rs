@@ -5,11 +5,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{answer, collection::not_acceptable, entry::Call};
-use crate::{
-    failure::{Failure, Outcome},
-    metrics, negotiate,
-    route::Probe,
-};
+use crate::{failure::Outcome, metrics, negotiate, route::Probe};
 
 /// Kubernetes' version whose API we follow, for clients that look at it.
 const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+nanocloud-");
@@ -35,6 +31,7 @@ pub(super) fn version() -> Response {
 pub(super) async fn probe(call: Call, probe: Probe) -> Outcome<Response> {
     let verbose = call.query.flag("verbose")?;
     let keyspace = match probe {
+        // That this is answered is all there is to know.
         Probe::Live => Ok(()),
         Probe::Health => call.app.check_ready().await,
         Probe::Ready => match call.app.check_ready().await {
@@ -55,7 +52,7 @@ pub(super) async fn probe(call: Call, probe: Probe) -> Outcome<Response> {
     if let Err(failure) = keyspace
         && !verbose
     {
-        return Err(Failure::new(503, "ServiceUnavailable", format!("not ready: {failure}")).retry_after(1));
+        return Err(failure);
     }
     let name = match probe {
         Probe::Health => "healthz",

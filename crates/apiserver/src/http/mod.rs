@@ -3,6 +3,7 @@
 mod actions;
 pub(crate) mod answer;
 pub(crate) mod auth;
+mod binding;
 pub(crate) mod body;
 pub(crate) mod collection;
 mod discovery;

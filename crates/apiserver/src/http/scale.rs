@@ -23,8 +23,8 @@ pub(super) async fn serve(
         let stored = registry.get(kind, namespace, name).await?;
         return Ok(answer::json(StatusCode::OK, &scale(stored)));
     }
-    let options = call.write_options()?;
-    let edit = edit(&mut call, kind).await?;
+    let mut options = call.write_options()?;
+    let edit = edit(&mut call, kind, &mut options)?;
     for _ in 0..limits::MAX_WRITE_ATTEMPTS {
         let stored = registry.get(kind, namespace, name).await?;
         let mut wanted = stored.clone().published();

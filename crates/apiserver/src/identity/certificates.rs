@@ -18,7 +18,7 @@ use crate::{
     limits,
 };
 
-/// What the endpoint takes. Only administrators may name another user or groups than their own.
+/// What the endpoint takes. Only administrators may name another user or groups than their own, or further names.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Request {
@@ -26,6 +26,9 @@ struct Request {
     csr: String,
     user: Option<String>,
     groups: Option<Vec<String>>,
+    /// DNS names and addresses that the certificate carries beside the user.
+    #[serde(default)]
+    names: Vec<String>,
     ttl_seconds: Option<u64>,
     #[serde(rename = "apiVersion")]
     _api_version: Option<String>,
@@ -34,17 +37,28 @@ struct Request {
 }
 
 pub(crate) async fn sign(mut call: Call) -> Outcome<Response> {
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let document = body::document(&call.parts.headers, &bytes)?;
     let request: Request = serde_json::from_value(document)
         .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;
+    if !request.names.is_empty() && !is_administrator(&call.subject) {
+        return Err(
+            Failure::forbidden("only administrators may have names put into a certificate").remedy("leave names out")
+        );
+    }
     let (user, groups) = identity(&call.subject, request.user, request.groups)?;
-    let issued = certify(&call.app, &request.csr, user.clone(), groups, request.ttl_seconds)?;
+    let wanted = Wanted { user: user.clone(), groups, names: request.names, ttl_seconds: request.ttl_seconds };
+    let issued = certify(&call.app, &request.csr, wanted)?;
     tracing::info!(user, by = %call.subject, not_after = %issued.not_after, "client certificate issued");
     let mut answer = shown(&issued);
     answer["kind"] = "Certificate".into();
     answer["user"] = user.into();
     Ok(answer::json(StatusCode::CREATED, &answer))
+}
+
+/// Whether the subject may do everything; one with scopes got here only if they say so.
+fn is_administrator(subject: &Subject) -> bool {
+    subject.in_group(MASTERS) || subject.scopes.is_some()
 }
 
 /// Whose certificate it becomes: the caller's own, unless an administrator names another.
@@ -54,7 +68,7 @@ fn identity(subject: &Subject, user: Option<String>, groups: Option<Vec<String>>
         return Err(Failure::forbidden("a token with scopes cannot become a certificate, which has none")
             .remedy("use a credential without scopes"));
     }
-    let admin = subject.in_group(MASTERS) || subject.scopes.is_some();
+    let admin = is_administrator(subject);
     let own: Vec<String> = subject.groups.iter().filter(|group| *group != AUTHENTICATED).cloned().collect();
     let other = user.as_ref().is_some_and(|user| *user != subject.user)
         || groups.as_ref().is_some_and(|groups| groups.iter().any(|group| !own.contains(group)));
@@ -71,26 +85,49 @@ fn identity(subject: &Subject, user: Option<String>, groups: Option<Vec<String>>
     Ok((user.unwrap_or_else(|| subject.user.clone()), groups))
 }
 
+/// What a certificate is to say.
+pub(super) struct Wanted {
+    pub(super) user: String,
+    pub(super) groups: Vec<String>,
+    pub(super) names: Vec<String>,
+    pub(super) ttl_seconds: Option<u64>,
+}
+
+/// Refuses a signing request that asks for what its certificate would not say: nobody is to hold another certificate
+/// than he believes. Whatever it leaves open is fine.
+fn check(request: &SigningRequest, wanted: &Wanted) -> Outcome<()> {
+    let differs = |what: &str, asked: &str, given: &str| {
+        Err(Failure::bad_request(format!("csr: it asks for {what} {asked:?}, and the certificate would say {given:?}"))
+            .remedy("make the signing request for what the certificate is to say, or leave its subject empty"))
+    };
+    if !request.common_name.is_empty() && request.common_name != wanted.user {
+        return differs("common name", &request.common_name, &wanted.user);
+    }
+    let all = |list: &[String]| list.join(", ");
+    if let Some(group) = request.organizations.iter().find(|group| !wanted.groups.contains(group)) {
+        return differs("organization", group, &all(&wanted.groups));
+    }
+    if let Some(name) = request.names.iter().find(|name| !wanted.names.contains(name)) {
+        return differs("alternative name", name, &all(&wanted.names));
+    }
+    Ok(())
+}
+
 /// Signs a request for a user.
-pub(super) fn certify(
-    app: &App,
-    csr: &str,
-    user: String,
-    groups: Vec<String>,
-    ttl_seconds: Option<u64>,
-) -> Outcome<SignedCertificate> {
+pub(super) fn certify(app: &App, csr: &str, wanted: Wanted) -> Outcome<SignedCertificate> {
     let refused = |error: trust::Error| Failure {
         cause: None,
         ..Failure::bad_request(format!("the certificate cannot be issued: {error}"))
             .remedy("send PEM of a PKCS #10 request signed by its own key, and a lifetime within bounds")
     };
     let request = SigningRequest::parse(csr).map_err(refused)?;
+    check(&request, &wanted)?;
     let spec = CertificateSpec {
         usage: Usage::Client,
-        common_name: user,
-        organizations: groups,
-        names: Vec::new(),
-        lifetime: Duration::from_secs(ttl_seconds.unwrap_or(limits::CERTIFICATE_SECONDS)),
+        common_name: wanted.user,
+        organizations: wanted.groups,
+        names: wanted.names,
+        lifetime: Duration::from_secs(wanted.ttl_seconds.unwrap_or(limits::CERTIFICATE_SECONDS)),
     };
     app.authority.sign(&request, &spec, app.registry.now()).map_err(refused)
 }
@@ -110,6 +147,31 @@ mod tests {
     use trust::Scopes;
 
     use super::*;
+
+    #[test]
+    fn a_request_for_somebody_else_is_refused() {
+        let csr = |user: &str, names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            SigningRequest::parse(&trust::csr::generate(user, &names).unwrap().0).unwrap()
+        };
+        let wanted = |user: &str, names: &[&str]| Wanted {
+            user: user.into(),
+            groups: Vec::new(),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ttl_seconds: None,
+        };
+        for (request, wanted, accepted) in [
+            (csr("bob", &[]), wanted("bob", &[]), true),
+            (csr("", &[]), wanted("bob", &[]), true),
+            (csr("bob", &[]), wanted("admin", &[]), false),
+            (csr("bob", &["a.example"]), wanted("bob", &[]), false),
+            (csr("bob", &["a.example", "10.0.0.1"]), wanted("bob", &["10.0.0.1", "a.example"]), true),
+        ] {
+            let outcome = check(&request, &wanted);
+            assert_eq!(outcome.is_ok(), accepted, "{request:?}");
+            assert!(outcome.err().is_none_or(|failure| failure.status.code == 400));
+        }
+    }
 
     #[test]
     fn people_get_their_own_certificate_and_administrators_any() {

@@ -44,6 +44,9 @@ struct ExchangeRequest {
     ttl_seconds: Option<u64>,
 }
 
+/// Reason of the cause when a token with scopes was to become a certificate.
+const SCOPED: &str = "ScopedToken";
+
 /// The credential a token became.
 enum Credential {
     Certificate(SignedCertificate),
@@ -55,7 +58,7 @@ fn tokens() -> Outcome<&'static Kind> {
 }
 
 pub(crate) async fn issue(mut call: Call) -> Outcome<Response> {
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let document = body::document(&call.parts.headers, &bytes)?;
     let wanted: IssueRequest = serde_json::from_value(document)
         .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;
@@ -90,7 +93,7 @@ pub(crate) async fn issue(mut call: Call) -> Outcome<Response> {
 
 pub(crate) async fn exchange(mut call: Call) -> Outcome<Response> {
     let token = presented(&call)?;
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let wanted = if bytes.is_empty() {
         ExchangeRequest::default()
     } else {
@@ -226,9 +229,16 @@ fn credential(app: &App, grant: &Token, wanted: &ExchangeRequest, now: Timestamp
             return Err(Failure::bad_request(
                 "a token with scopes becomes a bearer token: certificates carry no scopes",
             )
+            .with_cause(SCOPED, "certificates carry no scopes")
             .remedy("exchange it without csr"));
         }
-        let issued = certificates::certify(app, csr, spec.user.clone(), spec.groups.clone(), wanted.ttl_seconds)?;
+        let wanted = certificates::Wanted {
+            user: spec.user.clone(),
+            groups: spec.groups.clone(),
+            names: Vec::new(),
+            ttl_seconds: wanted.ttl_seconds,
+        };
+        let issued = certificates::certify(app, csr, wanted)?;
         return Ok(Credential::Certificate(issued));
     }
     let ttl = Duration::from_secs(wanted.ttl_seconds.unwrap_or(limits::BEARER_SECONDS));

@@ -114,7 +114,7 @@ fn shown(state: &ClusterState) -> Value {
 /// `POST members/NAME/ACTION`.
 pub(crate) async fn change(mut call: Call, named: &str, action: MemberAction) -> Outcome<Response> {
     let cluster = membership(&call)?.cluster;
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let wanted: ChangeRequest = match body::optional(&call.parts.headers, &bytes)? {
         None => ChangeRequest::default(),
         Some(document) => serde_json::from_value(document)
@@ -156,7 +156,7 @@ async fn forget_node(registry: &Registry, name: &str) {
 /// `POST members/join`: takes in the bearer of a join token as a learner and hands it what members share.
 pub(crate) async fn join(mut call: Call) -> Outcome<Response> {
     let Membership { cluster, assets } = membership(&call)?;
-    let bytes = body::read(call.take_body()).await?;
+    let bytes = call.take_body();
     let document = body::document(&call.parts.headers, &bytes)?;
     let wanted: JoinRequest = serde_json::from_value(document)
         .map_err(|error| Failure::bad_request(format!("the request cannot be read: {error}")))?;

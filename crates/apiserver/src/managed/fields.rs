@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Map, Value};
 
 /// One step of a path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Step {
     /// A field of a map.
     Field(String),

@@ -1,10 +1,15 @@
 //! A config laid over the live object, and what goes because nobody wants it any more.
 
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
+
 use serde_json::{Map, Value};
 
 use super::{
     entry::{Entries, Operation, Writer},
-    fields::{Fields, Step},
+    fields::{Fields, Path, Step},
     leaves,
     shape::{self, Shape},
 };
@@ -32,8 +37,9 @@ pub(crate) fn merge(live: &Value, config: &Value, entries: &Entries, writer: &Wr
     };
     let before = own.iter().flat_map(|entry| &entry.fields.0);
     // Items go before their fields: in order a path comes before those below it.
+    let names = RefCell::default();
     for path in before.filter(|path| !wanted(path)) {
-        Removal { path, wanted: &wanted }.fields("", &mut object, 0);
+        Removal { path, wanted: &wanted, names: &names }.fields("", &mut object, 0);
     }
     Merged { object, fields }
 }
@@ -52,26 +58,92 @@ fn lay(parent: &str, field: &str, live: &mut Value, config: &Value) {
     match (shape::declared(parent, field, config), &mut *live, config) {
         (Shape::Fields, Value::Object(_), _) => lay_fields(field, live, config),
         (Shape::Keyed(keys), Value::Array(items), Value::Array(wanted)) => {
-            for item in wanted {
-                let key = shape::name(keys, item);
-                match items.iter_mut().find(|known| shape::name(keys, known) == key) {
-                    Some(known) => lay_fields(field, known, item),
-                    None => items.push(item.clone()),
-                }
-            }
+            lay_items(field, items, wanted, |item| shape::name(keys, item).unwrap_or_default());
         }
-        (Shape::Set, Value::Array(items), Value::Array(wanted)) => {
-            let missing: Vec<_> = wanted.iter().filter(|item| !items.contains(item)).cloned().collect();
-            items.extend(missing);
-        }
+        (Shape::Set, Value::Array(items), Value::Array(wanted)) => lay_items(field, items, wanted, Value::to_string),
         _ => *live = config.clone(),
     }
+}
+
+/// Lays a list over another, whose items `id` tells apart.
+fn lay_items(field: &str, live: &mut Vec<Value>, config: &[Value], id: impl Fn(&Value) -> String) {
+    let names: (Vec<String>, Vec<String>) = (live.iter().map(&id).collect(), config.iter().map(&id).collect());
+    let places: HashMap<&str, usize> =
+        names.0.iter().enumerate().rev().map(|(place, name)| (name.as_str(), place)).collect();
+    let order = interleave(&names.0, &names.1);
+    let take = |item: Item, live: &mut Vec<Value>| match item {
+        Item::Live(at) => live[at].take(),
+        Item::Config(at) => match places.get(names.1[at].as_str()) {
+            // A second item of the same name finds it taken, and is for admission to judge.
+            Some(known) if !live[*known].is_null() => {
+                let mut item = live[*known].take();
+                lay_fields(field, &mut item, &config[at]);
+                item
+            }
+            _ => config[at].clone(),
+        },
+    };
+    *live = order.into_iter().map(|item| take(item, live)).collect();
+}
+
+/// An item of a merged list, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Item {
+    /// Of the live list alone.
+    Live(usize),
+    /// Of the config, whether the live list has it or not.
+    Config(usize),
+}
+
+/// The order of a merged list: items of the config are in its order, and those only the live list has stay before the
+/// neighbours they had.
+///
+/// Source: `visitListItems` of sigs.k8s.io/structured-merge-diff, typed/merge.go.
+fn interleave(live: &[String], config: &[String]) -> Vec<Item> {
+    let (known, wanted): (HashSet<&String>, HashSet<&String>) = (live.iter().collect(), config.iter().collect());
+    let mut shared = config.iter().filter(|name| known.contains(name)).peekable();
+    let mut merged = HashSet::new();
+    let (mut l, mut c) = (0, 0);
+    let mut order = Vec::with_capacity(live.len() + config.len());
+    while l < live.len() || c < config.len() {
+        if let (Some(mine), Some(theirs)) = (live.get(l), config.get(c)) {
+            if mine == theirs {
+                order.push(Item::Config(c));
+                merged.insert(mine);
+                (l, c) = (l + 1, c + 1);
+                shared.next();
+                continue;
+            }
+            // It comes later, in the config's order.
+            if wanted.contains(mine) && shared.peek().is_some_and(|next| *next != mine) {
+                l += 1;
+                continue;
+            }
+        }
+        if let Some(mine) = live.get(l) {
+            if !wanted.contains(mine) {
+                order.push(Item::Live(l));
+                l += 1;
+                continue;
+            }
+            l += usize::from(merged.contains(mine));
+        }
+        if let Some(theirs) = config.get(c) {
+            order.push(Item::Config(c));
+            merged.insert(theirs);
+            c += 1;
+            shared.next_if(|next| *next == theirs);
+        }
+    }
+    order
 }
 
 /// A path on whose end something is removed.
 struct Removal<'a> {
     path: &'a [Step],
     wanted: &'a dyn Fn(&[Step]) -> bool,
+    /// Names of the items of lists that were looked into, by the path to the list: making them costs more than looking.
+    names: &'a RefCell<HashMap<Path, Vec<String>>>,
 }
 
 impl Removal<'_> {
@@ -109,15 +181,95 @@ impl Removal<'_> {
     fn item(&self, parent: &str, field: &str, list: &mut Value, key: &str, depth: usize) {
         let Shape::Keyed(keys) = shape::of(parent, field, list) else { return };
         let Value::Array(items) = list else { return };
-        let Some(at) = items.iter().position(|item| shape::name(keys, item).as_deref() == Some(key)) else { return };
+        let mut all = self.names.borrow_mut();
+        let names = all.entry(self.path[..depth].to_vec());
+        let names =
+            names.or_insert_with(|| items.iter().map(|item| shape::name(keys, item).unwrap_or_default()).collect());
+        let Some(at) = names.iter().position(|name| name == key) else { return };
         match &self.path[depth + 1..] {
-            [] => drop(items.remove(at)),
+            [] => {
+                names.remove(at);
+                items.remove(at);
+            }
             [Step::Field(name)] if keys.iter().any(|key| key.name == name) => {}
             _ => {
+                drop(all);
                 if let Some(item) = items.get_mut(at) {
                     self.fields(field, item, depth + 1);
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn order(live: &str, config: &str) -> String {
+        let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        let (live, config) = (names(live), names(config));
+        let name = |item: &Item| match item {
+            Item::Live(at) => live[*at].as_str(),
+            Item::Config(at) => config[*at].as_str(),
+        };
+        interleave(&live, &config).iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_long_list_is_laid_and_taken_away_in_the_time_it_takes_to_read_it() {
+        use serde_json::json;
+
+        let names: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+        let pod = |env: Vec<Value>| json!({"spec": {"containers": [{"name": "c", "env": env}]}});
+        let all = pod(names.iter().rev().map(|name| json!({"name": name, "value": "v"})).collect());
+        let writer = Writer { manager: "m".into(), api_version: "v1".into(), ..Writer::default() };
+        let laid = merge(&all, &all, &Entries::default(), &writer).object;
+        assert_eq!(laid, all);
+        let owned: Map<String, Value> = names
+            .iter()
+            .map(|name| (format!("k:{{\"name\":{name:?}}}"), json!({".": {}, "f:name": {}, "f:value": {}})))
+            .collect();
+        let fields =
+            json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:name": {}, "f:env": owned}}}});
+        let entry = json!({"manager": "m", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+        let entries = Entries::of(&json!({"metadata": {"managedFields": [entry]}})).unwrap().unwrap();
+        let bare = json!({"spec": {"containers": [{"name": "c"}]}});
+        assert_eq!(merge(&all, &bare, &entries, &writer).object, bare);
+    }
+
+    #[test]
+    fn merged_lists_are_in_the_order_of_the_config() {
+        for (live, config, wanted) in [
+            ("", "ab", "ab"),
+            ("ab", "", "ab"),
+            ("ab", "xab", "xab"),
+            ("ab", "axb", "axb"),
+            ("ab", "x", "abx"),
+            ("abc", "cba", "cba"),
+            ("asb", "ba", "sba"),
+            ("sab", "bxa", "sbxa"),
+            ("abs", "ba", "bsa"),
+        ] {
+            assert_eq!(order(live, config), wanted, "{live} {config}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_is_there_once_and_the_config_keeps_its_order(live in "[a-h]{0,8}", config in "[a-h]{0,8}") {
+            let once = |text: String| -> String {
+                text.char_indices().filter(|(at, c)| text.find(*c) == Some(*at)).map(|(_, c)| c).collect()
+            };
+            let (live, config) = (once(live), once(config));
+            let merged = order(&live, &config);
+            let of_config: String = merged.chars().filter(|c| config.contains(*c)).collect();
+            prop_assert_eq!(&of_config, &config);
+            let of_live: String = merged.chars().filter(|c| !config.contains(*c)).collect();
+            let only_live: String = live.chars().filter(|c| !config.contains(*c)).collect();
+            prop_assert_eq!(of_live, only_live);
         }
     }
 }

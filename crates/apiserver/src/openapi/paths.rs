@@ -89,6 +89,7 @@ const OWN: [(&str, &str, &str, &[Field]); 4] = [
             ("csr", "string", true, "PKCS #10 in PEM."),
             ("user", "string", false, "For whom; administrators only, else the caller."),
             ("groups", "array", false, "Groups; administrators only, else the caller's."),
+            ("names", "array", false, "DNS names and addresses it carries; administrators only."),
             ("ttlSeconds", "integer", false, "How long it is valid."),
         ],
     ),
@@ -155,8 +156,11 @@ fn collection(kind: &Kind, schema: &Value, list: &Value) -> Value {
         "post": operation(kind, "post", schema, &[
             ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
         ]),
-        "delete": operation(kind, "deletecollection", list, &[("labelSelector", "string"), ("fieldSelector", "string")]),
     });
+    if kind.kind != "Namespace" {
+        let selectors = [("labelSelector", "string"), ("fieldSelector", "string")];
+        item["delete"] = operation(kind, "deletecollection", list, &selectors);
+    }
     item["post"]["requestBody"] = body(schema, &[JSON]);
     item["parameters"] = path_parameters(kind, false);
     item

@@ -9,14 +9,23 @@ mod strategy;
 use api::Kind;
 use serde_json::Value;
 
-use crate::failure::{Failure, OWN_GROUP, Outcome};
+use crate::{
+    document::Document,
+    failure::{Failure, OWN_GROUP, Outcome},
+};
 
 /// Media types of patches that are served.
-pub(crate) const MEDIA_TYPES: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+pub(crate) const MEDIA_TYPES: [&str; 5] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    APPLY,
+    APPLY_JSON,
+];
 
-/// Media type of server-side apply, see [`crate::managed`].
+/// Media types of server-side apply, see [`crate::managed`].
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+pub(crate) const APPLY_JSON: &str = "application/apply-patch+json";
 
 /// A patch, read and checked.
 #[derive(Clone, Debug)]
@@ -30,20 +39,31 @@ pub(crate) enum Patch {
 }
 
 impl Patch {
-    /// Reads a patch of the media type.
-    pub(crate) fn parse(kind: &Kind, media_type: &str, body: &[u8]) -> Outcome<Self> {
-        let unread = |error: serde_json::Error| Failure::bad_request(format!("the patch cannot be read: {error}"));
-        match media_type {
-            "application/json-patch+json" => json::parse(body).map(Self::Json),
-            "application/merge-patch+json" => serde_json::from_slice(body).map(Self::Merge).map_err(unread),
-            "application/strategic-merge-patch+json" if kind.group != OWN_GROUP => {
-                serde_json::from_slice(body).map(Self::Strategic).map_err(unread)
+    /// Reads a patch of the media type, and the paths of the fields that it gives more than once.
+    pub(crate) fn parse(kind: &Kind, media_type: &str, body: &[u8]) -> Outcome<(Self, Vec<String>)> {
+        let read =
+            || Document::read(body).map_err(|error| Failure::bad_request(format!("the patch cannot be read: {error}")));
+        let (patch, duplicates) = match media_type {
+            "application/json-patch+json" => {
+                let Document { value, duplicates } = read()?;
+                (Self::Json(json::parse(value)?), duplicates)
             }
-            other => Err(unsupported(
-                &format!("patches of type {other:?} are not served for {}", kind.resource()),
-                "use application/merge-patch+json or application/json-patch+json",
-            )),
-        }
+            "application/merge-patch+json" => {
+                let Document { value, duplicates } = read()?;
+                (Self::Merge(value), duplicates)
+            }
+            "application/strategic-merge-patch+json" if kind.group != OWN_GROUP => {
+                let Document { value, duplicates } = read()?;
+                (Self::Strategic(value), duplicates)
+            }
+            other => {
+                return Err(unsupported(
+                    &format!("patches of type {other:?} are not served for {}", kind.resource()),
+                    "use application/merge-patch+json, application/json-patch+json or application/apply-patch+yaml",
+                ));
+            }
+        };
+        Ok((patch, duplicates))
     }
 
     /// The object after the patch.

@@ -24,7 +24,8 @@ pub(super) fn of(parent: &str, field: &str) -> Lists {
             "spec",
             "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "schedulingGates" | "resourceClaims",
         ) => Lists::ByKey("name"),
-        ("spec" | "", "imagePullSecrets") | ("", "secrets") => Lists::ByKey("name"),
+        // Those of a service account are one list, unlike those of a pod.
+        ("spec", "imagePullSecrets") | ("", "secrets") => Lists::ByKey("name"),
         ("spec", "hostAliases") | ("status", "podIPs" | "hostIPs") => Lists::ByKey("ip"),
         ("spec", "topologySpreadConstraints") => Lists::ByKey("topologyKey"),
         ("spec", "ports") => Lists::ByKey("port"),

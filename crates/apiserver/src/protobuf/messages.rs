@@ -83,6 +83,8 @@ const SERVICE_ACCOUNT: &[Field] = &[
     (4, "automountServiceAccountToken", Shape::Flag),
 ];
 
+const BINDING: &[Field] = &[METADATA, (2, "target", Shape::Message(OBJECT_REFERENCE))];
+
 const SERVICE_PORT: &[Field] = &[
     (1, "name", Shape::Text),
     (2, "protocol", Shape::Text),
@@ -156,6 +158,7 @@ pub(super) fn of(api_version: &str, kind: &str) -> Option<&'static [Field]> {
         ("v1", "Namespace") => Some(NAMESPACE),
         ("v1", "ConfigMap") => Some(CONFIG_MAP),
         ("v1", "Secret") => Some(SECRET),
+        ("v1", "Binding") => Some(BINDING),
         ("v1", "Service") => Some(SERVICE),
         ("v1", "ServiceAccount") => Some(SERVICE_ACCOUNT),
         ("authentication.k8s.io/v1", "SelfSubjectReview") => Some(SELF_IDENTITY),

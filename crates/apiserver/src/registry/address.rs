@@ -53,6 +53,14 @@ impl Registry {
             .then(|| Op::delete(format!("{PREFIX}{address}")))
     }
 
+    /// The operations that give back every address of a service whose record is lost.
+    pub(super) async fn release_addresses_of(&self, namespace: &str, name: &str) -> Outcome<Vec<Op>> {
+        let owner = format!("{namespace}/{name}");
+        let taken = self.keyspace.range(RangeRequest::prefix(PREFIX)).await?;
+        let own = taken.kvs.into_iter().filter(|kv| *kv.value == *owner.as_bytes());
+        Ok(own.map(|kv| Op::delete(kv.key)).collect())
+    }
+
     async fn own_address(&self, kind: &Kind, service: &Value, asked: &str) -> Outcome<Ipv4Addr> {
         let refuse = |message: String| {
             let errors = [FieldError::invalid("spec.clusterIP", message)];

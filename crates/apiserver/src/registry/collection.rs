@@ -5,7 +5,7 @@ use keyspace::{KeyRange, Projection, RangeRequest, prefix_end};
 
 use super::store::{Registry, Stored, prefix};
 use crate::{
-    failure::{Outcome, too_large},
+    failure::Outcome,
     limits,
     options::{Continue, Freshness, ListOptions, Selection},
 };
@@ -20,6 +20,35 @@ pub(crate) struct Listed {
     pub(crate) next: Option<String>,
     /// Objects after this page, when that is known without reading them.
     pub(crate) remaining: Option<u64>,
+    /// Keys after the collection's prefix of objects that cannot be read and are left out.
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// The part of a key after a prefix.
+fn after(prefix: &str, key: &[u8]) -> String {
+    let key = String::from_utf8_lossy(key);
+    key.strip_prefix(prefix).unwrap_or(&key).to_owned()
+}
+
+/// What of a list is read already.
+#[derive(Debug, Default)]
+struct Read {
+    items: Vec<Stored>,
+    unreadable: Vec<String>,
+    /// Objects from this page on, when they are counted.
+    left: Option<u64>,
+    /// Those that were read of them, matched or not.
+    seen: u64,
+}
+
+impl Read {
+    /// The page; `after` is the last object on it when there are more.
+    fn finish(self, revision: u64, after: Option<String>) -> Listed {
+        let Self { items, unreadable, left, seen } = self;
+        let remaining = after.as_ref().and(left).map(|left| left.saturating_sub(seen));
+        let next = after.map(|after| Continue { revision, after, left: remaining }.encode());
+        Listed { items, revision, next, remaining, unreadable }
+    }
 }
 
 impl Registry {
@@ -34,49 +63,52 @@ impl Registry {
             (None, Freshness::Newest | Freshness::NotOlderThan(_)) => {}
         }
         let end = prefix_end(prefix.as_bytes()).unwrap_or_default();
-        let mut items: Vec<Stored> = Vec::new();
-        let mut last = String::new();
+        let mut read = Read { left: options.from.as_ref().and_then(|from| from.left), ..Read::default() };
+        let counts = options.limit.is_some() && options.selection.is_everything();
         loop {
-            let wanted =
-                options.limit.map_or(limits::LIST_STEP, |limit| (limit - items.len() as u64).min(limits::LIST_STEP));
+            let wanted = options
+                .limit
+                .map_or(limits::LIST_STEP, |limit| (limit - read.items.len() as u64).min(limits::LIST_STEP));
             let step = if options.selection.is_everything() { wanted } else { limits::LIST_STEP };
-            let request = RangeRequest::new(KeyRange::span(start.clone(), end.clone())).at(at).limit(step);
+            let mut request = RangeRequest::new(KeyRange::span(start.clone(), end.clone())).at(at).limit(step);
+            // Counting walks the whole rest, so it is done once for all pages of a list.
+            request.skip_count = !counts || read.left.is_some();
             let page = self.keyspace.range(request).await?;
             if let Freshness::NotOlderThan(revision) = options.freshness
                 && page.revision < revision
             {
-                return Err(too_large(revision, page.revision));
+                self.reach(revision).await?;
+                continue;
             }
             if at == 0 {
                 at = page.revision;
             }
-            let count = page.kvs.len() as u64;
+            if counts {
+                read.left.get_or_insert(page.count);
+            }
+            let Some(last) = page.kvs.last().map(|kv| String::from_utf8_lossy(&kv.key).into_owned()) else {
+                return Ok(read.finish(at, None));
+            };
             for (index, kv) in page.kvs.iter().enumerate() {
-                last = String::from_utf8_lossy(&kv.key).into_owned();
-                let stored = self.stored(kind, kv)?;
+                read.seen += 1;
+                let Some(stored) = self.readable(kind, kv) else {
+                    read.unreadable.push(after(&prefix, &kv.key));
+                    continue;
+                };
                 if !options.selection.matches(kind, &stored.object) {
                     continue;
                 }
-                items.push(stored);
-                if options.limit.is_some_and(|limit| items.len() as u64 >= limit) {
-                    let left = page.count.saturating_sub(index as u64 + 1);
-                    return Ok(self.page(items, at, (left > 0).then_some((&prefix, &last, left)), &options.selection));
+                read.items.push(stored);
+                if options.limit.is_some_and(|limit| read.items.len() as u64 >= limit) {
+                    let more = page.more || index + 1 < page.kvs.len();
+                    return Ok(read.finish(at, more.then(|| after(&prefix, &kv.key))));
                 }
             }
-            if !page.more || count == 0 {
-                return Ok(Listed { items, revision: at, next: None, remaining: None });
+            if !page.more {
+                return Ok(read.finish(at, None));
             }
             start = format!("{last}\0");
         }
-    }
-
-    fn page(&self, items: Vec<Stored>, revision: u64, rest: Option<(&str, &str, u64)>, wanted: &Selection) -> Listed {
-        let Some((prefix, last, left)) = rest else {
-            return Listed { items, revision, next: None, remaining: None };
-        };
-        let after = last.strip_prefix(prefix).unwrap_or(last).to_owned();
-        let next = Some(Continue { revision, after }.encode());
-        Listed { items, revision, next, remaining: wanted.is_everything().then_some(left) }
     }
 
     /// Everything of a collection, newest, and the revision it was read at.
@@ -86,9 +118,7 @@ impl Registry {
         namespace: Option<&str>,
         selection: &Selection,
     ) -> Outcome<(Vec<Stored>, u64)> {
-        let options =
-            ListOptions { selection: selection.clone(), limit: None, from: None, freshness: Freshness::Newest };
-        let listed = self.list(kind, namespace, &options).await?;
+        let listed = self.list(kind, namespace, &ListOptions::everything(selection)).await?;
         Ok((listed.items, listed.revision))
     }
 

@@ -74,7 +74,7 @@ impl Registry {
         self.take_service_account(kind, namespace, &mut document).await?;
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
-        let (mut object, warnings) = admit(kind, document, None, options.validation)?;
+        let (mut object, warnings) = admit(kind, document, None, options)?;
         if object.get("spec").is_some() {
             object::set_meta(&mut object, "generation", Some(1.into()));
         }
@@ -191,31 +191,40 @@ pub(super) fn place(kind: &Kind, namespace: Option<&str>, document: &mut Value) 
     }
 }
 
-/// Admission: defaults, validation, and what to do with unknown fields. Answers the object and texts of warnings.
+/// Admission: defaults, validation, and what to do with fields that are unknown or given twice. Answers the object and
+/// texts of warnings.
 pub(super) fn admit(
     kind: &Kind,
     document: Value,
     old: Option<&Value>,
-    validation: FieldValidation,
+    options: &WriteOptions,
 ) -> Outcome<(Value, Vec<String>)> {
     let name = object::name(&document).to_owned();
     let admitted = kind.admit(document, old).map_err(|errors| Failure::invalid(kind, &name, &errors))?;
-    let mut list: Vec<_> = admitted.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-    match validation {
-        FieldValidation::Strict if !list.is_empty() => Err(Failure::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            kind.kind,
-            kind.version,
-            kind.kind,
-            list.join(", ")
-        ))
-        .remedy("remove the unknown fields, or use fieldValidation=Warn")),
-        FieldValidation::Ignore => Ok((admitted.object, admitted.warnings)),
-        _ => {
-            list.extend(admitted.warnings);
-            Ok((admitted.object, list))
-        }
+    if options.validation == FieldValidation::Ignore {
+        return Ok((admitted.object, admitted.warnings));
     }
+    let duplicates = options.duplicates.iter().map(|path| format!("duplicate field \"{path}\""));
+    let unknown = admitted.unknown.iter().map(|path| format!("unknown field \"{path}\""));
+    let mut faults: Vec<String> = duplicates.chain(unknown).collect();
+    if options.validation == FieldValidation::Strict && !faults.is_empty() {
+        return Err(strictly(kind, &name, &faults.join(", "), options.patched));
+    }
+    faults.extend(admitted.warnings);
+    Ok((admitted.object, faults))
+}
+
+/// What `fieldValidation=Strict` says of fields that would have had no effect.
+fn strictly(kind: &Kind, name: &str, faults: &str, patched: bool) -> Failure {
+    let remedy = "remove these fields, or use fieldValidation=Warn";
+    if patched {
+        let errors = [FieldError::invalid("patch", format!("strict decoding error: {faults}"))];
+        return Failure::invalid(kind, name, &errors).remedy(remedy);
+    }
+    let (name, version) = (kind.kind, kind.version);
+    let message =
+        format!("{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {faults}");
+    Failure::bad_request(message).remedy(remedy)
 }
 
 /// A base and some characters that no word is made of, as Kubernetes draws them.

@@ -5,7 +5,7 @@ use api::{
     kinds::{namespace::CONTENTS_FINALIZER, pod::GRACE_SECONDS},
 };
 use jiff::{SignedDuration, Timestamp};
-use keyspace::{Compare, Op, Txn};
+use keyspace::{Compare, KeyValue, KeyspaceExt, Op, Txn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     failure::{Failure, Outcome},
     limits, object,
-    options::{Query, Selection},
+    options::{ListOptions, Query, Selection, is_dry_run},
 };
 
 /// What a delete request asks for (`meta/v1 DeleteOptions`), from body and query.
@@ -40,18 +40,24 @@ pub(crate) struct Preconditions {
 }
 
 impl DeleteOptions {
-    /// Reads the body's document, if there is one, and the query, which wins.
+    /// Reads the body's document, if there is one, and the query, which counts where the body says nothing. Asked for
+    /// in either way a dry run is one.
     pub(crate) fn parse(document: Option<Value>, query: &Query) -> Outcome<Self> {
         let mut options: Self = match document {
-            None => Self::default(),
+            None | Some(Value::Null) => Self::default(),
             Some(document) => serde_json::from_value(document)
                 .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?,
         };
-        if let Some(seconds) = query.number("gracePeriodSeconds")? {
-            options.grace_period_seconds = i64::try_from(seconds).ok();
-        }
-        if let Some(policy) = query.get("propagationPolicy") {
-            options.propagation_policy = Some(policy.to_owned());
+        let seconds = query.get("gracePeriodSeconds").map(|text| {
+            let wrong = || Failure::bad_request(format!("gracePeriodSeconds={text:?} must be a whole number"));
+            text.parse::<i64>().map_err(|_| wrong())
+        });
+        let seconds = seconds.transpose()?;
+        // As in Kubernetes a negative period is one of a second.
+        options.grace_period_seconds =
+            options.grace_period_seconds.or(seconds).map(|seconds| if seconds < 0 { 1 } else { seconds });
+        if options.propagation_policy.is_none() && options.orphan_dependents.is_none() {
+            options.propagation_policy = query.get("propagationPolicy").map(str::to_owned);
         }
         options.dry_run.extend(query.all("dryRun"));
         options.check()?;
@@ -59,10 +65,7 @@ impl DeleteOptions {
     }
 
     fn check(&self) -> Outcome<()> {
-        if self.grace_period_seconds.is_some_and(i64::is_negative) {
-            return Err(Failure::bad_request("gracePeriodSeconds must not be negative"));
-        }
-        if let Some(odd) = self.dry_run.iter().find(|value| *value != "All") {
+        if let Some(odd) = self.dry_run.iter().find(|value| !is_dry_run(value)) {
             return Err(Failure::bad_request(format!("dryRun={odd:?} must be All")));
         }
         match self.propagation_policy.as_deref() {
@@ -117,13 +120,22 @@ impl Registry {
             return Err(Failure::forbidden(format!("namespace {name} always exists and cannot be deleted")));
         }
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
-            let current = self.get(kind, namespace, name).await?;
+            let place = key(kind, namespace, name);
+            let Some(kv) = self.keyspace.get(place.clone()).await? else {
+                return Err(Failure::not_found(kind, name));
+            };
+            let Some(current) = self.readable(kind, &kv) else {
+                if let Some(gone) = self.remove_unreadable(kind, namespace, name, &kv, options).await? {
+                    return Ok(Deleted::Gone(gone));
+                }
+                continue;
+            };
             check_preconditions(kind, name, &current, &options.preconditions)?;
             match plan(kind, &current.object, options, self.now()) {
-                Step::Remove if options.is_dry() => return Ok(Deleted::Gone(current)),
+                Step::Remove if options.is_dry() => return Ok(Deleted::Gone(last(kind, current, self.now()))),
                 Step::Remove => {
-                    if let Some(revision) = self.remove(kind, &key(kind, namespace, name), &current).await? {
-                        return Ok(Deleted::Gone(Stored { revision, ..current }));
+                    if let Some(revision) = self.remove(kind, &place, &current).await? {
+                        return Ok(Deleted::Gone(Stored { revision, ..last(kind, current, self.now()) }));
                     }
                 }
                 Step::Mark(object) if options.is_dry() => return Ok(Deleted::Pending(Stored { object, ..current })),
@@ -146,8 +158,21 @@ impl Registry {
         selection: &Selection,
         options: &DeleteOptions,
     ) -> Outcome<(Vec<Stored>, u64)> {
-        let (found, revision) = self.everything(kind, namespace, selection).await?;
+        let listed = self.list(kind, namespace, &ListOptions::everything(selection)).await?;
+        let (found, revision) = (listed.items, listed.revision);
         let mut deleted = Vec::with_capacity(found.len());
+        // What cannot be read matches no selector, and goes when everything goes.
+        for key in listed.unreadable.iter().filter(|_| selection.is_everything()) {
+            let (place, name) = match (namespace, key.split_once('/')) {
+                (None, Some((place, name))) if kind.is_namespaced() => (Some(place), name),
+                _ => (namespace, key.as_str()),
+            };
+            match self.delete(kind, place, name, options).await {
+                Ok(Deleted::Gone(stored) | Deleted::Pending(stored)) => deleted.push(stored),
+                Err(failure) if failure.status.code == 404 => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         for stored in found {
             let (name, place) = (object::name(&stored.object), object::namespace(&stored.object));
             if kind.kind == "Namespace" && BUILT_IN_NAMESPACES.contains(&name) {
@@ -162,6 +187,36 @@ impl Registry {
         Ok((deleted, revision))
     }
 
+    /// Removes a record that cannot be read, of which no more is known than its place. Answers nothing when somebody
+    /// else was faster.
+    async fn remove_unreadable(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        kv: &KeyValue,
+        options: &DeleteOptions,
+    ) -> Outcome<Option<Stored>> {
+        let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
+        if let Some(namespace) = namespace {
+            object::set_meta(&mut object, "namespace", Some(namespace.into()));
+        }
+        let current = Stored { object, revision: kv.mod_revision, lease: 0 };
+        // Who insists on a uid means another object, as far as can be known.
+        check_preconditions(kind, name, &current, &options.preconditions)?;
+        if options.is_dry() {
+            return Ok(Some(current));
+        }
+        let mut ops = vec![Op::delete(kv.key.clone())];
+        if let (Some(namespace), "Service") = (namespace, kind.kind) {
+            ops.extend(self.release_addresses_of(namespace, name).await?);
+        }
+        let unchanged = Compare::unchanged(kv.key.clone(), kv.mod_revision);
+        let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
+        tracing::warn!(kind = kind.kind, namespace, name, "an object that cannot be read was deleted");
+        Ok(answer.succeeded.then_some(Stored { revision: answer.revision, ..current }))
+    }
+
     /// Removes exactly this version. Answers nothing when somebody else was faster.
     pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Outcome<Option<u64>> {
         let mut ops = vec![Op::delete(key.to_owned())];
@@ -170,6 +225,19 @@ impl Registry {
         let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
         Ok(answer.succeeded.then_some(answer.revision))
     }
+}
+
+/// The last state of what was removed: a pod's tells that no time was left to it.
+fn last(kind: &Kind, mut gone: Stored, now: Timestamp) -> Stored {
+    if kind.kind == "Pod" {
+        let pod = &mut gone.object;
+        let before = pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
+        let asked = object::text(pod, "/metadata/deletionTimestamp").parse::<Timestamp>();
+        let asked = asked.ok().and_then(|end| end.checked_sub(SignedDuration::from_secs(before)).ok()).unwrap_or(now);
+        object::set_meta(pod, "deletionTimestamp", Some(object::time(asked)));
+        object::set_meta(pod, "deletionGracePeriodSeconds", Some(0.into()));
+    }
+    gone
 }
 
 fn check_preconditions(kind: &Kind, name: &str, current: &Stored, wanted: &Preconditions) -> Outcome<()> {

@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod bind;
 mod collection;
 mod confine;
 mod create;

@@ -1,11 +1,13 @@
 //! Keys, values and seals: how an object lies in the keyspace.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use api::Kind;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use keyspace::{KeyValue, Keyspace};
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 
 use super::events::EventLease;
@@ -25,6 +27,29 @@ pub(crate) struct Registry {
     pub(super) service_cidr: Ipv4Net,
     pub(super) now: fn() -> Timestamp,
     pub(super) event_lease: EventLease,
+    /// Counts objects that were left out because they cannot be read.
+    unreadable: Counter,
+    noted: Noted,
+}
+
+/// What to do about a record that is no JSON.
+const DAMAGED: &str = "delete the object and make it anew, or restore a snapshot of the keyspace";
+
+/// Most keys that are remembered as told.
+const MAX_NOTED: usize = 1024;
+
+/// Keys that were told of already, so that each is in the log once and not at every list.
+#[derive(Debug, Default)]
+struct Noted(Mutex<BTreeSet<String>>);
+
+impl Noted {
+    fn first(&self, key: &str) -> bool {
+        let mut known = self.0.lock();
+        if known.len() >= MAX_NOTED {
+            known.clear();
+        }
+        known.insert(key.to_owned())
+    }
 }
 
 impl fmt::Debug for Registry {
@@ -53,8 +78,16 @@ impl Stored {
 
 impl Registry {
     /// A registry over a keyspace. Services get addresses of `service_cidr`.
-    pub(crate) fn new(keyspace: Arc<dyn Keyspace>, seal: Seal, service_cidr: Ipv4Net, now: fn() -> Timestamp) -> Self {
-        Self { keyspace, seal, service_cidr, now, event_lease: EventLease::default() }
+    /// Objects that cannot be read are counted in `unreadable`.
+    pub(crate) fn new(
+        keyspace: Arc<dyn Keyspace>,
+        seal: Seal,
+        service_cidr: Ipv4Net,
+        now: fn() -> Timestamp,
+        unreadable: Counter,
+    ) -> Self {
+        let (event_lease, noted) = (EventLease::default(), Noted::default());
+        Self { keyspace, seal, service_cidr, now, event_lease, unreadable, noted }
     }
 
     /// The keyspace underneath.
@@ -83,9 +116,26 @@ impl Registry {
         } else {
             serde_json::from_slice(&kv.value)
         };
-        let object =
-            object.map_err(|error| Failure::internal(&format!("the stored value of {key} is no JSON"), error))?;
+        let object = object.map_err(|error| {
+            Failure::internal(&format!("the stored value of {key} is no JSON"), error).remedy(DAMAGED)
+        })?;
         Ok(Stored { object, revision: kv.mod_revision, lease: kv.lease })
+    }
+
+    /// The object of a stored value, or nothing when it cannot be read: then it is left out, and that is noted. One bad
+    /// record must not keep the others from being seen.
+    pub(crate) fn readable(&self, kind: &Kind, kv: &KeyValue) -> Option<Stored> {
+        let failure = match self.stored(kind, kv) {
+            Ok(stored) => return Some(stored),
+            Err(failure) => failure,
+        };
+        self.unreadable.inc();
+        let key = String::from_utf8_lossy(&kv.key).into_owned();
+        if self.noted.first(&key) {
+            let cause = failure.cause.as_ref().map(ToString::to_string);
+            tracing::error!(key, cause, remedy = failure.status.remedy, "an object cannot be read and is left out");
+        }
+        None
     }
 }
 

@@ -17,6 +17,9 @@ use crate::{
     patch::Patch,
 };
 
+/// What a write of a pod's status may change of its metadata, as in Kubernetes. Nodes may not: by labels they would
+/// draw what is meant for other pods to their own.
+const WITH_POD_STATUS: [&str; 3] = ["labels", "annotations", "finalizers"];
 /// Manager of what the server writes on its own behalf.
 const SELF: &str = "apiserver";
 
@@ -145,6 +148,10 @@ impl Registry {
                     name,
                     "the object has been modified; please apply your changes to the latest version and try again",
                 ));
+            }
+            if object::name(&document).is_empty() {
+                return Err(Failure::bad_request("name must be provided")
+                    .remedy("send the whole object, or a patch that leaves metadata.name alone"));
             }
             let (mut next, warnings) = plan(kind, namespace, document, &current.object, part, options)?;
             self.sign(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
@@ -294,6 +301,11 @@ fn plan(
             let mut next = current.clone();
             object::set(&mut next, "status", document.get("status").cloned());
             object::set_meta(&mut next, "managedFields", None);
+            if kind.kind == "Pod" && !options.by_node {
+                for field in WITH_POD_STATUS {
+                    object::set_meta(&mut next, field, document.pointer(&format!("/metadata/{field}")).cloned());
+                }
+            }
             next
         }
         Part::Finalize => {
@@ -307,7 +319,7 @@ fn plan(
             document
         }
     };
-    let (mut next, warnings) = admit(kind, wanted, Some(current), options.validation)?;
+    let (mut next, warnings) = admit(kind, wanted, Some(current), options)?;
     let generation = current.pointer("/metadata/generation").and_then(Value::as_i64);
     if let Some(generation) = generation
         && object::desired_differs(current, &next)
@@ -395,7 +407,7 @@ mod tests {
 
     fn next(kind: &str, document: Value, current: Value, part: Part) -> Value {
         let kind = api::kinds::find(kind).unwrap();
-        let (current, _) = admit(kind, current, None, Default::default()).unwrap();
+        let (current, _) = admit(kind, current, None, &WriteOptions::default()).unwrap();
         plan(kind, Some("d"), document, &current, part, &WriteOptions::default()).unwrap().0
     }
 
@@ -417,9 +429,14 @@ mod tests {
         assert_eq!(main["status"]["phase"], "Running");
         assert_eq!(main["metadata"]["labels"]["a"], "b");
         assert_eq!(main["metadata"]["generation"], 1, "labels are no wish about the spec");
-        let status = next("pods", wish, pod(), Part::Status);
+        let status = next("pods", wish.clone(), pod(), Part::Status);
         assert_eq!(status["status"]["phase"], "Failed");
-        assert_eq!(status["metadata"].get("labels"), None);
+        assert_eq!(status["metadata"]["labels"]["a"], "b", "operators mark pods with their status");
+        assert_eq!(status["spec"], main["spec"]);
+        let kind = api::kinds::find("pods").unwrap();
+        let node = WriteOptions { by_node: true, ..WriteOptions::default() };
+        let (by_node, _) = plan(kind, Some("d"), wish, &main, Part::Status, &node).unwrap();
+        assert_eq!((&by_node["status"]["phase"], &by_node["metadata"]), (&json!("Failed"), &main["metadata"]));
     }
 
     #[test]

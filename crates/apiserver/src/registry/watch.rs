@@ -8,7 +8,7 @@ use keyspace::{EventKind, KeyRange, WatchBatch, WatchEvent, WatchRequest};
 
 use super::store::{Registry, Stored, key, prefix};
 use crate::{
-    failure::{Failure, Outcome, too_large},
+    failure::{Failure, Outcome},
     limits,
     options::{Selection, WatchOptions, WatchStart},
 };
@@ -62,10 +62,10 @@ impl Registry {
             }
             WatchStart::Now => self.newest().await?,
             WatchStart::State { at_least, marked } => {
-                let (items, revision) = self.everything(kind, namespace, &options.selection).await?;
-                if revision < at_least {
-                    return Err(too_large(at_least, revision));
+                if at_least > 0 {
+                    self.reach(at_least).await?;
                 }
+                let (items, revision) = self.everything(kind, namespace, &options.selection).await?;
                 first.extend(items.into_iter().map(|stored| Ok(WatchItem::Added(stored))));
                 if marked {
                     first.push_back(Ok(WatchItem::Bookmark { revision, initial: true }));
@@ -98,30 +98,33 @@ impl Registry {
     }
 
     fn change(&self, lens: &Lens, event: &WatchEvent) -> Outcome<Option<WatchItem>> {
-        let before = event.prev.as_ref().map(|kv| self.stored(lens.kind, kv)).transpose()?;
-        let after = match event.kind {
-            EventKind::Put => Some(self.stored(lens.kind, &event.kv)?),
-            EventKind::Delete => None,
-        };
-        let history_needed = after.is_none() || !lens.selection.is_everything();
-        if before.is_none() && !event.is_create() && history_needed {
+        let history_needed = event.kind == EventKind::Delete || !lens.selection.is_everything();
+        if event.prev.is_none() && !event.is_create() && history_needed {
             return Err(Failure::expired("history that this watch needs has been compacted"));
         }
+        // What cannot be read is in no list, and comes and goes in a watch as what is not selected does.
+        let before = event.prev.as_ref().map(|kv| self.readable(lens.kind, kv));
+        let after = match event.kind {
+            EventKind::Put => self.readable(lens.kind, &event.kv),
+            EventKind::Delete => None,
+        };
         Ok(lens.item(before, after, event))
     }
 }
 
 impl Lens {
-    fn item(&self, before: Option<Stored>, after: Option<Stored>, event: &WatchEvent) -> Option<WatchItem> {
+    /// What a change means for the watcher. `before` is nothing when it is not known, and then it was selected: only a
+    /// watch of everything goes without.
+    fn item(&self, before: Option<Option<Stored>>, after: Option<Stored>, event: &WatchEvent) -> Option<WatchItem> {
         let wanted = |stored: &Stored| self.selection.matches(self.kind, &stored.object);
-        let was = !event.is_create() && before.as_ref().is_none_or(wanted);
+        let was = !event.is_create() && before.as_ref().is_none_or(|seen| seen.as_ref().is_some_and(wanted));
         let is = after.as_ref().is_some_and(wanted);
         match (was, is) {
             (false, true) => after.map(WatchItem::Added),
             (true, true) => after.map(WatchItem::Modified),
             // The last state that was wanted, at the revision at which it was left.
             (true, false) => {
-                before.map(|stored| WatchItem::Deleted(Stored { revision: event.kv.mod_revision, ..stored }))
+                before.flatten().map(|stored| WatchItem::Deleted(Stored { revision: event.kv.mod_revision, ..stored }))
             }
             (false, false) => None,
         }

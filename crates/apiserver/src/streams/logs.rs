@@ -1,28 +1,77 @@
 //! `pods/{name}/log`: a container's log as text.
 
-use axum::{body::Body, response::Response};
-use futures::StreamExt;
-use http::StatusCode;
+use axum::{
+    body::Body,
+    extract::ws::{Message, WebSocket},
+    response::Response,
+};
+use bytes::Bytes;
+use futures::{SinkExt, Stream, StreamExt};
+use http::{StatusCode, header};
 use jiff::{SignedDuration, Timestamp};
 
-use super::LogOptions;
+use super::{
+    LogOptions,
+    upgrade::{self, Served, Upgrade},
+};
 use crate::{
     failure::{Failure, Outcome},
     http::{answer, entry::Call},
+    limits,
     options::Query,
 };
 
-pub(super) async fn serve(call: Call, namespace: &str, name: &str) -> Outcome<Response> {
+/// Subprotocol of a log over a WebSocket: what comes are the bytes of the log.
+const BINARY: &str = "binary.k8s.io";
+
+pub(super) async fn serve(mut call: Call, namespace: &str, name: &str) -> Outcome<Response> {
     let options = parse(&call.query, call.app.registry.now())?;
+    let upgrade = match call.parts.headers.contains_key(header::UPGRADE) {
+        true => Some(Upgrade::of(&mut call, &Served { websocket: vec![BINARY], spdy: None }).await?),
+        false => None,
+    };
     let place = call.app.admit_stream()?;
     let stop = call.app.stop.clone();
     let lines = call.app.streams.logs(namespace, name, options).await.map_err(|status| Failure::from(*status))?;
+    if let Some(Upgrade::WebSocket(socket, protocol)) = upgrade {
+        return Ok(upgrade::websocket(*socket, protocol, move |socket| async move {
+            let _place = place;
+            stop.run_until_cancelled_owned(tell(socket, lines)).await;
+        }));
+    }
     let lines = lines.map(move |chunk| {
         let _held = &place;
         chunk
     });
     let body = Body::from_stream(lines.take_until(stop.cancelled_owned()));
     Ok(answer::typed(StatusCode::OK, "text/plain; charset=utf-8", body))
+}
+
+/// Sends the log over a WebSocket, until it or the client ends.
+async fn tell(socket: WebSocket, lines: impl Stream<Item = std::io::Result<Bytes>> + Send) {
+    let (mut sink, mut source) = socket.split();
+    let mut lines = std::pin::pin!(lines);
+    let mut ping = tokio::time::interval(limits::WEBSOCKET_PING_EVERY);
+    ping.reset();
+    loop {
+        let message = tokio::select! {
+            line = lines.next() => match line {
+                Some(Ok(data)) => Message::Binary(data),
+                Some(Err(_)) | None => break,
+            },
+            said = source.next() => match said {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                // Nothing that a client says changes its log.
+                Some(Ok(_)) => continue,
+            },
+            _ = ping.tick() => Message::Ping(Bytes::new()),
+        };
+        if sink.send(message).await.is_err() {
+            return;
+        }
+    }
+    // The client may be gone already, which changes nothing.
+    let _ = sink.send(Message::Close(None)).await;
 }
 
 /// Reads `PodLogOptions`. Pure.

@@ -6,6 +6,7 @@ mod forward;
 mod frame;
 mod logs;
 mod port;
+mod relay;
 mod spdy;
 mod upgrade;
 
@@ -20,7 +21,7 @@ use crate::{
     route::Subresource,
 };
 
-/// Serves a stream of a pod that exists.
+/// Serves a stream of a pod that exists, here or where the pod runs.
 pub(crate) async fn serve(
     call: Call,
     kind: &'static Kind,
@@ -28,7 +29,13 @@ pub(crate) async fn serve(
     name: &str,
     subresource: Subresource,
 ) -> Outcome<Response> {
-    call.app.registry.get(kind, Some(namespace), name).await?;
+    let pod = call.app.registry.get(kind, Some(namespace), name).await?;
+    if let Some(membership) = call.app.membership.get() {
+        let state = membership.cluster.members().await;
+        if let Some(member) = relay::member(&pod.object, &state)? {
+            return relay::serve(call, &member).await;
+        }
+    }
     match subresource {
         Subresource::Log => logs::serve(call, namespace, name).await,
         Subresource::Exec | Subresource::Attach => exec::serve(call, namespace, name, subresource).await,

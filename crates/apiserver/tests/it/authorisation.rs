@@ -23,7 +23,7 @@ fn subjects() -> [(&'static str, Option<Subject>); 7] {
 }
 
 /// Method, path, and who gets past authorisation.
-const ROUTES: [(&str, &str, &[&str]); 24] = [
+const ROUTES: [(&str, &str, &[&str]); 25] = [
     ("GET", "/healthz", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/version", &["anonymous", "user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
     ("GET", "/", &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"]),
@@ -36,6 +36,7 @@ const ROUTES: [(&str, &str, &[&str]); 24] = [
     ("GET", "/api/v1/namespaces/default/pods/p/exec", &["pods.exec", "admin"]),
     ("GET", "/api/v1/pods/p/exec", &["pods.exec", "admin"]),
     ("POST", "/api/v1/namespaces/default/pods", &["admin"]),
+    ("POST", "/api/v1/namespaces/default/pods/p/binding", &["scheduler", "admin"]),
     ("PUT", "/api/v1/namespaces/default/pods/p", &["scheduler", "admin"]),
     ("DELETE", "/api/v1/namespaces/default/pods", &["admin"]),
     ("GET", "/api/v1/secrets", &["admin"]),

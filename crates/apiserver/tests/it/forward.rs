@@ -1,16 +1,17 @@
-//! Ports of pods over a plain WebSocket, as Python's and Rust's clients open them.
+//! Ports and logs of pods over a plain WebSocket, as Python's and Rust's clients open them.
 
 use futures::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
+use tokio::{io::DuplexStream, task::JoinHandle};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 use tower::ServiceExt;
 use trust::Subject;
 
 use crate::server::{self, ask};
 
-#[tokio::test]
-async fn each_port_has_a_channel_for_data_and_one_for_errors() {
+/// A connection to a fresh server with a pod, and what serves it.
+async fn connected() -> (DuplexStream, JoinHandle<Result<(), hyper::Error>>) {
     let server = server::start().await;
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     ask("POST", "/api/v1/namespaces/default/pods").json(&pod).send(&server).await.expect(201);
@@ -22,8 +23,31 @@ async fn each_port_has_a_channel_for_data_and_one_for_errors() {
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     let serving = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), service);
-    let serving = tokio::spawn(serving.with_upgrades());
+    (near, tokio::spawn(serving.with_upgrades()))
+}
 
+#[tokio::test]
+async fn a_log_comes_as_bytes_and_then_ends() {
+    let (near, serving) = connected().await;
+    let mut request = "ws://server/api/v1/namespaces/default/pods/p/log".into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "binary.k8s.io".parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, near).await.unwrap();
+    let mut log = Vec::new();
+    while let Some(Ok(message)) = socket.next().await {
+        match message {
+            Message::Binary(data) => log.extend_from_slice(&data),
+            Message::Close(_) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(String::from_utf8(log).unwrap(), "one\ntwo\n");
+    drop(socket);
+    serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn each_port_has_a_channel_for_data_and_one_for_errors() {
+    let (near, serving) = connected().await;
     let address = "ws://server/api/v1/namespaces/default/pods/p/portforward?ports=7&ports=1";
     let mut request = address.into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", "v4.channel.k8s.io".parse().unwrap());

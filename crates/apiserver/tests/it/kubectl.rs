@@ -31,6 +31,7 @@ struct Cluster {
     dir: TempDir,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), apiserver::Error>>,
+    url: String,
 }
 
 fn spec(usage: Usage, name: &str, groups: &[&str], names: &[&str]) -> CertificateSpec {
@@ -46,7 +47,10 @@ fn spec(usage: Usage, name: &str, groups: &[&str], names: &[&str]) -> Certificat
 
 impl Cluster {
     async fn start() -> Self {
-        let server = server::start().await;
+        Self::of(server::start().await).await
+    }
+
+    async fn of(server: Server) -> Self {
         let now = Timestamp::now();
         let issued = server.authority.issue(&spec(Usage::Server, "api", &[], &["127.0.0.1"]), now).unwrap();
         let identity = Identity::from_pem(&issued.certificate_pem, issued.key_pem).unwrap();
@@ -80,7 +84,7 @@ impl Cluster {
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "root"}}],
         });
         write("config", &config.to_string());
-        Self { server, dir, stop, serving }
+        Self { server, dir, stop, serving, url: format!("https://{address}") }
     }
 
     fn command(&self, line: &str) -> Command {
@@ -374,4 +378,118 @@ async fn watches_print_what_happens_and_shutdown_ends_them() {
     }
     cluster.end().await;
     tokio::time::timeout(Duration::from_secs(30), child.wait()).await.expect("the watch went on").unwrap();
+}
+
+/// The two members of a cluster, as one of them sees it.
+struct Two {
+    asked: u64,
+    urls: [String; 2],
+}
+
+impl keyspace::Cluster for Two {
+    fn members(&self) -> futures::future::BoxFuture<'_, keyspace::ClusterState> {
+        let member = |(id, (name, url)): (u64, (&str, &String))| keyspace::MemberState {
+            member: keyspace::Member { id, name: name.into(), peer_address: "p:1".into(), api_url: url.clone() },
+            role: keyspace::MemberRole::Voter,
+            leads: id == 1,
+            reachable: true,
+            matched: None,
+        };
+        let state = keyspace::ClusterState {
+            cluster_id: 1,
+            asked: self.asked,
+            leader: Some(1),
+            term: 1,
+            last_index: 1,
+            applied_index: 1,
+            members: (1..).zip(["a", "b"].into_iter().zip(&self.urls)).map(member).collect(),
+        };
+        Box::pin(std::future::ready(state))
+    }
+
+    fn change(&self, _: keyspace::MemberChange) -> futures::future::BoxFuture<'_, Result<(), keyspace::ClusterError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// A node that runs nothing.
+struct NoPods;
+
+#[async_trait::async_trait]
+impl apiserver::PodStreams for NoPods {
+    async fn logs(
+        &self,
+        _: &str,
+        _: &str,
+        _: apiserver::LogOptions,
+    ) -> Result<futures::stream::BoxStream<'static, std::io::Result<bytes::Bytes>>, apiserver::StreamError> {
+        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+    }
+
+    async fn exec(
+        &self,
+        _: &str,
+        _: &str,
+        _: apiserver::ExecOptions,
+    ) -> Result<apiserver::ExecSession, apiserver::StreamError> {
+        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+    }
+
+    async fn attach(
+        &self,
+        namespace: &str,
+        pod: &str,
+        options: apiserver::ExecOptions,
+    ) -> Result<apiserver::ExecSession, apiserver::StreamError> {
+        self.exec(namespace, pod, options).await
+    }
+
+    async fn connect(
+        &self,
+        _: &str,
+        _: &str,
+        _: u16,
+    ) -> Result<Box<dyn apiserver::Connection>, apiserver::StreamError> {
+        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_member_answers_for_the_pods_of_all() {
+    let there = Cluster::start().await;
+    let (keyspace, security) = (there.server.keyspace.clone(), there.server.security.clone());
+    let here = Cluster::of(server::start_over(keyspace, security, Arc::new(NoPods)).await).await;
+    let gone = "https://127.0.0.1:1".to_owned();
+    let join = |cluster: &Cluster, asked: u64, urls: [String; 2]| {
+        let assets = || Err(trust::Error::InvalidName { name: "unused".into() });
+        let cluster_of = Arc::new(Two { asked, urls });
+        cluster.server.api.serve_members(apiserver::Membership { cluster: cluster_of, assets: Arc::new(assets) });
+    };
+    join(&here, 1, [here.url.clone(), there.url.clone()]);
+    join(&there, 2, [gone, there.url.clone()]);
+    for (name, node) in [("web", "b"), ("far", "a"), ("waiting", "")] {
+        let mut pod = pod("i");
+        pod["metadata"]["name"] = name.into();
+        if !node.is_empty() {
+            pod["spec"]["nodeName"] = node.into();
+        }
+        ask("POST", "/api/v1/namespaces/default/pods").json(&pod).send(&here.server).await.expect(201);
+    }
+    for cluster in [&here, &there] {
+        holds(&cluster.run("logs web").await, &["one\ntwo\n"]);
+        holds(&cluster.run("exec web -- whatever").await, &["out"]);
+        assert_eq!(cluster.output("exec web -- exit 7").await.status.code(), Some(7));
+    }
+    // Scopes go along: who may read logs here may do no more there.
+    let reader = ask("GET", "/api/v1/namespaces/default/pods/web/log");
+    let scoped =
+        |scopes| trust::Subject { scopes: Some(trust::Scopes::parse(scopes).unwrap()), ..trust::Subject::admin("jo") };
+    assert_eq!(reader.by(scoped("pods.read")).send(&here.server).await.expect(200).body, "one\ntwo\n");
+
+    let unreachable = ask("GET", "/api/v1/namespaces/default/pods/far/log").send(&there.server).await.expect(503);
+    assert!(unreachable.body["message"].as_str().unwrap().contains("https://127.0.0.1:1"), "{}", unreachable.body);
+    assert!(unreachable.body["remedy"].as_str().unwrap().contains("--server"), "{}", unreachable.body);
+    ask("GET", "/api/v1/namespaces/default/pods/waiting/log").send(&here.server).await.expect(400);
+    here.end().await;
+    there.end().await;
 }

@@ -3,10 +3,14 @@
 mod apply;
 mod authorisation;
 mod conformance;
+mod damaged;
 mod forward;
+mod guards;
 mod keyspace;
 mod kubectl;
+mod load;
 mod members;
+mod order;
 mod pages;
 mod protection;
 mod protocol;

@@ -115,3 +115,72 @@ async fn logs_are_text_and_sessions_want_a_websocket() {
     let h2 = ask("GET", &exec).version(http::Version::HTTP_2).send(&server).await.expect(426);
     assert_eq!(h2.body["reason"], "UpgradeRequired");
 }
+
+/// Lines of the log, collected.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_is_found_in_the_log_by_its_trace_id_without_what_was_sent() {
+    let server = server::start().await;
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let admin = trust::TokenGrant {
+        user: "alice".into(),
+        groups: vec!["system:masters".into()],
+        scopes: None,
+        audience: trust::jwt::API_AUDIENCE.into(),
+        ttl: std::time::Duration::from_secs(60),
+    };
+    let token = server.tokens.issue(&admin, jiff::Timestamp::now()).unwrap();
+    let token = format!("Bearer {}", trust::ExposeSecret::expose_secret(&token));
+    let secrets = "/api/v1/namespaces/default/secrets";
+    for (request, code, user) in [
+        (ask("GET", "/api/v1/pods").outside(), 401, "system:anonymous"),
+        (ask("GET", &format!("{secrets}/none?token=hunter2")).outside().header("authorization", &token), 404, "alice"),
+        (
+            ask("POST", secrets)
+                .outside()
+                .header("authorization", &token)
+                .json(&json!({"metadata": {"name": "s"}, "data": "hunter2"})),
+            422,
+            "alice",
+        ),
+    ] {
+        let answer = request.send(&server).await;
+        assert!(answer.code.as_u16() == code || answer.code == 400, "{:#}", answer.body);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let line = text.lines().find(|line| line.contains(answer.body["trace_id"].as_str().unwrap())).expect("no line");
+        let reason = answer.body["reason"].as_str().unwrap();
+        for part in [answer.code.as_str(), reason, user, "/api/v1/"] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn who_finds_nothing_is_told_where_to_look() {
+    let server = server::start().await;
+    for (path, remedy) in [
+        ("/api/v1/namespaces/default/pods/none", "kubectl get pods -A"),
+        ("/api/v1/nodes/none", "kubectl get nodes"),
+        ("/api/v1/widgets", "kubectl api-resources"),
+    ] {
+        let answer = ask("GET", path).send(&server).await.expect(404);
+        assert!(answer.body["remedy"].as_str().unwrap().contains(remedy), "{}", answer.body);
+    }
+}

@@ -84,21 +84,28 @@ pub struct Server {
     pub keyspace: Arc<MemoryKeyspace>,
     pub authority: Arc<Authority>,
     pub tokens: Arc<Tokens>,
+    pub security: Security,
 }
 
 /// A fresh server with its built-in namespaces.
 pub async fn start() -> Server {
     let now = Timestamp::now();
-    let keyspace = Arc::new(MemoryKeyspace::new());
     let (authority, _) = Authority::generate("test authority", now).unwrap();
-    let authority = Arc::new(authority);
-    let tokens = Arc::new(Tokens::new("test", &TokenKeys::generate(now).unwrap()).unwrap());
-    let envelope = Arc::new(Envelope::new(&MasterKeys::generate(now).unwrap()));
-    let security = Security { authority: authority.clone(), tokens: tokens.clone(), envelope };
+    let security = Security {
+        authority: Arc::new(authority),
+        tokens: Arc::new(Tokens::new("test", &TokenKeys::generate(now).unwrap()).unwrap()),
+        envelope: Arc::new(Envelope::new(&MasterKeys::generate(now).unwrap())),
+    };
+    start_over(Arc::new(MemoryKeyspace::new()), security, Arc::new(ScriptedPods)).await
+}
+
+/// A server over a keyspace that others may have, too.
+pub async fn start_over(keyspace: Arc<MemoryKeyspace>, security: Security, pods: Arc<dyn PodStreams>) -> Server {
     let config = Config::new("10.96.0.0/24".parse().unwrap());
-    let api = ApiServer::new(config, keyspace.clone(), security, Arc::new(ScriptedPods), Arc::default());
+    let (authority, tokens) = (security.authority.clone(), security.tokens.clone());
+    let api = ApiServer::new(config, keyspace.clone(), security.clone(), pods, Arc::default());
     api.prepare().await.unwrap();
-    Server { router: api.router(), api, keyspace, authority, tokens }
+    Server { router: api.router(), api, keyspace, authority, tokens, security }
 }
 
 /// An answer, read whole.

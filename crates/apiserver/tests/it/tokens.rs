@@ -80,3 +80,56 @@ async fn only_administrators_issue_tokens() {
     ask("POST", ISSUE).json(&json!({"user": "a", "scopes": ["pods.fly"]})).send(&server).await.expect(400);
     ask("POST", ISSUE).json(&json!({"user": "a", "ttlSeconds": 1_000_000})).send(&server).await.expect(400);
 }
+
+#[tokio::test]
+async fn certificates_say_what_their_request_says_or_are_not_made() {
+    let server = server::start().await;
+    let sign = |body: Value| ask("POST", "/apis/nanocloud.io/v1/certificates").json(&body);
+    let csr = |user: &str, names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        trust::csr::generate(user, &names).unwrap().0
+    };
+    let refused = sign(json!({"csr": csr("bob", &[])})).send(&server).await.expect(400);
+    assert!(refused.body["message"].as_str().unwrap().contains("common name \"bob\""), "{}", refused.body);
+    sign(json!({"csr": csr("bob", &[]), "user": "eve"})).send(&server).await.expect(400);
+    sign(json!({"csr": csr("bob", &["a.example"]), "user": "bob"})).send(&server).await.expect(400);
+    let short = sign(json!({"csr": csr("bob", &[]), "user": "bob"})).send(&server).await.expect(201).body;
+    let expires: jiff::Timestamp = short["expiresAt"].as_str().unwrap().parse().unwrap();
+    let hours = expires.duration_since(jiff::Timestamp::now()).as_hours();
+    assert!((23..=24).contains(&hours), "it cannot be revoked, so it ends within a day: {hours} h");
+    let own = ask("POST", "/apis/nanocloud.io/v1/certificates").by(Subject::authenticated("bob", []));
+    own.json(&json!({"csr": csr("bob", &["a.example"]), "names": ["a.example"]})).send(&server).await.expect(403);
+
+    let named =
+        json!({"csr": csr("bob", &["a.example", "10.0.0.1"]), "user": "bob", "names": ["a.example", "10.0.0.1"]});
+    let named = sign(named).send(&server).await.expect(201).body;
+    let pem = named["certificate"].as_str().unwrap();
+    let info = trust::CertificateInfo::from_pem(pem).unwrap();
+    assert_eq!((info.common_name.as_str(), info.names.len()), ("bob", 2), "{info:?}");
+}
+
+#[tokio::test]
+async fn tokens_with_scopes_become_bearer_tokens_and_say_so() {
+    let server = server::start().await;
+    let token = bearer(&issue(&server, json!({"user": "alice", "scopes": ["pods.read"]})).await);
+    let exchange = |body: Value| ask("POST", EXCHANGE).outside().header("authorization", &token).json(&body);
+    let csr = trust::csr::generate("alice", &[]).unwrap().0;
+    let refused = exchange(json!({"csr": csr})).send(&server).await.expect(400);
+    assert_eq!(refused.body["details"]["causes"][0]["reason"], "ScopedToken");
+    let answer = exchange(json!({})).send(&server).await.expect(201);
+    assert!(answer.body["token"].is_string() && answer.body["ca"].is_string());
+}
+
+#[tokio::test]
+async fn a_token_whose_record_is_gone_tells_that_it_expired() {
+    let server = server::start().await;
+    // Its id says that it expired in the first minute of 2026.
+    let past = format!("aaaaabcdefgh.{}", "a".repeat(26));
+    let expired = ask("POST", EXCHANGE).outside().header("authorization", &bearer(&past)).send(&server).await;
+    assert_eq!(expired.expect(401).body["details"]["causes"][0]["reason"], "Expired");
+    let fresh = issue(&server, json!({"user": "alice"})).await;
+    let id = fresh.split_once('.').unwrap().0;
+    ask("DELETE", &format!("/apis/nanocloud.io/v1/tokens/{id}")).send(&server).await.expect(200);
+    let unknown = ask("POST", EXCHANGE).outside().header("authorization", &bearer(&fresh)).send(&server).await;
+    assert_eq!(unknown.expect(401).body["details"]["causes"][0]["reason"], "Unknown");
+}
