@@ -226,6 +226,12 @@ pub struct Service {
     /// Where
     #[command(flatten)]
     pub namespace: Namespace,
+    /// Return as soon as the server took the request
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait, such as 90s or 5m
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "2m")]
+    pub timeout: Duration,
 }
 
 /// Remove a service.
@@ -325,9 +331,9 @@ pub struct Events {
     /// Go on with later events
     #[arg(short, long)]
     pub follow: bool,
-    /// Only this reason
-    #[arg(long)]
-    pub reason: Option<String>,
+    /// Only these reasons, with commas between them
+    #[arg(long, value_delimiter = ',')]
+    pub reason: Vec<String>,
     /// Only this level: Normal or Warning
     #[arg(long, ignore_case = true, value_parser = ["Normal", "Warning"])]
     pub level: Option<String>,

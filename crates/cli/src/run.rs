@@ -42,9 +42,9 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
     match &cli.verb {
         Verb::Install(args) => install::run(&context, args).await,
         Verb::Uninstall(args) => lifecycle::uninstall(&context, args).await,
-        Verb::Start(args) => lifecycle::act(&context, args, "start").await,
-        Verb::Stop(args) => lifecycle::act(&context, args, "stop").await,
-        Verb::Restart(args) => lifecycle::act(&context, args, "restart").await,
+        Verb::Start(args) => lifecycle::act(&context, args, lifecycle::Action::Start).await,
+        Verb::Stop(args) => lifecycle::act(&context, args, lifecycle::Action::Stop).await,
+        Verb::Restart(args) => lifecycle::act(&context, args, lifecycle::Action::Restart).await,
         Verb::Status(args) => status::run(&context, args).await,
         Verb::Logs(args) => logs::run(&context, args).await,
         Verb::Exec(args) => exec::run(&context, args).await,

@@ -199,6 +199,11 @@ impl<R: Resource> Api<R> {
         self.client.json(json(method, &self.target.subresource(name, subresource), &[], body)?).await
     }
 
+    /// The request that [`Api::get`] sends.
+    pub fn get_request(&self, name: &str) -> Result<http::Request<Bytes>> {
+        plain(Method::GET, &self.target.object(name), &[])
+    }
+
     /// The request that [`Api::create`] sends.
     pub fn create_request(&self, object: &R) -> Result<http::Request<Bytes>> {
         json(Method::POST, self.target.collection(), &[], &encode(object))
@@ -279,5 +284,10 @@ impl Api<api::kinds::Pod> {
     /// Runs a command in a container.
     pub async fn exec(&self, name: &str, params: &exec::ExecParams) -> Result<exec::ExecSession> {
         exec::start(&self.client, &self.target.subresource(name, "exec"), params).await
+    }
+
+    /// The request by which [`Api::exec`] opens its session.
+    pub fn exec_request(&self, name: &str, params: &exec::ExecParams) -> Result<http::Request<Bytes>> {
+        exec::opening(&self.target.subresource(name, "exec"), params)
     }
 }

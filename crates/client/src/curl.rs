@@ -17,6 +17,12 @@ pub fn command(server: &str, request: &Request<Bytes>, bearer: bool) -> String {
     if let Some(media) = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
         words.push(format!("-H {}", quote(&format!("Content-Type: {media}"))));
     }
+    if request.headers().contains_key(header::UPGRADE) {
+        // The answer is a stream, which only HTTP/1.1 opens.
+        words.push("--http1.1 --no-buffer".into());
+        let texts = request.headers().iter().filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
+        words.extend(texts.map(|(name, value)| format!("-H {}", quote(&format!("{name}: {value}")))));
+    }
     if !request.body().is_empty() {
         words.push("--data-binary @-".into());
     }
@@ -52,6 +58,13 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_is_opened_by_its_headers() {
+        let request = Request::get("/x").header("upgrade", "websocket").header("connection", "Upgrade");
+        let text = command("https://h:1", &request.body(Bytes::new()).unwrap(), false);
+        assert!(text.contains("--http1.1") && text.contains("-H 'upgrade: websocket'"), "{text}");
+    }
 
     #[test]
     fn a_shell_reads_back_what_was_meant() {

@@ -113,6 +113,21 @@ pub(crate) async fn start(client: &Client, path: &str, params: &ExecParams) -> R
     Ok(session(socket, params.stdin))
 }
 
+/// The request that opens a session, as it is printed.
+pub(crate) fn opening(path: &str, params: &ExecParams) -> Result<http::Request<Bytes>> {
+    /// Any sixteen bytes do: the server proves by them that it understood.
+    const KEY: &str = "bmFub2Nsb3VkLWV4ZWMtLQ==";
+    http::Request::get(format!("{path}?{}", params.query()))
+        .version(http::Version::HTTP_11)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, KEY)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
+        .body(Bytes::new())
+        .map_err(|error| Error::Request(error.to_string()))
+}
+
 /// Moves data between the socket and the session's channels until either end goes away.
 fn session<S>(socket: WebSocketStream<S>, has_stdin: bool) -> ExecSession
 where

@@ -53,7 +53,10 @@ pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let (csr, key) = context.sources.signing_request(name, &args.additional)?;
-    let body = json!({"csr": csr, "user": name});
+    let mut body = json!({"csr": csr, "user": name});
+    if !args.additional.is_empty() {
+        body["names"] = json!(args.additional);
+    }
     if let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/certificates", body)).await? {
         print!("{}{}", word(&issued, "certificate")?, key.expose_secret());
     }
@@ -107,12 +110,25 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
         named.or_else(|| local.as_ref().map(|local| local.server.clone())).unwrap_or_else(|| DEFAULT_SERVER.into());
     let server = address(&server)?;
     let client = Client::connect(client::Config::new(server.clone(), ca, Identity::Bearer(token.to_owned().into())))?;
-    let (csr, key) = sources.signing_request(&args.user, &[])?;
-    match client
-        .json::<Value>(Request::post("/apis/nanocloud.io/v1/tokens/exchange", json!({"csr": csr})).http()?)
-        .await
-    {
+    // The token knows whom it is for, and the request leaves it open.
+    let (csr, key) = sources.signing_request("", &[])?;
+    let exchange = async |body: Value| -> Result<Result<Value, client::Error>> {
+        Ok(client.json(Request::post("/apis/nanocloud.io/v1/tokens/exchange", body).http()?).await)
+    };
+    match exchange(json!({"csr": csr})).await? {
+        // Certificates carry no scopes: such a token becomes a bearer token.
+        Err(error) if is_scoped(&error) => {
+            let answer = exchange(json!({})).await??;
+            note_user(&answer, &args.user);
+            eprintln!(
+                "the token is limited to scopes, so this access ends at {}",
+                answer["expiresAt"].as_str().unwrap_or("?")
+            );
+            let identity = Identity::Bearer(word(&answer, "token")?.into());
+            Ok(Access { server: server.to_string(), ca: word(&answer, "ca")?, identity })
+        }
         Ok(answer) => {
+            note_user(&answer, &args.user);
             let identity = Identity::Certificate { certificate: word(&answer, "certificate")?, key };
             Ok(Access { server: server.to_string(), ca: word(&answer, "ca")?, identity })
         }
@@ -122,6 +138,20 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
         },
         Err(error) => Err(error.into()),
     }
+}
+
+/// Tells when the credential is somebody else's than the kubeconfig calls him.
+fn note_user(answer: &Value, called: &str) {
+    match answer["user"].as_str() {
+        Some(user) if user != called => eprintln!("note: the token is for {user:?}; the kubeconfig calls him {called:?}"),
+        _ => {}
+    }
+}
+
+/// Whether a token was not taken for a certificate because it has scopes.
+fn is_scoped(error: &client::Error) -> bool {
+    let client::Error::Api(status) = error else { return false };
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "ScopedToken")
 }
 
 fn word(answer: &Value, field: &str) -> Result<String> {

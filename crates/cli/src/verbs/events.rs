@@ -43,13 +43,16 @@ pub async fn run(context: &Context<'_>, args: &Events) -> Result<Exit> {
 
 /// What the server can select.
 fn fields(args: &Events) -> Option<String> {
-    let terms = [("reason", &args.reason), ("type", &args.level)];
-    let terms: Vec<_> =
-        terms.into_iter().filter_map(|(field, value)| Some(format!("{field}={}", value.as_ref()?))).collect();
+    let mut terms = Vec::new();
+    // A field selector compares with one value.
+    if let [reason] = &args.reason[..] {
+        terms.push(format!("reason={reason}"));
+    }
+    terms.extend(args.level.iter().map(|level| format!("type={level}")));
     (!terms.is_empty()).then(|| terms.join(","))
 }
 
-/// What only the client knows: names that belong to a bundle, and time.
+/// What only the client knows: names that belong to a bundle, several reasons, and time.
 fn wanted(event: &Event, args: &Events, now: Timestamp) -> bool {
     let object = event.involved_object.name.as_deref().unwrap_or_default();
     let belongs = |bundle: &String| {
@@ -58,7 +61,9 @@ fn wanted(event: &Event, args: &Events, now: Timestamp) -> bool {
     let recent = |since: std::time::Duration| {
         last_seen(event).is_some_and(|then| now.duration_since(then).unsigned_abs() <= since)
     };
-    args.bundle.as_ref().is_none_or(belongs) && args.since.is_none_or(recent)
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let named = args.reason.is_empty() || args.reason.iter().any(|wanted| wanted == reason);
+    named && args.bundle.as_ref().is_none_or(belongs) && args.since.is_none_or(recent)
 }
 
 fn cells(event: &Event) -> Vec<String> {
@@ -127,12 +132,17 @@ mod tests {
         );
         assert_eq!(fields(&args(&[])), None);
         let event: Event = api::decode(json!({
-            "metadata": {"name": "e"}, "involvedObject": {"name": "web-0"}, "lastTimestamp": "1970-01-01T00:00:00Z"
+            "metadata": {"name": "e"}, "involvedObject": {"name": "web-0"}, "lastTimestamp": "1970-01-01T00:00:00Z",
+            "reason": "Started",
         }))
         .unwrap();
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         assert!(wanted(&event, &args(&["--bundle", "web", "--since", "1m"]), at(59)));
         assert!(!wanted(&event, &args(&["--bundle", "web", "--since", "1m"]), at(61)));
         assert!(!wanted(&event, &args(&["--bundle", "we"]), at(0)));
+        let several = args(&["--reason", "Started,Killing", "--level", "Normal"]);
+        assert_eq!(fields(&several).as_deref(), Some("type=Normal"), "the client selects by several reasons");
+        assert!(wanted(&event, &several, at(0)));
+        assert!(!wanted(&event, &args(&["--reason", "Killing,Failed"]), at(0)));
     }
 }

@@ -28,13 +28,16 @@ const CHUNK: usize = 16 * 1024;
 /// Runs a command and ends with its code.
 pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
     let api: Api<Pod> = context.api(&args.namespace);
-    let pod = pod_of(context, &args.namespace, &args.name).await?;
     let tty = args.tty && std::io::stdin().is_terminal();
+    let params =
+        ExecParams { container: args.container.clone(), command: args.command.clone(), stdin: args.stdin, tty };
+    if context.print_curl(&api.exec_request(&format!("{}-0", args.name), &params)?) {
+        return Ok(Exit::Done);
+    }
+    let pod = pod_of(context, &args.namespace, &args.name).await?;
     if args.tty && !tty {
         eprintln!("note: standard input is no terminal, so the command gets none either");
     }
-    let params =
-        ExecParams { container: args.container.clone(), command: args.command.clone(), stdin: args.stdin, tty };
     let session = api.exec(&pod, &params).await?;
     let raw = tty.then(RawTerminal::enter).transpose()?;
     let ended = attend(session, args.stdin, tty).await;

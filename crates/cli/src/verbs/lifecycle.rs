@@ -1,10 +1,10 @@
 //! `nanocloud start`, `stop`, `restart` and `uninstall`.
 
-use api::kinds::{Bundle, bundle::KEEP_VOLUMES};
+use api::kinds::{Bundle, Pod, bundle::KEEP_VOLUMES};
 use client::{Api, DeleteParams, ListParams, WatchEvent};
 use futures::StreamExt;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     args::{Service, Uninstall},
@@ -13,19 +13,99 @@ use crate::{
     exit::Exit,
 };
 
-/// Starts, stops or restarts a service.
-pub async fn act(context: &Context<'_>, args: &Service, action: &'static str) -> Result<Exit> {
-    let api: Api<Bundle> = context.api(&args.namespace);
-    let request = api.call_request(Method::POST, &args.service, &format!("actions/{action}"), &json!({}))?;
-    if context.send_http(request).await?.is_some() {
-        let done = match action {
-            "start" => "is started",
-            "stop" => "is stopped; its volumes stay",
-            _ => "is restarted",
-        };
-        println!("{} {done}; see `nanocloud status {0}`", args.service);
+/// What is done to an installed service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Its pods run.
+    Start,
+    /// Its pods end.
+    Stop,
+    /// Its pods end and others run.
+    Restart,
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
     }
+
+    /// What is told: while it is under way, and when it is so.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Start => ("is being started", "is started"),
+            Self::Stop => ("is being stopped", "is stopped; its volumes stay"),
+            Self::Restart => ("is being restarted", "is restarted"),
+        }
+    }
+
+    /// Whether it is so, by the pods there are; `before` are those there were.
+    fn is_done(self, before: &[Pod], now: &[Pod]) -> bool {
+        let was = |pod: &&Pod| before.iter().any(|old| old.metadata.uid == pod.metadata.uid);
+        match self {
+            Self::Stop => now.is_empty(),
+            Self::Start => !now.is_empty() && now.iter().all(is_ready),
+            Self::Restart => !now.is_empty() && now.iter().all(|pod| is_ready(pod) && !was(&pod)),
+        }
+    }
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
+}
+
+/// Starts, stops or restarts a service, and waits until it is so.
+pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Result<Exit> {
+    let api: Api<Bundle> = context.api(&args.namespace);
+    let path = format!("actions/{}", action.name());
+    let request = api.call_request(Method::POST, &args.service, &path, &json!({}))?;
+    if context.print_curl(&request) {
+        return Ok(Exit::Done);
+    }
+    let pods: Api<Pod> = context.api(&args.namespace);
+    let params = ListParams::default().labels(format!("app.kubernetes.io/instance={}", args.service));
+    let before = pods.list(&params).await?.items;
+    context.client.json::<Value>(request).await?;
+    let (doing, done) = action.words();
+    if args.no_wait {
+        println!("{} {doing}; see `nanocloud status {0}`", args.service);
+        return Ok(Exit::Done);
+    }
+    let wait = until(&pods, &params, |now| action.is_done(&before, now));
+    match tokio::time::timeout(args.timeout, wait).await {
+        Ok(waited) => waited?,
+        Err(_) => {
+            return Err(Error::Outcome {
+                what: format!(
+                    "{} {doing}, but not yet so after {}",
+                    args.service,
+                    humantime::format_duration(args.timeout)
+                ),
+                remedy: format!("the server goes on with it; see `nanocloud status {}`", args.service),
+                exit: Exit::TimedOut,
+            });
+        }
+    }
+    println!("{} {done}; see `nanocloud status {0}`", args.service);
     Ok(Exit::Done)
+}
+
+/// Waits until the pods are as wanted.
+async fn until(api: &Api<Pod>, params: &ListParams, wanted: impl Fn(&[Pod]) -> bool) -> Result<()> {
+    loop {
+        let list = api.list(params).await?;
+        if wanted(&list.items) {
+            return Ok(());
+        }
+        let mut events = api.watch(params, &list.resource_version).await?;
+        // Any change is a reason to look again; what the watch tells of it does not matter.
+        while let Some(Ok(WatchEvent::Bookmark(_))) = events.next().await {}
+    }
 }
 
 /// Removes a service and waits until nothing of it is left.
@@ -76,6 +156,44 @@ pub(super) async fn until_gone(api: &Api<Bundle>, bundle: &Bundle) -> Result<()>
             if matches!(event, WatchEvent::Deleted(_)) {
                 return Ok(());
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(uid: &str, ready: &str, ending: bool) -> Pod {
+        let mut pod = json!({
+            "metadata": {"name": "web-0", "uid": uid},
+            "status": {"conditions": [{"type": "Ready", "status": ready}]},
+        });
+        if ending {
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        }
+        api::decode(pod).unwrap()
+    }
+
+    #[test]
+    fn an_action_is_done_when_it_is_so() {
+        let (old, ending) = (pod("1", "True", false), pod("1", "True", true));
+        let (fresh, ready) = (pod("2", "False", false), pod("2", "True", false));
+        let before = [old.clone()];
+        for (action, now, wanted) in [
+            (Action::Stop, vec![ending.clone()], false),
+            (Action::Stop, vec![], true),
+            (Action::Restart, vec![old.clone()], false),
+            (Action::Restart, vec![ending.clone()], false),
+            (Action::Restart, vec![], false),
+            (Action::Restart, vec![fresh.clone()], false),
+            (Action::Restart, vec![ready.clone()], true),
+            (Action::Start, vec![], false),
+            (Action::Start, vec![fresh], false),
+            (Action::Start, vec![ending], false),
+            (Action::Start, vec![old], true),
+        ] {
+            assert_eq!(action.is_done(&before, &now), wanted, "{action:?} {now:?}");
         }
     }
 }

@@ -43,7 +43,11 @@ async fn all(context: &Context<'_>, args: &Status) -> Result<String> {
 }
 
 async fn one(context: &Context<'_>, args: &Status, name: &str) -> Result<String> {
-    let bundle = context.api::<Bundle>(&args.namespace).get(name).await?;
+    let api = context.api::<Bundle>(&args.namespace);
+    if context.print_curl(&api.get_request(name)?) {
+        return Ok(String::new());
+    }
+    let bundle = api.get(name).await?;
     if matches!(args.output, Output::Json | Output::Yaml) {
         return output::document(&api::encode(&bundle), args.output);
     }
