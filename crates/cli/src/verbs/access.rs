@@ -143,7 +143,9 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
 /// Tells when the credential is somebody else's than the kubeconfig calls him.
 fn note_user(answer: &Value, called: &str) {
     match answer["user"].as_str() {
-        Some(user) if user != called => eprintln!("note: the token is for {user:?}; the kubeconfig calls him {called:?}"),
+        Some(user) if user != called => {
+            eprintln!("note: the token is for {user:?}; the kubeconfig calls him {called:?}")
+        }
         _ => {}
     }
 }
