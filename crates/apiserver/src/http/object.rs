@@ -30,7 +30,6 @@ pub(super) async fn get(call: Call, kind: &'static Kind, namespace: Option<&str>
 pub(super) fn edit(call: &mut Call, kind: &'static Kind, options: &mut WriteOptions) -> Outcome<Edit> {
     let bytes = call.take_body();
     if call.parts.method == Method::PATCH {
-        options.patched = true;
         let media_type = body::media_type(&call.parts.headers);
         if [APPLY, APPLY_JSON].contains(&media_type.as_str()) {
             let Document { value, duplicates } =
@@ -43,6 +42,7 @@ pub(super) fn edit(call: &mut Call, kind: &'static Kind, options: &mut WriteOpti
                 .remedy(format!("leave it out, or send {APPLY}")));
         }
         let (patch, duplicates) = Patch::parse(kind, &media_type, &bytes)?;
+        options.patched = true;
         options.duplicates = duplicates;
         return Ok(Edit::Patch(patch));
     }
