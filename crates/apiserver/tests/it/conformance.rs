@@ -100,10 +100,12 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
     let strategic = ask("PATCH", path).typed("application/strategic-merge-patch+json", &json!({})).send(server).await;
     assert_eq!(strategic.code.as_u16(), if kind.group == "nanocloud.io" { 415 } else { 200 }, "{kind:?}");
     let (apply_path, media_type) = (format!("{path}?fieldManager=tests"), "application/apply-patch+yaml");
-    let with = json!({"metadata": {"annotations": {"c": "4"}}});
-    let with = ask("PATCH", &apply_path).typed(media_type, &with).send(server).await.expect(200);
+    let mut config = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "x"}});
+    config["metadata"]["annotations"] = json!({"c": "4"});
+    let with = ask("PATCH", &apply_path).typed(media_type, &config).send(server).await.expect(200);
     assert_eq!(with.body["metadata"]["annotations"], json!({"a": "1", "c": "4"}));
-    let without = ask("PATCH", &apply_path).typed(media_type, &json!({"metadata": {}})).send(server).await.expect(200);
+    config["metadata"]["annotations"] = Value::Null;
+    let without = ask("PATCH", &apply_path).typed(media_type, &config).send(server).await.expect(200);
     assert_eq!(without.body["metadata"]["annotations"], json!({"a": "1"}), "{kind:?}: what was given up goes");
 
     let version = without.version().to_owned();

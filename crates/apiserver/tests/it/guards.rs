@@ -246,8 +246,8 @@ async fn operators_mark_pods_with_their_status_and_nodes_do_not() {
 async fn patches_that_would_fill_the_memory_are_refused() {
     let server = server::start().await;
     ask("POST", MAPS).json(&map("a")).send(&server).await.expect(201);
-    let double = json!({"op": "copy", "from": "/metadata", "path": "/metadata/x"});
-    let copies = Value::from(vec![double; 35]);
+    let copies: Value =
+        (0..35).map(|n| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/x{n}")})).collect();
     let path = format!("{MAPS}/a");
     let refused = ask("PATCH", &path).typed("application/json-patch+json", &copies).send(&server).await.expect(413);
     assert_eq!(refused.body["reason"], "RequestEntityTooLarge");

@@ -94,6 +94,8 @@ fn list(
                 order.insert(dice.below(order.len() + 1), name);
             }
         }
+        // Kubectl's library fails on an order of nothing.
+        let order = if order.is_empty() { return Map::from_iter([(field.to_owned(), items.into())]) } else { order };
         fields.insert(format!("$setElementOrder/{field}"), order.iter().map(|name| json!({"name": name})).collect());
     }
     fields.insert(field.to_owned(), items.into());
