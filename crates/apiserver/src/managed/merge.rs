@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
 };
 
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use super::{
     entry::{Entries, Operation, Writer},
     fields::{Fields, Path, Step},
     leaves,
-    shape::{self, Shape},
+    shape::{self, Key, Shape},
 };
 
 /// A config laid over an object.
@@ -36,13 +36,35 @@ pub(crate) fn merge(live: &Value, config: &Value, entries: &Entries, writer: &Wr
                 .any(|entry| !own.is_some_and(|own| std::ptr::eq(own, entry)) && entry.fields.reaches(path))
     };
     let before = own.iter().flat_map(|entry| &entry.fields.0);
-    // Items go before their fields: in order a path comes before those below it.
-    let names = RefCell::default();
-    for path in before.filter(|path| !wanted(path)) {
-        Removal { path, wanted: &wanted, names: &names }.fields("", &mut object, 0);
-    }
+    let unwanted: Vec<&Path> = before.filter(|path| !wanted(path)).collect();
+    remove(&mut object, &unwanted, &wanted);
     Merged { object, fields }
 }
+
+/// Removes what the paths lead to. Items go list by list, outer lists first, and what is below them goes with them.
+fn remove(object: &mut Value, unwanted: &[&Path], wanted: &dyn Fn(&[Step]) -> bool) {
+    let mut lists: BTreeMap<&[Step], HashSet<&Step>> = BTreeMap::new();
+    let mut items: HashSet<&[Step]> = HashSet::new();
+    for path in unwanted {
+        if let Some((item @ (Step::Key(_) | Step::Item(_)), list)) = path.split_last() {
+            lists.entry(list).or_default().insert(item);
+            items.insert(path);
+        }
+    }
+    let lookups = RefCell::default();
+    for (list, gone) in &lists {
+        let Some(any) = gone.iter().next() else { continue };
+        let path: Path = list.iter().chain([*any]).cloned().collect();
+        Removal { path: &path, gone, wanted, lookups: &lookups }.fields("", object, 0);
+    }
+    let is_gone = |path: &Path| (1..=path.len()).any(|end| items.contains(&path[..end]));
+    for path in unwanted.iter().filter(|path| !is_gone(path)) {
+        Removal { path, gone: &HashSet::new(), wanted, lookups: &lookups }.fields("", object, 0);
+    }
+}
+
+/// Where the items of a list are by their names, and the fields that name them; nothing when it is no such list.
+type Lookup = Option<(&'static [Key], HashMap<String, usize>)>;
 
 fn lay_fields(parent: &str, live: &mut Value, config: &Value) {
     let (Value::Object(live), Value::Object(config)) = (live, config) else { return };
@@ -141,9 +163,11 @@ fn interleave(live: &[String], config: &[String]) -> Vec<Item> {
 /// A path on whose end something is removed.
 struct Removal<'a> {
     path: &'a [Step],
+    /// The items that go when the path ends with one of them.
+    gone: &'a HashSet<&'a Step>,
     wanted: &'a dyn Fn(&[Step]) -> bool,
-    /// Names of the items of lists that were looked into, by the path to the list: making them costs more than looking.
-    names: &'a RefCell<HashMap<Path, Vec<String>>>,
+    /// Lists on the way, by the path to them: making a lookup takes as long as reading the list.
+    lookups: &'a RefCell<HashMap<Path, Lookup>>,
 }
 
 impl Removal<'_> {
@@ -159,17 +183,12 @@ impl Removal<'_> {
                 self.fields(field, below, next);
                 below.as_object().is_some_and(Map::is_empty)
             }
-            Some(Step::Key(key)) => {
+            Some(Step::Key(key)) if next + 1 < self.path.len() => {
                 self.item(parent, field, below, key, next);
                 below.as_array().is_some_and(Vec::is_empty)
             }
-            Some(Step::Item(item)) => {
-                if let Value::Array(items) = below {
-                    items.retain(|known| {
-                        let known = known.to_string();
-                        known != *item
-                    });
-                }
+            Some(Step::Key(_) | Step::Item(_)) => {
+                self.items(parent, field, below);
                 below.as_array().is_some_and(Vec::is_empty)
             }
         };
@@ -178,28 +197,41 @@ impl Removal<'_> {
         }
     }
 
-    fn item(&self, parent: &str, field: &str, list: &mut Value, key: &str, depth: usize) {
-        let Shape::Keyed(keys) = shape::of(parent, field, list) else { return };
+    /// Removes the items that go.
+    fn items(&self, parent: &str, field: &str, list: &mut Value) {
+        let shape = shape::of(parent, field, list);
         let Value::Array(items) = list else { return };
-        let mut all = self.names.borrow_mut();
-        let names = all.entry(self.path[..depth].to_vec());
-        let names =
-            names.or_insert_with(|| items.iter().map(|item| shape::name(keys, item).unwrap_or_default()).collect());
-        let Some(at) = names.iter().position(|name| name == key) else { return };
+        let step = |item: &Value| match shape {
+            Shape::Keyed(keys) => shape::name(keys, item).map(Step::Key),
+            _ => Some(Step::Item(item.to_string())),
+        };
+        items.retain(|item| !step(item).is_some_and(|step| self.gone.contains(&step)));
+    }
+
+    /// Goes on below an item.
+    fn item(&self, parent: &str, field: &str, list: &mut Value, key: &str, depth: usize) {
+        let mut lookups = self.lookups.borrow_mut();
+        let lookup = lookups.entry(self.path[..depth].to_vec()).or_insert_with(|| lookup(parent, field, list));
+        let Some((keys, places)) = lookup else { return };
+        let (Some(at), Value::Array(items)) = (places.get(key).copied(), list) else { return };
         match &self.path[depth + 1..] {
-            [] => {
-                names.remove(at);
-                items.remove(at);
-            }
             [Step::Field(name)] if keys.iter().any(|key| key.name == name) => {}
             _ => {
-                drop(all);
+                drop(lookups);
                 if let Some(item) = items.get_mut(at) {
                     self.fields(field, item, depth + 1);
                 }
             }
         }
     }
+}
+
+fn lookup(parent: &str, field: &str, list: &Value) -> Lookup {
+    let Shape::Keyed(keys) = shape::of(parent, field, list) else { return None };
+    let names = list.as_array().into_iter().flatten().map(|item| shape::name(keys, item).unwrap_or_default());
+    // The first of a name counts.
+    let places: Vec<(String, usize)> = names.enumerate().map(|(place, name)| (name, place)).collect();
+    Some((keys, places.into_iter().rev().collect()))
 }
 
 #[cfg(test)]
@@ -222,7 +254,7 @@ mod tests {
     fn a_long_list_is_laid_and_taken_away_in_the_time_it_takes_to_read_it() {
         use serde_json::json;
 
-        let names: Vec<String> = (0..2_000).map(|n| n.to_string()).collect();
+        let names: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
         let pod = |env: Vec<Value>| json!({"spec": {"containers": [{"name": "c", "env": env}]}});
         let all = pod(names.iter().rev().map(|name| json!({"name": name, "value": "v"})).collect());
         let writer = Writer { manager: "m".into(), api_version: "v1".into(), ..Writer::default() };
