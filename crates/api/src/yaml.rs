@@ -10,9 +10,20 @@ use serde_json::Value;
 #[error("{0}")]
 pub struct YamlError(String);
 
+/// Most nested lists and maps of a document: reading them takes much more of a thread's stack than reading JSON, and no
+/// manifest has half of them.
+pub const MAX_NESTING: usize = 24;
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        legacy_octal_numbers: true,
+        budget: serde_saphyr::budget! { max_depth: MAX_NESTING, flow_nesting_limit: MAX_NESTING },
+    }
+}
+
 /// The one document of a text.
 pub fn document(text: &str) -> Result<Value, YamlError> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let options = options();
     let mut value: Value =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| YamlError(error.to_string()))?;
     make_whole(&mut value);
@@ -21,7 +32,7 @@ pub fn document(text: &str) -> Result<Value, YamlError> {
 
 /// Every document of a text; those that are empty are left out.
 pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let options = options();
     let found: Vec<Option<Value>> =
         serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(error.to_string()))?;
     let mut values: Vec<_> = found.into_iter().flatten().filter(|value| !value.is_null()).collect();

@@ -33,7 +33,7 @@ pub(super) fn edit(call: &mut Call, kind: &'static Kind, options: &mut WriteOpti
         let media_type = body::media_type(&call.parts.headers);
         if [APPLY, APPLY_JSON].contains(&media_type.as_str()) {
             let Document { value, duplicates } =
-                if media_type == APPLY { Document::from(body::yaml(&bytes)?) } else { body::json(&bytes)? };
+                if media_type == APPLY { body::yaml_or_json(&bytes)? } else { body::json(&bytes)? };
             options.duplicates = duplicates;
             return config(call, value).map(Edit::Apply);
         }

@@ -43,7 +43,7 @@ fn map(mut object: Map<String, Value>, patch: &Map<String, Value>, field: &str) 
     let ordered: Vec<(&str, &Value, Vec<String>)> = patch
         .iter()
         .filter_map(|(name, wanted)| name.strip_prefix(ORDER).map(|list| (list, wanted)))
-        .map(|(list, wanted)| (list, wanted, ids(object.get(list).and_then(Value::as_array), field, list)))
+        .map(|(list, wanted)| (list, wanted, left(&object, patch, field, list)))
         .collect();
     for (name, value) in patch {
         if let Some(list) = name.strip_prefix(DELETE_PRIMITIVES) {
@@ -129,6 +129,30 @@ fn ids<'a>(items: Option<impl IntoIterator<Item = &'a Value>>, parent: &str, fie
         Lists::Union | Lists::Replace => id(Some(item)),
     };
     items.into_iter().flatten().map(id).collect()
+}
+
+/// What a list that is ordered explicitly is ordered beside: the stored one without what is deleted, where new items
+/// have taken the places of deleted ones at its end.
+///
+/// Kubernetes' library deletes and appends in the memory of the stored list and then looks for the order there, so that
+/// an item that is new stands behind the stored ones if another was deleted, and else before them.
+fn left(object: &Map<String, Value>, patch: &Map<String, Value>, parent: &str, field: &str) -> Vec<String> {
+    let mut stored = ids(object.get(field).and_then(Value::as_array), parent, field);
+    let Lists::ByKey(key) = of(parent, field) else { return stored };
+    let (gone, kept): (Vec<&Value>, Vec<&Value>) = patch
+        .get(field)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .partition(|item| item.get(DIRECTIVE).and_then(Value::as_str) == Some("delete"));
+    let gone: HashSet<String> = gone.into_iter().map(|item| id(item.get(key))).collect();
+    let before = stored.len();
+    stored.retain(|id| !gone.contains(id));
+    let free = before - stored.len();
+    let known: HashSet<String> = stored.iter().cloned().collect();
+    let new = kept.into_iter().map(|item| id(item.get(key))).filter(|id| !known.contains(id));
+    stored.extend(new.take(free));
+    stored
 }
 
 fn id(value: Option<&Value>) -> String {
