@@ -7,3 +7,4 @@ mod faults;
 mod lifecycle;
 mod node;
 mod pods;
+mod two_nodes;

@@ -17,8 +17,12 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Node {
     folder: tempfile::TempDir,
     name: String,
+    /// Name of its Node object.
+    node: &'static str,
     net: u8,
     listen: String,
+    /// Where other members reach it, when it has any.
+    peer: Option<String>,
     program: PathBuf,
     server: Option<Child>,
 }
@@ -26,12 +30,35 @@ pub struct Node {
 impl Node {
     /// A node with these images in its catalog; `net` tells the addresses of tests apart.
     pub fn new(net: u8, images: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let node = Self::prepared("test", net, None, images);
+        node.ok(&["setup"]);
+        node
+    }
+
+    /// The first node of a cluster.
+    pub fn first(name: &'static str, net: u8, images: &[&str]) -> Self {
+        let node = Self::prepared(name, net, Some(free_address()), images);
+        node.ok(&["setup"]);
+        node
+    }
+
+    /// A node that joins the cluster of another one and serves.
+    pub fn join(other: &Self, name: &'static str, net: u8, images: &[&str]) -> Self {
+        let mut node = Self::prepared(name, net, Some(free_address()), images);
+        let word = node.folder.path().join("join");
+        fs::write(&word, other.ok(&["member", "add"])).unwrap();
+        node.start_with(&["--join-file", word.to_str().unwrap()]);
+        node
+    }
+
+    fn prepared(name: &'static str, net: u8, peer: Option<String>, images: &[&str]) -> Self {
         let node = Self {
             folder: tempfile::tempdir().unwrap(),
             name: format!("nct{net}-{}", std::process::id() % 100_000),
+            node: name,
             net,
-            listen: format!("127.0.0.1:{port}"),
+            listen: free_address(),
+            peer,
             program: env!("CARGO_BIN_EXE_nanocloud").into(),
             server: None,
         };
@@ -39,7 +66,6 @@ impl Node {
         let mut build = node.command(&["image", "build", "--cache"]);
         build.arg(cache()).args(images.iter().map(|image| recipes.join(image)));
         succeed(build.output().unwrap());
-        node.ok(&["setup"]);
         node
     }
 
@@ -60,12 +86,15 @@ impl Node {
             .env_remove("KUBECONFIG")
             .env("NANOCLOUD_RUN_ROOT", self.run_root())
             .env("NANOCLOUD_LISTEN", &self.listen)
-            .env("NANOCLOUD_NODE", "test")
+            .env("NANOCLOUD_NODE", self.node)
             .env("NANOCLOUD_BRIDGE", &self.name)
             .env("NANOCLOUD_POD_CIDR", format!("10.{}.0.0/17", self.net))
             .env("NANOCLOUD_SERVICE_CIDR", format!("10.{}.128.0/17", self.net))
             .env("NANOCLOUD_CGROUP", &self.name)
             .stdin(Stdio::null());
+        if let Some(peer) = &self.peer {
+            command.env("NANOCLOUD_PEER_LISTEN", peer);
+        }
         command
     }
 
@@ -78,16 +107,50 @@ impl Node {
         succeed(self.run(words))
     }
 
+    /// What kubectl prints, as the administrator at this node. It must succeed.
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        let assets = self.state().join("secure_assets");
+        let mut command = Command::new("kubectl");
+        command.arg("--server").arg(format!("https://{}", self.listen)).env_remove("KUBECONFIG");
+        command.arg("--cache-dir").arg(self.folder.path().join("kubectl")).env("HOME", self.folder.path());
+        for (flag, file) in [
+            ("--certificate-authority", "ca.crt"),
+            ("--client-certificate", "admin.pem"),
+            ("--client-key", "admin.pem"),
+        ] {
+            command.arg(flag).arg(assets.join(file));
+        }
+        succeed(command.args(words).output().expect("kubectl is installed (scripts/install-kubectl)"))
+    }
+
     pub fn json(&self, words: &[&str]) -> Value {
         serde_json::from_str(&self.ok(words)).unwrap()
     }
 
     /// Starts the server and waits until it answers.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    fn start_with(&mut self, words: &[&str]) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.state().join("server.log")).unwrap();
-        let server = self.command(&["server"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let server = self.command(&["server"]).args(words).stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.server = Some(server);
         self.until("the server answers", |node| node.run(&["get", "nodes"]).status.success());
+    }
+
+    /// Waits until the server ends by itself, as that of a removed member does.
+    pub fn ended(&mut self) {
+        let mut server = self.server.take().unwrap();
+        let start = Instant::now();
+        while server.try_wait().unwrap().is_none() {
+            if start.elapsed() > PATIENCE {
+                server.kill().unwrap();
+                server.wait().unwrap();
+                panic!("the server goes on\n{}", tail(&self.log()));
+            }
+            std::thread::park_timeout(PAUSE);
+        }
     }
 
     /// Ends the server as a crash would.
@@ -208,6 +271,10 @@ impl Drop for Node {
         // After a failed test, too, nothing may stay on the host.
         let _ = self.run(&["teardown"]);
     }
+}
+
+fn free_address() -> String {
+    format!("127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port())
 }
 
 pub fn succeed(output: Output) -> String {
