@@ -62,11 +62,6 @@ fn unfit(source: api::DecodeError) -> WorldError {
     WorldError::Refused { source: Box::new(source) }
 }
 
-/// Whether the server does not have the subresource: what it does is then part of an ordinary write.
-fn lacks(error: &::client::Error) -> bool {
-    error.status().is_some_and(|status| matches!(status.code, 404 | 405))
-}
-
 fn failed(error: ::client::Error) -> WorldError {
     let code = error.status().map(|status| status.code);
     match code {
@@ -247,14 +242,7 @@ impl World for ClientWorld {
     async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError> {
         let placed: Pod = decode(pod.clone()).map_err(unfit)?;
         let (key, uid) = (ObjectKey::of(&placed), placed.metadata.uid.as_deref().unwrap_or_default());
-        match Api::<Pod>::of(self.client.clone(), &key).bind(&key.name, uid, node).await {
-            Err(error) if lacks(&error) => {
-                let mut placed = pod.clone();
-                placed["spec"]["nodeName"] = node.into();
-                self.endpoints.of(&Kind::of::<Pod>())?.replace(&placed).await
-            }
-            other => other.map_err(failed),
-        }
+        Api::<Pod>::of(self.client.clone(), &key).bind(&key.name, uid, node).await.map_err(failed)
     }
 
     async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {

@@ -165,7 +165,7 @@ const SCHEDULER_ROLE: Role = Role {
     rules: &[
         on(READ, CORE, &["pods", "nodes", "persistentvolumeclaims", "namespaces"]),
         on(&["create"], CORE, &["pods/binding"]),
-        on(UPDATE, CORE, &["pods", "pods/status"]),
+        on(UPDATE, CORE, &["pods/status"]),
         WRITE_EVENTS,
     ],
 };

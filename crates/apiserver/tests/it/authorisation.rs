@@ -37,7 +37,7 @@ const ROUTES: [(&str, &str, &[&str]); 25] = [
     ("GET", "/api/v1/pods/p/exec", &["pods.exec", "admin"]),
     ("POST", "/api/v1/namespaces/default/pods", &["admin"]),
     ("POST", "/api/v1/namespaces/default/pods/p/binding", &["scheduler", "admin"]),
-    ("PUT", "/api/v1/namespaces/default/pods/p", &["scheduler", "admin"]),
+    ("PUT", "/api/v1/namespaces/default/pods/p", &["admin"]),
     ("DELETE", "/api/v1/namespaces/default/pods", &["admin"]),
     ("GET", "/api/v1/secrets", &["admin"]),
     ("GET", "/api/v1/namespaces/default/secrets?watch=nonsense", &["admin"]),

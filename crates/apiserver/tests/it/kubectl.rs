@@ -267,13 +267,11 @@ async fn with_pod() -> Cluster {
     cluster.file("pod.json", &pod("redis:7"));
     cluster.run("create -f pod.json").await;
     let path = "/api/v1/namespaces/default/pods/web";
-    for (path, patch) in [
-        (path.to_owned(), json!({"spec": {"nodeName": "n1"}})),
-        (format!("{path}/status"), json!({"status": {"phase": "Running"}})),
-    ] {
-        let asked = ask("PATCH", &path).typed("application/merge-patch+json", &patch);
-        asked.send(&cluster.server).await.expect(200);
-    }
+    let binding = json!({"metadata": {"name": "web"}, "target": {"kind": "Node", "name": "n1"}});
+    ask("POST", &format!("{path}/binding")).json(&binding).send(&cluster.server).await.expect(201);
+    let running = json!({"status": {"phase": "Running"}});
+    let asked = ask("PATCH", &format!("{path}/status")).typed("application/merge-patch+json", &running);
+    asked.send(&cluster.server).await.expect(200);
     cluster
 }
 

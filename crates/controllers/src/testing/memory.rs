@@ -248,9 +248,18 @@ impl World for Memory {
     }
 
     async fn bind(&self, pod: &Value, node: &str) -> Result<(), WorldError> {
-        let mut placed = pod.clone();
+        // Only the node changes, and a binding is not admitted as a change of the pod.
+        let (kind, key) = (Kind::of::<Pod>(), key_of(pod));
+        let mut state = self.0.lock();
+        state.killed()?;
+        let mut placed = state.current(&kind, &key)?;
+        let is_same = ["uid", "resourceVersion"].iter().all(|field| meta(&placed, field) == meta(pod, field));
+        if !is_same || placed["spec"]["nodeName"].is_string() {
+            return Err(WorldError::Conflict { source: "another version".into() });
+        }
         placed["spec"]["nodeName"] = json!(node);
-        self.0.lock().write(&Kind::of::<Pod>(), &placed, false)
+        state.put(&kind, &key, placed);
+        Ok(())
     }
 
     async fn delete(&self, kind: &Kind, key: &ObjectKey, deletion: &Deletion) -> Result<(), WorldError> {

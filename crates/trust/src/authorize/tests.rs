@@ -172,11 +172,12 @@ fn the_scheduler_places_pods_and_reads_no_secrets() {
             "watch pods",
             "list nodes",
             "create pods/binding default/p",
-            "patch pods default/p",
+            "patch pods/status default/p",
             "create events default/e",
         ],
         &[
             "create pods default/p",
+            "patch pods default/p",
             "delete pods default/p",
             "get secrets default/s",
             "update nodes one",

@@ -39,9 +39,11 @@ pub(super) fn check(before: &PodSpec, after: &PodSpec, path: &Path<'_>) -> Error
     errors
 }
 
-/// A pod gets its node once.
+/// A pod gets its node when it is created or by a binding, which is not admitted as a change.
 fn node(before: &PodSpec, after: &PodSpec, path: Path<'_>) -> Errors {
-    unless(before.node_name.is_none() || before.node_name == after.node_name, || FieldError::immutable(path))
+    unless(before.node_name == after.node_name, || {
+        FieldError::forbidden(path, "cannot be changed: the scheduler sets it by the subresource pods/binding")
+    })
 }
 
 /// A deadline is a limit: it can be set and come earlier, and neither end nor come later.

@@ -40,7 +40,7 @@ fn a_pod_follows_few_changes() {
             vec![("/tolerations", json!([{"key": "l", "operator": "Exists"}, {"key": "k", "operator": "Exists"}]))],
             &[],
         ),
-        (&none, bound.to_vec(), &[]),
+        (&none, bound.to_vec(), &[("spec.nodeName", "Forbidden")]),
         (&bound, vec![("/nodeName", json!("m"))], &[("spec.nodeName", "Forbidden")]),
         (&bound, vec![], &[("spec.nodeName", "Forbidden")]),
         (&limited, vec![("/activeDeadlineSeconds", json!(5))], &[]),
