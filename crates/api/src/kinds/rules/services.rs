@@ -30,7 +30,7 @@ fn ports_are_numbers_and_names_once_each() {
         (ports(json!([])), "spec.ports", REQUIRED),
         (port(json!({"port": 0, "targetPort": 80})), "spec.ports[0].port", INVALID),
         (port(json!({"name": "Http"})), "spec.ports[0].name", INVALID),
-        (port(json!({"protocol": "XXX"})), "spec.ports[0].protocol", UNSUPPORTED),
+        (port(json!({"protocol": "ICMP"})), "spec.ports[0].protocol", UNSUPPORTED),
         (port(json!({"targetPort": 70_000})), "spec.ports[0].targetPort", INVALID),
         (port(json!({"targetPort": "80"})), "spec.ports[0].targetPort", INVALID),
         (port(json!({"targetPort": "A_B"})), "spec.ports[0].targetPort", INVALID),

@@ -83,7 +83,7 @@ fn ports() {
         one("/containers/0/ports/0/containerPort", json!(65_536), "containers[0].ports[0].containerPort", "Invalid"),
         one("/containers/0/ports/0/hostPort", json!(-1), "containers[0].ports[0].hostPort", "Invalid"),
         one("/containers/0/ports/0/hostPort", json!(65_536), "containers[0].ports[0].hostPort", "Invalid"),
-        one("/containers/0/ports/0/protocol", json!("XXX"), "containers[0].ports[0].protocol", "NotSupported"),
+        one("/containers/0/ports/0/protocol", json!("ICMP"), "containers[0].ports[0].protocol", "NotSupported"),
         one("/containers/0/ports", host, "containers[0].ports[1].hostPort", "Duplicate"),
         (
             vec![("/hostNetwork", json!(true)), ("/containers/0/ports/0/hostPort", json!(81))],
