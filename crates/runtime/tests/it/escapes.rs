@@ -37,18 +37,18 @@ async fn a_working_directory_that_became_a_link_of_the_kernel_is_not_entered() -
     let host = Host::new()?;
     sleeping(&host).await?;
     for door in doors() {
-        run_in(&host, &format!("rm -f /work; ln -s {door} /work")).await?;
-        for cwd in ["/work", "/work/etc"] {
+        run_in(&host, &format!("rm -f /place; ln -s {door} /place")).await?;
+        for cwd in ["/place", "/place/etc"] {
             let mut spec = ExecSpec::new(["sh", "-c", "pwd"].map(str::to_owned).to_vec());
             spec.cwd = Some(cwd.into());
             let text = problem(host.runtime.exec("c", spec).await);
-            assert!(text.contains("working directory /work"), "{door}: {text}");
+            assert!(text.contains("working directory /place"), "{door}: {text}");
         }
     }
     // Links that lead somewhere inside are the image's own business.
-    run_in(&host, "rm -f /work; mkdir -p /real/sub; ln -s ../../../real /work").await?;
+    run_in(&host, "rm -f /place; mkdir -p /real/sub; ln -s ../../../real /place").await?;
     let mut spec = ExecSpec::new(["sh", "-c", "/bin/busybox pwd -P"].map(str::to_owned).to_vec());
-    spec.cwd = Some("/work/sub".into());
+    spec.cwd = Some("/place/sub".into());
     let capture = host.runtime.exec("c", spec).await?.output(1 << 16).await?;
     assert_eq!(String::from_utf8_lossy(&capture.stdout), "/real/sub\n");
     host.leaves_nothing().await
@@ -60,12 +60,12 @@ async fn an_image_whose_working_directory_is_a_link_of_the_kernel_does_not_start
     for (number, door) in doors().into_iter().enumerate().filter(|(number, _)| number % 4 == 3 || *number > 79) {
         let layer = host.root.join(format!("door{number}"));
         std::fs::create_dir(&layer)?;
-        symlink(&door, layer.join("work"))?;
+        symlink(&door, layer.join("place"))?;
         let mut spec = host.root_spec(&format!("c{number}"), "pwd");
         spec.layers.push(layer);
-        spec.cwd = "/work".into();
+        spec.cwd = "/place".into();
         let text = problem(host.runtime.start(spec).await);
-        assert!(text.contains("working directory /work"), "{door}: {text}");
+        assert!(text.contains("working directory /place"), "{door}: {text}");
     }
     host.leaves_nothing().await
 }
