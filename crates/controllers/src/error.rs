@@ -2,7 +2,7 @@
 
 use api::ObjectKey;
 
-use crate::{ports::CertificateError, random::RandomError, world::WorldError};
+use crate::{bundles::random::RandomError, ports::CertificateError, world::WorldError};
 
 /// Why one reconcile of one object did not finish. It is run again after a back-off.
 #[derive(Debug, thiserror::Error)]

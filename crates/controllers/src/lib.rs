@@ -20,50 +20,47 @@
 //! * A panic over one key is an error of that key: it waits in quarantine, the others go on.
 //! * A secret's value is in Secret objects only: never in a status, event, log or error.
 //!
-//! Limits: [`bundle::BINDING_BACKOFF_MAX`], [`bundle::MESSAGE_MAX`], [`scheduler::RETRY`], [`WORKERS`], [`RESYNC`],
+//! Limits: [`bundles::BINDING_BACKOFF_MAX`], [`bundles::MESSAGE_MAX`], [`workloads::scheduler::RETRY`], [`WORKERS`], [`RESYNC`],
 //! [`QUARANTINE`] of nodes, [`QUARANTINE_MAX`] of keys.
 
-pub mod bundle;
+pub mod bundles;
+pub mod cleanup;
 mod client_world;
 mod controller;
 mod digest;
 mod error;
-pub mod garbage;
-mod health;
+mod identity;
 mod isolation;
-mod namespace;
-mod node_lifecycle;
-mod orphaned_pods;
-mod persistent_volume_claim;
+mod nodes;
 pub mod ports;
-mod random;
 mod run;
-pub mod scheduler;
-mod stateful_set;
 mod step;
+mod storage;
 #[cfg(test)]
 mod testing;
-mod token;
 mod worker;
+pub mod workloads;
 pub mod world;
 
 use std::sync::Arc;
 
-pub use bundle::Bundles;
+pub use bundles::{
+    Bundles,
+    random::{KernelRandom, Random, RandomError},
+};
+pub use cleanup::{garbage::GarbageCollector, namespace::Namespaces};
 pub use controller::{Change, Controller, Next, Watch};
 pub use error::Error;
-pub use garbage::GarbageCollector;
+pub use identity::token::ExpiredTokens;
 pub use isolation::{QUARANTINE_FIRST, QUARANTINE_MAX, is_isolated};
-pub use namespace::Namespaces;
-pub use node_lifecycle::{LEASE_NAMESPACE, NodeLifecycle};
-pub use orphaned_pods::{OrphanedPods, QUARANTINE};
-pub use persistent_volume_claim::PersistentVolumeClaims;
-pub use random::{KernelRandom, Random, RandomError};
+pub use nodes::{
+    lifecycle::{LEASE_NAMESPACE, NodeLifecycle},
+    orphaned_pods::{OrphanedPods, QUARANTINE},
+};
 pub use run::{RESYNC, WORKERS, run};
-pub use scheduler::Scheduler;
-pub use stateful_set::StatefulSets;
 pub use step::{Deletion, Notice, Step};
-pub use token::ExpiredTokens;
+pub use storage::persistent_volume_claim::PersistentVolumeClaims;
+pub use workloads::{scheduler::Scheduler, stateful_set::StatefulSets};
 pub use world::{World, WorldError};
 
 /// What controllers need beside the API.

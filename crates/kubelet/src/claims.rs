@@ -138,5 +138,4 @@ impl Claims {
 }
 
 #[cfg(test)]
-#[path = "claims_tests.rs"]
 mod tests;

@@ -13,7 +13,11 @@ use api::{
 use serde_json::{Value, json};
 
 use super::memory::Memory;
-use crate::{LEASE_NAMESPACE, health, scheduler::volumes::claims_of, world::World};
+use crate::{
+    LEASE_NAMESPACE,
+    workloads::{health, scheduler::volumes::claims_of},
+    world::World,
+};
 
 /// What happens to what is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

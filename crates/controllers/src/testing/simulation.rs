@@ -19,7 +19,7 @@ use super::{
     kubelet::{Luck, Nodes},
     memory::{Memory, Recorded},
 };
-use crate::{Controller, Next, World, all, bundle::REASONS, controller::Change};
+use crate::{Controller, Next, World, all, bundles::REASONS, controller::Change};
 
 /// Rounds of chance, then rounds until everything must be quiet.
 const ROUNDS: usize = 250;

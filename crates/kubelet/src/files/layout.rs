@@ -217,5 +217,4 @@ pub(crate) fn remove_dir(dir: &Path) -> Result<()> {
 }
 
 #[cfg(test)]
-#[path = "layout_tests.rs"]
 mod tests;

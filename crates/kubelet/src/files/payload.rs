@@ -219,5 +219,4 @@ fn count(top: &OwnedFd, most: usize) -> Option<usize> {
 }
 
 #[cfg(test)]
-#[path = "payload_tests.rs"]
 mod tests;

@@ -363,3 +363,6 @@ fn initialised(plan: &Plan, seen: &Observation, wanted: &mut Wanted) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

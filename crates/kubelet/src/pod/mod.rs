@@ -10,6 +10,3 @@ pub mod pull_secrets;
 pub mod security;
 pub mod status;
 pub mod volumes;
-
-#[cfg(test)]
-mod lifecycle_tests;

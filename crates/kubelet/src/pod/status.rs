@@ -359,5 +359,4 @@ pub fn initial_state(pod: &Pod) -> State {
 }
 
 #[cfg(test)]
-#[path = "status_tests.rs"]
 mod tests;

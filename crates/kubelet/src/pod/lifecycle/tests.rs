@@ -5,10 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{
-    lifecycle::{Action, Ending, MINIMUM_GRACE, Observation, Run, State, View, step},
-    plan::{Backoff, Plan, RestartPolicy, STEADY, later},
-};
+use super::{Action, Ending, MINIMUM_GRACE, Observation, Run, State, View, step};
+use crate::pod::plan::{Backoff, Plan, RestartPolicy, STEADY, later};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 

@@ -229,5 +229,4 @@ fn parameters<'v>(
 }
 
 #[cfg(test)]
-#[path = "bindings_tests.rs"]
 mod tests;

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::NodeCondition;
 use crate::{
     controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
     error::Error,
-    health,
     step::Step,
+    workloads::health,
     world::{self, World},
 };
 

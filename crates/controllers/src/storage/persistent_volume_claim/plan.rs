@@ -11,7 +11,11 @@ use api::{
 };
 use jiff::Timestamp;
 
-use crate::{controller::Next, health, scheduler::volumes::claims_of, step::Step};
+use crate::{
+    controller::Next,
+    step::Step,
+    workloads::{health, scheduler::volumes::claims_of},
+};
 
 /// How long a claim that is being deleted waits for a node that may hold its volume.
 pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(300);
@@ -160,5 +164,4 @@ fn ready_since(node: &Node) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

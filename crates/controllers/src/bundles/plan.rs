@@ -341,5 +341,4 @@ fn claim_owners(bundle: &Bundle, claims: &[PersistentVolumeClaim]) -> Vec<Step> 
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector as SelectorSpec, OwnerReference};
 
 use super::pods::{name, ordinal};
-use crate::{health, step::Step};
+use crate::{step::Step, workloads::health};
 
 /// What the set controls, and the steps by which it takes on or gives up.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use api::{
     },
 };
 
-use crate::health;
+use crate::workloads::health;
 
 /// Access mode of claims that one pod at a time may use.
 const ONE_POD: &str = "ReadWriteOncePod";

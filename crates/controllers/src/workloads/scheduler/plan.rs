@@ -13,7 +13,7 @@ use super::{
     fit::{Candidate, candidates, needs},
     volumes::{Claims, Place},
 };
-use crate::{health, step::Step};
+use crate::{step::Step, workloads::health};
 
 /// Name of the scheduler that pods ask for by default.
 const SCHEDULER: &str = "default-scheduler";
@@ -183,5 +183,4 @@ fn not_scheduled(pod: &Pod, reason: &str, message: &str, now: Timestamp) -> Opti
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

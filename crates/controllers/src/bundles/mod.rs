@@ -10,6 +10,7 @@ mod conditions;
 pub(crate) mod image;
 pub mod names;
 mod plan;
+pub(crate) mod random;
 mod readiness;
 mod revoke;
 mod secrets;

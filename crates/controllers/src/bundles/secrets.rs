@@ -11,11 +11,13 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use secrecy::ExposeSecret;
 
-use super::names;
+use super::{
+    names,
+    random::{Random, RandomError, text},
+};
 use crate::{
     digest,
     ports::{Certificate, CertificateRequest},
-    random::{Random, RandomError, text},
     step::Step,
 };
 

@@ -14,7 +14,7 @@ use super::{
     revision::{self, Version, Versions},
     status::{status, until_available},
 };
-use crate::{controller::Next, health, step::Step};
+use crate::{controller::Next, step::Step, workloads::health};
 
 /// Most steps of one pass; the change that they make brings the next.
 pub(super) const STEPS_MAX: usize = 100;
@@ -218,5 +218,4 @@ impl Pass<'_> {
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

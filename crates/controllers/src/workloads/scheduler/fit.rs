@@ -12,7 +12,7 @@ use k8s_openapi::{
 };
 
 use super::{affinity, ports, ports::HostPort, volumes::Place};
-use crate::health;
+use crate::workloads::health;
 
 /// Resource that every pod uses one of.
 const PODS: &str = "pods";

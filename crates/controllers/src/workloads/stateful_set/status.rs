@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
 use super::{plan::Strategy, pods::revision_of, revision::Versions};
-use crate::health;
+use crate::workloads::health;
 
 /// How long a pod must still be ready before it counts as available; `None` if it is not ready.
 pub(super) fn until_available(pod: &Pod, min_ready: Duration, now: Timestamp) -> Option<Duration> {

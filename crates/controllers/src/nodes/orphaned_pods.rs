@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::{
     controller::{Change, Controller, Next, Watch, itself},
     error::Error,
-    health,
     step::Step,
+    workloads::health,
     world::{self, World},
 };
 

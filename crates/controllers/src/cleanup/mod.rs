@@ -1,0 +1,4 @@
+//! What must go: garbage, and the contents of namespaces.
+
+pub mod garbage;
+pub(crate) mod namespace;

@@ -1,0 +1,3 @@
+//! Grants of access.
+
+pub(crate) mod token;

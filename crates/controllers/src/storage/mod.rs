@@ -1,0 +1,3 @@
+//! What keeps data: claims.
+
+pub(crate) mod persistent_volume_claim;
