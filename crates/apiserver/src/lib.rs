@@ -1,11 +1,14 @@
 //! The API server: every kind over HTTP, from one generic registry.
 //!
 //! ```text
-//!   TLS listener ─┐                    ┌─ registry ── Txn, Range, Watch ──► dyn Keyspace
-//!   in-process ───┴─► entry ─► auth ───┼─ discovery, OpenAPI, health, metrics
-//!                     │        │       ├─ identity ── single-use tokens, certificates (trust)
-//!                     route    trust   └─ streams ── logs, exec, attach, ports ──► dyn PodStreams
+//!   TLS listener ─┐                     ┌─ registry ── Txn, Range, Watch ──► dyn Keyspace
+//!   in-process ───┴─► router ─► request ┼─ openapi, metrics, trust
+//!                       │       context └─ ports ── dyn PodStreams, Membership
+//!                       └─► endpoints ── sessions (WebSocket, SPDY)
 //! ```
+//!
+//! Arrows are imports, and no two files of the crate import each other: `router` names the `endpoints`, an endpoint
+//! names its `request::context`, that names the `state`, and the state names `registry`, `openapi` and the `ports`.
 //!
 //! Objects are JSON in the keyspace under `/registry/<group>/<plural>/<namespace>/<name>`; their `resourceVersion` is
 //! the keyspace revision of the last change. Kinds are [`api::Kind`]s: a new kind needs nothing here.
@@ -21,33 +24,35 @@
 //!
 //! Limits: see [`limits`].
 
-mod app;
+mod api_error;
 mod document;
+mod endpoints;
 mod error;
-mod failure;
-mod http;
-mod identity;
 pub mod limits;
 mod listen;
 mod managed;
 mod metrics;
-mod negotiate;
 mod object;
 mod openapi;
-mod options;
 mod patch;
 mod places;
+mod ports;
 mod protobuf;
+mod query;
 mod readiness;
 mod registry;
+mod request;
 mod route;
+mod router;
 mod sample;
 mod seal;
 mod server;
-mod streams;
+mod sessions;
+mod state;
 
 pub use error::Error;
-pub use identity::members::Membership;
 pub use metrics::MetricsRegistry;
+pub use ports::{
+    Connection, ExecExit, ExecOptions, ExecSession, LogOptions, Membership, PodStreams, StreamError, TerminalSize,
+};
 pub use server::{ApiServer, Config, Security};
-pub use streams::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};

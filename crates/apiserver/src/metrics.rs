@@ -9,7 +9,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::failure::{Failure, Outcome};
+use crate::api_error::{ApiError, Result};
 
 /// The process's metrics; every part registers its own in it.
 pub type MetricsRegistry = Arc<Mutex<Registry>>;
@@ -99,10 +99,10 @@ impl Metrics {
     }
 
     /// Every metric of the process as OpenMetrics text.
-    pub(crate) fn encode(&self) -> Outcome<String> {
+    pub(crate) fn encode(&self) -> Result<String> {
         let mut text = String::new();
         encode(&mut text, &self.registry.lock())
-            .map_err(|error| Failure::internal("the metrics cannot be written", error))?;
+            .map_err(|error| ApiError::internal("the metrics cannot be written", error))?;
         Ok(text)
     }
 }

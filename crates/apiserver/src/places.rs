@@ -13,7 +13,7 @@ use trust::{
 };
 
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     limits,
 };
 
@@ -70,13 +70,13 @@ impl Lane {
     }
 
     /// A place for a request, or 429.
-    pub(crate) fn admit(&self) -> Outcome<OwnedSemaphorePermit> {
+    pub(crate) fn admit(&self) -> Result<OwnedSemaphorePermit> {
         let full = |_| full(format!("{} requests are being served already", self.most_requests));
         self.requests.clone().try_acquire_owned().map_err(full)
     }
 
     /// Makes a body's memory what so many bytes need, or 429.
-    pub(crate) fn grow(&self, memory: &mut Memory, bytes: usize) -> Outcome<()> {
+    pub(crate) fn grow(&self, memory: &mut Memory, bytes: usize) -> Result<()> {
         let held = memory.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(UNIT).saturating_sub(held);
         if more == 0 {
@@ -93,8 +93,8 @@ impl Lane {
     }
 }
 
-fn full(message: String) -> Failure {
-    Failure::new(429, "TooManyRequests", message).retry_after(1).remedy("try again in a second")
+fn full(message: String) -> ApiError {
+    ApiError::new(429, "TooManyRequests", message).retry_after(1).remedy("try again in a second")
 }
 
 #[cfg(test)]

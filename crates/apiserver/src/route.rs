@@ -235,19 +235,19 @@ fn in_group(method: &Method, group: &str, version: &str, rest: &[&str]) -> Optio
     let find = |plural: &str| {
         kinds::all().iter().find(|kind| (kind.group, kind.version, kind.plural) == (group, version, plural))
     };
-    if group == crate::failure::OWN_GROUP
+    if group == crate::api_error::OWN_GROUP
         && let Some(part) = KeyspacePart::of(rest)
     {
         return Some(Route::Keyspace(part));
     }
-    if group == crate::failure::OWN_GROUP && method == Method::GET {
+    if group == crate::api_error::OWN_GROUP && method == Method::GET {
         match rest {
             ["members"] => return Some(Route::Members { status: false }),
             ["members", "status"] => return Some(Route::Members { status: true }),
             _ => {}
         }
     }
-    if group == crate::failure::OWN_GROUP && method == Method::POST {
+    if group == crate::api_error::OWN_GROUP && method == Method::POST {
         match rest {
             ["members", "join"] => return Some(Route::JoinMember),
             ["members", name, action] => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trust::{Envelope, EnvelopeError, SealContext};
 
-use crate::failure::{Failure, Outcome};
+use crate::api_error::{ApiError, Result};
 
 /// Seals whole values under their key, so that a value moved to another key does not open.
 ///
@@ -22,12 +22,12 @@ impl Seal {
     }
 
     /// Seals a value for a key.
-    pub(crate) fn close(&self, key: &str, plain: &[u8]) -> Outcome<Vec<u8>> {
-        self.0.seal(plain, place(key)).map_err(|error| Failure::internal("the value cannot be sealed", error))
+    pub(crate) fn close(&self, key: &str, plain: &[u8]) -> Result<Vec<u8>> {
+        self.0.seal(plain, place(key)).map_err(|error| ApiError::internal("the value cannot be sealed", error))
     }
 
     /// Opens what [`Seal::close`] made for the same key.
-    pub(crate) fn open(&self, key: &str, sealed: &[u8]) -> Outcome<impl std::ops::Deref<Target = Vec<u8>>> {
+    pub(crate) fn open(&self, key: &str, sealed: &[u8]) -> Result<impl std::ops::Deref<Target = Vec<u8>>> {
         self.0.open(sealed, place(key)).map_err(|error| {
             let remedy = match &error {
                 EnvelopeError::UnknownKey { .. } => {
@@ -36,7 +36,7 @@ impl Seal {
                 EnvelopeError::UnsupportedVersion { .. } => "use the version of nanocloud that wrote it",
                 _ => "it was changed after it was stored: delete the object and make it anew, or restore a snapshot of the keyspace",
             };
-            Failure::internal(&format!("the stored value of {key} cannot be opened"), error).remedy(remedy)
+            ApiError::internal(&format!("the stored value of {key} cannot be opened"), error).remedy(remedy)
         })
     }
 }

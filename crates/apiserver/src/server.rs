@@ -11,18 +11,17 @@ use tokio_util::sync::CancellationToken;
 use trust::{Authority, Envelope, Tokens};
 
 use crate::{
-    app::App,
     error::Error,
-    http::entry,
-    identity::members::Membership,
     limits, listen,
     metrics::{Metrics, MetricsRegistry},
     openapi::OpenApi,
     places::Places,
+    ports::{Membership, PodStreams},
     readiness::Readiness,
     registry::Registry,
+    router,
     seal::Seal,
-    streams::PodStreams,
+    state::ServerState,
 };
 
 /// What the operator decides.
@@ -55,7 +54,7 @@ pub struct Security {
 /// The API over a keyspace. Cloning is cheap; clones are the same server.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
-    app: Arc<App>,
+    state: Arc<ServerState>,
 }
 
 impl ApiServer {
@@ -70,7 +69,7 @@ impl ApiServer {
         let metrics = Metrics::new(metrics);
         let (seal, unreadable) = (Seal::new(security.envelope), metrics.unreadable.clone());
         let registry = Registry::new(keyspace, seal, config.service_cidr, config.now, unreadable);
-        let app = App {
+        let state = ServerState {
             registry: Arc::new(registry),
             authority: security.authority,
             tokens: security.tokens,
@@ -84,13 +83,13 @@ impl ApiServer {
             watches: Arc::new(Semaphore::new(limits::MAX_WATCHES)),
             sessions: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
         };
-        Self { app: Arc::new(app) }
+        Self { state: Arc::new(state) }
     }
 
     /// Serves the members of the cluster from now on. Only the first call has an effect.
     pub fn serve_members(&self, membership: Membership) {
         // A second membership would be of another keyspace; the first one stays.
-        let _ = self.app.membership.set(membership);
+        let _ = self.state.membership.set(membership);
     }
 
     /// Makes the namespaces that always exist. Call it once the keyspace answers; `/readyz` does it too.
@@ -98,7 +97,7 @@ impl ApiServer {
     /// # Errors
     /// When the keyspace cannot be written.
     pub async fn prepare(&self) -> Result<(), Error> {
-        self.app.registry.ensure_namespaces().await.map_err(|failure| Error::Prepare { source: Box::new(failure) })
+        self.state.registry.ensure_namespaces().await.map_err(|failure| Error::Prepare { source: Box::new(failure) })
     }
 
     /// The whole API as a tower service.
@@ -106,12 +105,12 @@ impl ApiServer {
     /// A request may carry a [`trust::Subject`] as an extension: then it is that subject's, without further proof.
     /// Only callers in the process can set one.
     pub fn router(&self) -> Router {
-        Router::new().fallback(entry::serve).with_state(self.app.clone())
+        Router::new().fallback(router::serve).with_state(self.state.clone())
     }
 
     /// Ends open watches and sessions; short requests are still served.
     pub fn stop_streams(&self) {
-        self.app.stop.cancel();
+        self.state.stop.cancel();
     }
 
     /// Serves TLS connections until told to stop, then lets open requests end for a while.
@@ -124,6 +123,6 @@ impl ApiServer {
         tls: Arc<rustls::ServerConfig>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        listen::serve(self.router(), listener, tls, stop, self.app.stop.clone()).await
+        listen::serve(self.router(), listener, tls, stop, self.state.stop.clone()).await
     }
 }

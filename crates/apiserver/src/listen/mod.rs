@@ -25,7 +25,7 @@ use self::{
     activity::{Answer, Impatient},
     peers::Peers,
 };
-use crate::{error::Error, http::auth::PeerCertificate, limits};
+use crate::{error::Error, limits, request::auth::PeerCertificate};
 
 /// What connections may have of the server.
 #[derive(Clone, Copy, Debug)]

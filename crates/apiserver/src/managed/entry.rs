@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fields::Fields;
-use crate::failure::{Failure, Outcome};
+use crate::api_error::{ApiError, Result};
 
 /// How a manager changes an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,15 +86,15 @@ pub(crate) struct Entries(pub(super) Vec<Entry>);
 
 impl Entries {
     /// Those of an object; nothing when it says nothing about them.
-    pub(crate) fn of(object: &Value) -> Outcome<Option<Self>> {
+    pub(crate) fn of(object: &Value) -> Result<Option<Self>> {
         let Some(list) = object.pointer("/metadata/managedFields").filter(|list| !list.is_null()) else {
             return Ok(None);
         };
-        let wrong = || Failure::bad_request("metadata.managedFields: each entry needs an operation and FieldsV1");
+        let wrong = || ApiError::bad_request("metadata.managedFields: each entry needs an operation and FieldsV1");
         let list = list.as_array().ok_or_else(wrong)?;
         // An empty entry says: forget them all (Kubernetes).
         let spoken = list.iter().filter(|entry| entry.as_object().is_none_or(|fields| !fields.is_empty()));
-        let entries = spoken.map(|entry| Entry::parse(entry).ok_or_else(wrong)).collect::<Outcome<_>>()?;
+        let entries = spoken.map(|entry| Entry::parse(entry).ok_or_else(wrong)).collect::<Result<_>>()?;
         Ok(Some(Self(entries)))
     }
 

@@ -6,25 +6,18 @@ mod v2;
 
 use std::collections::BTreeMap;
 
-use axum::response::Response;
 use bytes::Bytes;
-use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{
-    failure::Outcome,
-    http::{answer, collection::not_acceptable, entry::Call},
-    negotiate::{self, OpenApiFormat},
-    route,
-};
+use crate::route;
 
 /// The documents, as they are served.
 #[derive(Debug)]
 pub(crate) struct OpenApi {
-    v2: Bytes,
-    v2_protobuf: Bytes,
-    index: Bytes,
-    documents: BTreeMap<(&'static str, &'static str), Bytes>,
+    pub(crate) v2: Bytes,
+    pub(crate) v2_protobuf: Bytes,
+    pub(crate) index: Bytes,
+    pub(crate) documents: BTreeMap<(&'static str, &'static str), Bytes>,
 }
 
 impl OpenApi {
@@ -35,7 +28,7 @@ impl OpenApi {
         let paths: serde_json::Map<String, Value> = documents
             .iter()
             .map(|((group, version), text)| {
-                let path = prefix(group, version);
+                let path = paths::prefix(group, version);
                 let hash = fingerprint(text);
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016x}")}))
             })
@@ -48,11 +41,6 @@ impl OpenApi {
             documents,
         }
     }
-}
-
-/// `api/v1` or `apis/{group}/{version}`.
-fn prefix(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
 /// FNV-1a, for cache keys: two documents of one server version differ by it.
@@ -86,37 +74,6 @@ fn v2_document() -> Value {
         "paths": paths::as_v2(all),
         "definitions": definitions,
     })
-}
-
-fn serve(call: &Call, body: &Bytes) -> Outcome<Response> {
-    if !negotiate::json(call.accept()) {
-        return Err(not_acceptable("application/json"));
-    }
-    Ok(answer::typed(StatusCode::OK, "application/json", body.clone()))
-}
-
-/// `/openapi/v2`.
-pub(crate) fn v2(call: &Call) -> Outcome<Response> {
-    match negotiate::openapi(call.accept()) {
-        Some(OpenApiFormat::Json) => Ok(answer::typed(StatusCode::OK, "application/json", call.app.openapi.v2.clone())),
-        Some(OpenApiFormat::Protobuf) => {
-            Ok(answer::typed(StatusCode::OK, negotiate::OPENAPI_PROTOBUF, call.app.openapi.v2_protobuf.clone()))
-        }
-        None => Err(not_acceptable("application/json")),
-    }
-}
-
-/// `/openapi/v3`.
-pub(crate) fn index(call: &Call) -> Outcome<Response> {
-    serve(call, &call.app.openapi.index)
-}
-
-/// `/openapi/v3/{api/version, apis/group/version}`.
-pub(crate) fn document(call: &Call, group: &'static str, version: &'static str) -> Outcome<Response> {
-    match call.app.openapi.documents.get(&(group, version)) {
-        Some(body) => serve(call, body),
-        None => Err(crate::failure::Failure::new(404, "NotFound", "no such document")),
-    }
 }
 
 #[cfg(test)]

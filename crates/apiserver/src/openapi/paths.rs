@@ -6,13 +6,15 @@ use api::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    prefix,
-    schemas::{LIST, component, component_of_review},
-};
-use crate::{failure::OWN_GROUP, patch::MEDIA_TYPES};
+use super::schemas::{LIST, component, component_of_review};
+use crate::{api_error::OWN_GROUP, patch::MEDIA_TYPES};
 
 const JSON: &str = "application/json";
+
+/// `api/v1` or `apis/{group}/{version}`.
+pub(super) fn prefix(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+}
 
 /// The paths of a group and version. `schemas` is the prefix of references to schemas.
 pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {

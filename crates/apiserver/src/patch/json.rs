@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
+    api_error::{ApiError, Result},
     document::{MAX_NESTING, nesting},
-    failure::{Failure, Outcome},
     limits::{MAX_JSON_PATCH_COPIED_BYTES, MAX_JSON_PATCH_OPERATIONS, MAX_JSON_PATCH_STEPS},
     object,
 };
@@ -47,29 +47,29 @@ pub(crate) enum Operation {
     },
 }
 
-pub(super) fn parse(document: Value) -> Outcome<Vec<Operation>> {
+pub(super) fn parse(document: Value) -> Result<Vec<Operation>> {
     if let Some(count) = document.as_array().map(Vec::len).filter(|count| *count > MAX_JSON_PATCH_OPERATIONS) {
         let message = format!("{count} operations, at most {MAX_JSON_PATCH_OPERATIONS} are taken in one patch");
-        return Err(Failure::new(413, "RequestEntityTooLarge", message).remedy("split the patch"));
+        return Err(ApiError::new(413, "RequestEntityTooLarge", message).remedy("split the patch"));
     }
     serde_json::from_value(document)
-        .map_err(|error| Failure::bad_request(format!("the JSON patch cannot be read: {error}")))
+        .map_err(|error| ApiError::bad_request(format!("the JSON patch cannot be read: {error}")))
 }
 
 /// The object after all operations, or the first that fails.
-pub(super) fn apply(kind: &Kind, mut object: Value, operations: &[Operation]) -> Outcome<Value> {
+pub(super) fn apply(kind: &Kind, mut object: Value, operations: &[Operation]) -> Result<Value> {
     let name = object::name(&object).to_owned();
     let mut budget = Budget { bytes: MAX_JSON_PATCH_COPIED_BYTES, steps: MAX_JSON_PATCH_STEPS };
     for (index, operation) in operations.iter().enumerate() {
         step(&mut object, operation, &mut budget).map_err(|fault| match fault {
             Fault::Invalid(message) => {
                 let error = FieldError::invalid(format!("patch[{index}]"), message);
-                let mut failure = Failure::invalid(kind, &name, &[error]);
+                let mut failure = ApiError::invalid(kind, &name, &[error]);
                 failure.status.code = 422;
                 failure
             }
             Fault::TooLarge(message) => {
-                Failure::new(413, "RequestEntityTooLarge", format!("patch[{index}]: {message}"))
+                ApiError::new(413, "RequestEntityTooLarge", format!("patch[{index}]: {message}"))
                     .remedy("split the patch")
             }
         })?;
@@ -288,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    fn outcome(object: Value, patch: Value) -> Outcome<Value> {
+    fn outcome(object: Value, patch: Value) -> Result<Value> {
         apply(api::kinds::find("configmaps").unwrap(), object, &parse(patch)?)
     }
 

@@ -10,8 +10,8 @@ use api::Kind;
 use serde_json::Value;
 
 use crate::{
+    api_error::{ApiError, OWN_GROUP, Result},
     document::Document,
-    failure::{Failure, OWN_GROUP, Outcome},
 };
 
 /// Media types of patches that are served.
@@ -40,9 +40,10 @@ pub(crate) enum Patch {
 
 impl Patch {
     /// Reads a patch of the media type, and the paths of the fields that it gives more than once.
-    pub(crate) fn parse(kind: &Kind, media_type: &str, body: &[u8]) -> Outcome<(Self, Vec<String>)> {
-        let read =
-            || Document::read(body).map_err(|error| Failure::bad_request(format!("the patch cannot be read: {error}")));
+    pub(crate) fn parse(kind: &Kind, media_type: &str, body: &[u8]) -> Result<(Self, Vec<String>)> {
+        let read = || {
+            Document::read(body).map_err(|error| ApiError::bad_request(format!("the patch cannot be read: {error}")))
+        };
         let (patch, duplicates) = match media_type {
             "application/json-patch+json" => {
                 let Document { value, duplicates } = read()?;
@@ -67,7 +68,7 @@ impl Patch {
     }
 
     /// The object after the patch.
-    pub(crate) fn apply(&self, kind: &Kind, mut object: Value) -> Outcome<Value> {
+    pub(crate) fn apply(&self, kind: &Kind, mut object: Value) -> Result<Value> {
         match self {
             Self::Json(operations) => json::apply(kind, object, operations),
             Self::Merge(patch) => {
@@ -79,6 +80,6 @@ impl Patch {
     }
 }
 
-fn unsupported(message: &str, remedy: &str) -> Failure {
-    Failure::new(415, "UnsupportedMediaType", message).remedy(remedy)
+fn unsupported(message: &str, remedy: &str) -> ApiError {
+    ApiError::new(415, "UnsupportedMediaType", message).remedy(remedy)
 }

@@ -8,7 +8,7 @@ use super::{
     order::arrange,
     strategy::{Lists, of},
 };
-use crate::failure::{Failure, Outcome};
+use crate::api_error::{ApiError, Result};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -16,19 +16,19 @@ const ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
 /// The object after the patch.
-pub(super) fn apply(object: Value, patch: &Value) -> Outcome<Value> {
+pub(super) fn apply(object: Value, patch: &Value) -> Result<Value> {
     match (object, patch) {
         (Value::Object(object), Value::Object(patch)) => Ok(Value::Object(map(object, patch, "")?)),
-        _ => Err(Failure::bad_request("a strategic merge patch must be a JSON object")),
+        _ => Err(ApiError::bad_request("a strategic merge patch must be a JSON object")),
     }
 }
 
-fn bad(message: String) -> Failure {
-    Failure::bad_request(message).remedy("see the strategic merge patch section of Kubernetes' API conventions")
+fn bad(message: String) -> ApiError {
+    ApiError::bad_request(message).remedy("see the strategic merge patch section of Kubernetes' API conventions")
 }
 
 /// Merges two maps; `field` is the name of the field they are in.
-fn map(mut object: Map<String, Value>, patch: &Map<String, Value>, field: &str) -> Outcome<Map<String, Value>> {
+fn map(mut object: Map<String, Value>, patch: &Map<String, Value>, field: &str) -> Result<Map<String, Value>> {
     match patch.get(DIRECTIVE).and_then(Value::as_str) {
         None | Some("merge") if patch.get(DIRECTIVE).is_none_or(Value::is_string) => {}
         Some("replace") => return Ok(bare(patch)),
@@ -103,7 +103,7 @@ fn plain(value: &Value) -> Value {
 
 /// Merges two lists; `parent` and `field` say how. Items of the patch are in its order, and new ones come before those
 /// that only the server has.
-fn list(before: Vec<Value>, patch: &[Value], parent: &str, field: &str) -> Outcome<Vec<Value>> {
+fn list(before: Vec<Value>, patch: &[Value], parent: &str, field: &str) -> Result<Vec<Value>> {
     let directive = |item: &Value| item.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
     if patch.iter().any(|item| directive(item).as_deref() == Some("replace")) {
         let items = patch.iter().filter(|item| directive(item).is_none());
@@ -159,7 +159,7 @@ fn id(value: Option<&Value>) -> String {
     value.map(Value::to_string).unwrap_or_default()
 }
 
-fn by_key(before: Vec<Value>, patch: &[Value], field: &str, key: &str) -> Outcome<Vec<Value>> {
+fn by_key(before: Vec<Value>, patch: &[Value], field: &str, key: &str) -> Result<Vec<Value>> {
     let mut wanted = Vec::with_capacity(patch.len());
     let mut gone = HashSet::new();
     for item in patch {

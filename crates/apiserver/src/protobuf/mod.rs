@@ -14,7 +14,7 @@ use self::{
     messages::{Field, Shape},
     wire::{Fields, Raw},
 };
-use crate::failure::{Failure, Outcome};
+use crate::api_error::{ApiError, Result};
 
 /// Media type of these bodies.
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.kubernetes.protobuf";
@@ -24,9 +24,9 @@ const MAGIC: &[u8] = b"k8s\0";
 const MAX_DEPTH: usize = 16;
 
 /// The JSON document of a body.
-pub(crate) fn document(body: &[u8]) -> Outcome<Value> {
+pub(crate) fn document(body: &[u8]) -> Result<Value> {
     let fail = |why: &str| {
-        Failure::new(415, "UnsupportedMediaType", format!("the {MEDIA_TYPE} body cannot be read: {why}"))
+        ApiError::new(415, "UnsupportedMediaType", format!("the {MEDIA_TYPE} body cannot be read: {why}"))
             .remedy("send application/json")
     };
     read(body).map_err(|why| fail(&why))

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::store::Registry;
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     object,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Claim {
 
 impl Registry {
     /// Gives a new service its address: the one it names, or a free one.
-    pub(super) async fn claim_address(&self, kind: &Kind, service: &mut Value) -> Outcome<Claim> {
+    pub(super) async fn claim_address(&self, kind: &Kind, service: &mut Value) -> Result<Claim> {
         if kind.kind != "Service" {
             return Ok(Claim::default());
         }
@@ -54,17 +54,17 @@ impl Registry {
     }
 
     /// The operations that give back every address of a service whose record is lost.
-    pub(super) async fn release_addresses_of(&self, namespace: &str, name: &str) -> Outcome<Vec<Op>> {
+    pub(super) async fn release_addresses_of(&self, namespace: &str, name: &str) -> Result<Vec<Op>> {
         let owner = format!("{namespace}/{name}");
         let taken = self.keyspace.range(RangeRequest::prefix(PREFIX)).await?;
         let own = taken.kvs.into_iter().filter(|kv| *kv.value == *owner.as_bytes());
         Ok(own.map(|kv| Op::delete(kv.key)).collect())
     }
 
-    async fn own_address(&self, kind: &Kind, service: &Value, asked: &str) -> Outcome<Ipv4Addr> {
+    async fn own_address(&self, kind: &Kind, service: &Value, asked: &str) -> Result<Ipv4Addr> {
         let refuse = |message: String| {
             let errors = [FieldError::invalid("spec.clusterIP", message)];
-            Err(Failure::invalid(kind, object::name(service), &errors))
+            Err(ApiError::invalid(kind, object::name(service), &errors))
         };
         match asked.parse::<Ipv4Addr>() {
             Ok(address) if usable(self.service_cidr, address) => {
@@ -77,7 +77,7 @@ impl Registry {
         }
     }
 
-    async fn free_address(&self, service: &Value) -> Outcome<Ipv4Addr> {
+    async fn free_address(&self, service: &Value) -> Result<Ipv4Addr> {
         let mut request = RangeRequest::prefix(PREFIX);
         request.projection = Projection::KeysOnly;
         let taken = self.keyspace.range(request).await?;
@@ -86,8 +86,12 @@ impl Registry {
         taken.sort_unstable();
         let seed = object::uid(service).bytes().fold(0_u32, |seed, byte| seed.rotate_left(5) ^ u32::from(byte));
         first_free(self.service_cidr, seed, &taken).ok_or_else(|| {
-            Failure::new(507, "InsufficientStorage", format!("every service address of {} is taken", self.service_cidr))
-                .remedy("delete services, or run with a wider service CIDR")
+            ApiError::new(
+                507,
+                "InsufficientStorage",
+                format!("every service address of {} is taken", self.service_cidr),
+            )
+            .remedy("delete services, or run with a wider service CIDR")
         })
     }
 }

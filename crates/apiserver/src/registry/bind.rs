@@ -4,15 +4,15 @@ use api::{Kind, k8s_openapi::api::core::v1::Binding};
 use serde_json::{Value, json};
 
 use super::{
+    admit::Target,
     store::{Registry, Stored},
-    update::Part,
 };
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     limits,
     managed::{Change, Entries, Writer},
     object,
-    options::WriteOptions,
+    query::options::WriteOptions,
 };
 
 /// Condition of a pod that has a node.
@@ -32,19 +32,19 @@ impl Registry {
         name: &str,
         binding: &Binding,
         options: &WriteOptions,
-    ) -> Outcome<()> {
-        let writer = Writer { subresource: BINDING, ..self.writer(kind, Part::Main, options) };
+    ) -> Result<()> {
+        let writer = Writer { subresource: BINDING, ..self.writer(kind, Target::Object, options) };
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let current = self.get(kind, namespace, name).await?;
             let now = object::time(self.now());
-            let mut next = plan(&current, binding, &now).map_err(|message| Failure::conflict(kind, name, &message))?;
+            let mut next = plan(&current, binding, &now).map_err(|message| ApiError::conflict(kind, name, &message))?;
             let owners = Entries::of(&current.object)?.unwrap_or_default();
-            self.sign(kind, &current.object, &mut next, owners, &writer, Change::Updated)?;
+            self.record_managers(kind, &current.object, &mut next, owners, &writer, Change::Updated)?;
             if options.dry_run || self.replace(kind, namespace, name, &current, next).await?.is_some() {
                 return Ok(());
             }
         }
-        Err(Failure::conflict(kind, name, "others kept changing it"))
+        Err(ApiError::conflict(kind, name, "others kept changing it"))
     }
 }
 

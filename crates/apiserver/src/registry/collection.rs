@@ -5,9 +5,9 @@ use keyspace::{KeyRange, Projection, RangeRequest, prefix_end};
 
 use super::store::{Registry, Stored, prefix};
 use crate::{
-    failure::Outcome,
+    api_error::Result,
     limits,
-    options::{Continue, Freshness, ListOptions, Selection},
+    query::options::{Continue, Freshness, ListOptions, Selection},
 };
 
 /// One page of a collection.
@@ -53,7 +53,7 @@ impl Read {
 
 impl Registry {
     /// A page of a collection; all pages of one list show the same revision.
-    pub(crate) async fn list(&self, kind: &Kind, namespace: Option<&str>, options: &ListOptions) -> Outcome<Listed> {
+    pub(crate) async fn list(&self, kind: &Kind, namespace: Option<&str>, options: &ListOptions) -> Result<Listed> {
         let prefix = prefix(kind, namespace);
         let (mut start, mut at) = (prefix.clone(), 0);
         match (&options.from, options.freshness) {
@@ -117,13 +117,13 @@ impl Registry {
         kind: &Kind,
         namespace: Option<&str>,
         selection: &Selection,
-    ) -> Outcome<(Vec<Stored>, u64)> {
+    ) -> Result<(Vec<Stored>, u64)> {
         let listed = self.list(kind, namespace, &ListOptions::everything(selection)).await?;
         Ok((listed.items, listed.revision))
     }
 
     /// The newest revision of the keyspace.
-    pub(super) async fn newest(&self) -> Outcome<u64> {
+    pub(super) async fn newest(&self) -> Result<u64> {
         let mut request = RangeRequest::key("/");
         request.projection = Projection::CountOnly;
         Ok(self.keyspace.range(request).await?.revision)

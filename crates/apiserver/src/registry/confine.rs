@@ -4,7 +4,7 @@ use api::{Kind, kinds};
 use serde_json::Value;
 
 use super::store::{Registry, Stored};
-use crate::{failure::Outcome, object, options::Selection};
+use crate::{api_error::Result, object, query::options::Selection};
 
 impl Registry {
     /// Whether a pod on the node, or a binding into one, names the secret.
@@ -14,7 +14,7 @@ impl Registry {
         namespace: &str,
         node: &str,
         secret: &str,
-    ) -> Outcome<bool> {
+    ) -> Result<bool> {
         let (found, _) = self.everything(pods, Some(namespace), &Selection::default()).await?;
         match pods_name_secret(&found, node, secret) {
             None => return Ok(false),

@@ -10,14 +10,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    BUILT_IN_NAMESPACES,
+    admit::all_finalizers,
+    namespace::BUILT_IN,
     store::{Registry, Stored, key},
-    update::keepers,
 };
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     limits, object,
-    options::{ListOptions, Query, Selection, is_dry_run},
+    query::options::{ListOptions, Query, Selection, is_dry_run},
 };
 
 /// What a delete request asks for (`meta/v1 DeleteOptions`), from body and query.
@@ -42,14 +42,14 @@ pub(crate) struct Preconditions {
 impl DeleteOptions {
     /// Reads the body's document, if there is one, and the query, which counts where the body says nothing. Asked for
     /// in either way a dry run is one.
-    pub(crate) fn parse(document: Option<Value>, query: &Query) -> Outcome<Self> {
+    pub(crate) fn parse(document: Option<Value>, query: &Query) -> Result<Self> {
         let mut options: Self = match document {
             None | Some(Value::Null) => Self::default(),
             Some(document) => serde_json::from_value(document)
-                .map_err(|error| Failure::bad_request(format!("the body is no DeleteOptions: {error}")))?,
+                .map_err(|error| ApiError::bad_request(format!("the body is no DeleteOptions: {error}")))?,
         };
         let seconds = query.get("gracePeriodSeconds").map(|text| {
-            let wrong = || Failure::bad_request(format!("gracePeriodSeconds={text:?} must be a whole number"));
+            let wrong = || ApiError::bad_request(format!("gracePeriodSeconds={text:?} must be a whole number"));
             text.parse::<i64>().map_err(|_| wrong())
         });
         let seconds = seconds.transpose()?;
@@ -64,13 +64,13 @@ impl DeleteOptions {
         Ok(options)
     }
 
-    fn check(&self) -> Outcome<()> {
+    fn check(&self) -> Result<()> {
         if let Some(odd) = self.dry_run.iter().find(|value| !is_dry_run(value)) {
-            return Err(Failure::bad_request(format!("dryRun={odd:?} must be All")));
+            return Err(ApiError::bad_request(format!("dryRun={odd:?} must be All")));
         }
         match self.propagation_policy.as_deref() {
             None | Some("Background" | "Foreground" | "Orphan") => Ok(()),
-            Some(other) => Err(Failure::bad_request(format!(
+            Some(other) => Err(ApiError::bad_request(format!(
                 "propagationPolicy={other:?} must be Background, Foreground or Orphan"
             ))),
         }
@@ -115,14 +115,14 @@ impl Registry {
         namespace: Option<&str>,
         name: &str,
         options: &DeleteOptions,
-    ) -> Outcome<Deleted> {
-        if kind.kind == "Namespace" && BUILT_IN_NAMESPACES.contains(&name) {
-            return Err(Failure::forbidden(format!("namespace {name} always exists and cannot be deleted")));
+    ) -> Result<Deleted> {
+        if kind.kind == "Namespace" && BUILT_IN.contains(&name) {
+            return Err(ApiError::forbidden(format!("namespace {name} always exists and cannot be deleted")));
         }
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let place = key(kind, namespace, name);
             let Some(kv) = self.keyspace.get(place.clone()).await? else {
-                return Err(Failure::not_found(kind, name));
+                return Err(ApiError::not_found(kind, name));
             };
             let Some(current) = self.readable(kind, &kv) else {
                 if let Some(gone) = self.remove_unreadable(kind, namespace, name, &kv, options).await? {
@@ -147,7 +147,7 @@ impl Registry {
                 Step::Nothing => return Ok(Deleted::Pending(current)),
             }
         }
-        Err(Failure::conflict(kind, name, "others kept changing it"))
+        Err(ApiError::conflict(kind, name, "others kept changing it"))
     }
 
     /// Deletes every selected object of a collection; answers what they were.
@@ -157,7 +157,7 @@ impl Registry {
         namespace: Option<&str>,
         selection: &Selection,
         options: &DeleteOptions,
-    ) -> Outcome<(Vec<Stored>, u64)> {
+    ) -> Result<(Vec<Stored>, u64)> {
         let listed = self.list(kind, namespace, &ListOptions::everything(selection)).await?;
         let (found, revision) = (listed.items, listed.revision);
         let mut deleted = Vec::with_capacity(found.len());
@@ -175,7 +175,7 @@ impl Registry {
         }
         for stored in found {
             let (name, place) = (object::name(&stored.object), object::namespace(&stored.object));
-            if kind.kind == "Namespace" && BUILT_IN_NAMESPACES.contains(&name) {
+            if kind.kind == "Namespace" && BUILT_IN.contains(&name) {
                 continue;
             }
             match self.delete(kind, Some(place).filter(|place| !place.is_empty()), name, options).await {
@@ -196,7 +196,7 @@ impl Registry {
         name: &str,
         kv: &KeyValue,
         options: &DeleteOptions,
-    ) -> Outcome<Option<Stored>> {
+    ) -> Result<Option<Stored>> {
         let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
         if let Some(namespace) = namespace {
             object::set_meta(&mut object, "namespace", Some(namespace.into()));
@@ -218,7 +218,7 @@ impl Registry {
     }
 
     /// Removes exactly this version. Answers nothing when somebody else was faster.
-    pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Outcome<Option<u64>> {
+    pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Result<Option<u64>> {
         let mut ops = vec![Op::delete(key.to_owned())];
         ops.extend(self.release_address(kind, &current.object));
         let unchanged = Compare::unchanged(key.to_owned(), current.revision);
@@ -240,18 +240,18 @@ fn last(kind: &Kind, mut gone: Stored, now: Timestamp) -> Stored {
     gone
 }
 
-fn check_preconditions(kind: &Kind, name: &str, current: &Stored, wanted: &Preconditions) -> Outcome<()> {
+fn check_preconditions(kind: &Kind, name: &str, current: &Stored, wanted: &Preconditions) -> Result<()> {
     let found = (object::uid(&current.object), current.revision.to_string());
     if let Some(uid) = wanted.uid.as_deref().filter(|uid| *uid != found.0) {
         let message = format!("the UID in the precondition ({uid}) does not match the UID in record ({})", found.0);
-        return Err(Failure::conflict(kind, name, &message));
+        return Err(ApiError::conflict(kind, name, &message));
     }
     if let Some(version) = wanted.resource_version.as_deref().filter(|version| *version != found.1) {
         let message = format!(
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({})",
             found.1
         );
-        return Err(Failure::conflict(kind, name, &message));
+        return Err(ApiError::conflict(kind, name, &message));
     }
     Ok(())
 }
@@ -281,7 +281,7 @@ fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -
         next["spec"]["finalizers"] = all;
     }
     let grace = if kind.kind == "Pod" { pod_grace(current, options) } else { 0 };
-    let held = !keepers(kind, &next).is_empty();
+    let held = !all_finalizers(kind, &next).is_empty();
     if grace == 0 && !held {
         return Step::Remove;
     }

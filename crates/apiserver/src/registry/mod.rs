@@ -6,6 +6,7 @@
 //! ```
 
 mod address;
+mod admit;
 mod bind;
 mod collection;
 mod confine;
@@ -19,8 +20,8 @@ mod store;
 mod update;
 mod watch;
 
+pub(crate) use admit::Target;
 pub(crate) use delete::{DeleteOptions, Deleted};
-pub(crate) use namespace::BUILT_IN as BUILT_IN_NAMESPACES;
 pub(crate) use store::{Registry, Stored};
-pub(crate) use update::{Config, Edit, Part};
+pub(crate) use update::{ApplyConfig, Edit};
 pub(crate) use watch::WatchItem;

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::store::{Registry, key};
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     object,
-    options::WriteOptions,
+    query::options::WriteOptions,
 };
 
 /// Namespaces that always exist.
@@ -23,15 +23,15 @@ impl Registry {
     /// The condition under which an object may be made in a namespace: that it stays as it is now.
     ///
     /// Fails with 404 when there is no such namespace, and with 403 when it is going away.
-    pub(super) async fn namespace_open(&self, namespace: &str) -> Outcome<Option<Compare>> {
+    pub(super) async fn namespace_open(&self, namespace: &str) -> Result<Option<Compare>> {
         let Some(kind) = namespaces() else { return Ok(None) };
         let Some(found) = self.find(kind, None, namespace).await? else {
-            return Err(Failure::not_found(kind, namespace)
+            return Err(ApiError::not_found(kind, namespace)
                 .remedy(format!("make it first: kubectl create namespace {namespace}")));
         };
         if object::is_deleting(&found.object) {
             let message = format!("namespace {namespace} is being terminated, so nothing new is made in it");
-            return Err(Failure::forbidden(&message)
+            return Err(ApiError::forbidden(&message)
                 .with_cause("NamespaceTerminating", message)
                 .remedy("wait until it is gone, or use another namespace"));
         }
@@ -39,7 +39,7 @@ impl Registry {
     }
 
     /// Makes the namespaces that always exist.
-    pub(crate) async fn ensure_namespaces(&self) -> Outcome<()> {
+    pub(crate) async fn ensure_namespaces(&self) -> Result<()> {
         let Some(kind) = namespaces() else { return Ok(()) };
         for name in BUILT_IN {
             if self.find(kind, None, name).await?.is_some() {

@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use super::store::{Registry, Stored, key};
 use crate::{
-    failure::{Failure, Outcome, too_large},
+    api_error::{ApiError, Result, too_large},
     limits::{FRESHNESS_LOOK, FRESHNESS_WAIT},
 };
 
 impl Registry {
     /// One object, or 404.
-    pub(crate) async fn get(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Outcome<Stored> {
-        self.find(kind, namespace, name).await?.ok_or_else(|| Failure::not_found(kind, name))
+    pub(crate) async fn get(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Stored> {
+        self.find(kind, namespace, name).await?.ok_or_else(|| ApiError::not_found(kind, name))
     }
 
     /// One object, not older than a revision.
@@ -23,18 +23,18 @@ impl Registry {
         namespace: Option<&str>,
         name: &str,
         at_least: u64,
-    ) -> Outcome<Stored> {
+    ) -> Result<Stored> {
         // What was changed at or after the revision needs no look at the keyspace's own.
         let found = self.find(kind, namespace, name).await?;
         if found.as_ref().is_some_and(|stored| stored.revision >= at_least) || at_least == 0 {
-            return found.ok_or_else(|| Failure::not_found(kind, name));
+            return found.ok_or_else(|| ApiError::not_found(kind, name));
         }
         self.reach(at_least).await?;
         self.get(kind, namespace, name).await
     }
 
     /// Waits for a little while until the keyspace is at a revision; 504 when it does not get there.
-    pub(super) async fn reach(&self, revision: u64) -> Outcome<()> {
+    pub(super) async fn reach(&self, revision: u64) -> Result<()> {
         let until = Instant::now() + FRESHNESS_WAIT;
         loop {
             let newest = self.newest().await?;
@@ -49,7 +49,7 @@ impl Registry {
     }
 
     /// One object, if it exists.
-    pub(crate) async fn find(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Outcome<Option<Stored>> {
+    pub(crate) async fn find(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Option<Stored>> {
         match self.keyspace.get(key(kind, namespace, name)).await? {
             Some(kv) => self.stored(kind, &kv).map(Some),
             None => Ok(None),

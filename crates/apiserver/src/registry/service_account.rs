@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::store::Registry;
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     object,
 };
 
@@ -19,7 +19,7 @@ impl Registry {
         kind: &Kind,
         namespace: Option<&str>,
         document: &mut Value,
-    ) -> Outcome<()> {
+    ) -> Result<()> {
         if kind.kind != "Pod" {
             return Ok(());
         }
@@ -34,7 +34,7 @@ impl Registry {
             None if name == DEFAULT => {}
             None => {
                 let (namespace, pod) = (namespace.unwrap_or_default(), object::name(document));
-                return Err(Failure::forbidden(format!(
+                return Err(ApiError::forbidden(format!(
                     "pods {pod:?} is forbidden: error looking up service account {namespace}/{name}: serviceaccount \
                      {name:?} not found"
                 ))

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::events::EventLease;
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     object,
     seal::Seal,
 };
@@ -101,7 +101,7 @@ impl Registry {
     }
 
     /// The value to store for an object. `resourceVersion` is left out: it is the key's revision.
-    pub(super) fn value(&self, kind: &Kind, key: &str, object: &Value) -> Outcome<Vec<u8>> {
+    pub(super) fn value(&self, kind: &Kind, key: &str, object: &Value) -> Result<Vec<u8>> {
         let mut object = object.clone();
         object::set_meta(&mut object, "resourceVersion", None);
         let plain = object.to_string().into_bytes();
@@ -109,7 +109,7 @@ impl Registry {
     }
 
     /// The object of a stored value.
-    pub(crate) fn stored(&self, kind: &Kind, kv: &KeyValue) -> Outcome<Stored> {
+    pub(crate) fn stored(&self, kind: &Kind, kv: &KeyValue) -> Result<Stored> {
         let key = String::from_utf8_lossy(&kv.key);
         let object = if kind.confidential {
             serde_json::from_slice(&self.seal.open(&key, &kv.value)?)
@@ -117,7 +117,7 @@ impl Registry {
             serde_json::from_slice(&kv.value)
         };
         let object = object.map_err(|error| {
-            Failure::internal(&format!("the stored value of {key} is no JSON"), error).remedy(DAMAGED)
+            ApiError::internal(&format!("the stored value of {key} is no JSON"), error).remedy(DAMAGED)
         })?;
         Ok(Stored { object, revision: kv.mod_revision, lease: kv.lease })
     }

@@ -5,16 +5,16 @@ use keyspace::{Compare, Op, Put, Txn};
 use serde_json::{Value, json};
 
 use super::{
-    create::{Written, admit, place},
+    admit::{Target, Written, admit, all_finalizers, place},
     store::{Registry, Stored, key},
 };
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     limits,
     managed::{self, Change, Conflict, Entries, Fields, Merged, Writer},
     object,
-    options::WriteOptions,
     patch::Patch,
+    query::options::WriteOptions,
 };
 
 /// What a write of a pod's status may change of its metadata, as in Kubernetes. Nodes may not: by labels they would
@@ -22,28 +22,6 @@ use crate::{
 const WITH_POD_STATUS: [&str; 3] = ["labels", "annotations", "finalizers"];
 /// Manager of what the server writes on its own behalf.
 const SELF: &str = "apiserver";
-
-/// Which part of the object a request may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Everything but the status, when the kind has one of its own writers.
-    Main,
-    /// The status alone.
-    Status,
-    /// What a namespace waits for before it goes, and nothing else.
-    Finalize,
-}
-
-impl Part {
-    /// The subresource by which the part is written; empty for the object itself.
-    fn subresource(self) -> &'static str {
-        match self {
-            Self::Main => "",
-            Self::Status => "status",
-            Self::Finalize => "finalize",
-        }
-    }
-}
 
 /// How a request changes an object.
 #[derive(Clone, Debug)]
@@ -53,12 +31,12 @@ pub(crate) enum Edit {
     /// By a patch of the current one.
     Patch(Patch),
     /// By what a manager says about the fields it cares for.
-    Apply(Config),
+    Apply(ApplyConfig),
 }
 
 /// What a manager applies.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub(crate) struct ApplyConfig {
     /// All it wishes for.
     pub(crate) document: Value,
     /// Whether fields are taken from other managers.
@@ -68,7 +46,7 @@ pub(crate) struct Config {
 }
 
 /// A wish about the whole object, and whose its fields are to be.
-struct Wish {
+struct DesiredObject {
     document: Value,
     owners: Entries,
     /// What was spoken of, when it was applied.
@@ -76,7 +54,7 @@ struct Wish {
 }
 
 impl Edit {
-    fn apply(&self, kind: &Kind, current: &Stored, part: Part, writer: &Writer) -> Outcome<Wish> {
+    fn apply(&self, kind: &Kind, current: &Stored, target: Target, writer: &Writer) -> Result<DesiredObject> {
         let known = Entries::of(&current.object)?.unwrap_or_default();
         let document = match self {
             Self::Replace(document) => document.clone(),
@@ -84,13 +62,13 @@ impl Edit {
             Self::Apply(config) => {
                 let Merged { object, fields } =
                     managed::merge(&current.clone().published(), &config.document, &known, writer);
-                return Ok(Wish { document: object, owners: known, fields: Some(fields) });
+                return Ok(DesiredObject { document: object, owners: known, fields: Some(fields) });
             }
         };
         // A writer of the object itself may hand fields over or forget about them (kubectl does, on the way from
         // client-side to server-side apply).
-        let spoken = if part == Part::Main { Entries::of(&document)? } else { None };
-        Ok(Wish { document, owners: spoken.unwrap_or(known), fields: None })
+        let spoken = if target == Target::Object { Entries::of(&document)? } else { None };
+        Ok(DesiredObject { document, owners: spoken.unwrap_or(known), fields: None })
     }
 
     fn change<'a>(&self, fields: Option<&'a Fields>) -> Change<'a> {
@@ -101,7 +79,7 @@ impl Edit {
     }
 
     /// The revision the client insists on.
-    fn precondition(&self, kind: &Kind, document: &Value, current: &Stored) -> Outcome<Option<u64>> {
+    fn precondition(&self, kind: &Kind, document: &Value, current: &Stored) -> Result<Option<u64>> {
         let text = object::text(document, "/metadata/resourceVersion");
         // A patch that does not speak of the version carries the current one, which is no condition.
         let spoken = match self {
@@ -111,7 +89,7 @@ impl Edit {
         let wrong = || {
             let errors =
                 [FieldError::invalid("metadata.resourceVersion", format!("{text:?} is not one this server gave"))];
-            Failure::invalid(kind, object::name(&current.object), &errors)
+            ApiError::invalid(kind, object::name(&current.object), &errors)
         };
         spoken.then(|| text.parse().map_err(|_| wrong())).transpose()
     }
@@ -125,36 +103,36 @@ impl Registry {
         namespace: Option<&str>,
         name: &str,
         edit: &Edit,
-        part: Part,
+        target: Target,
         options: &WriteOptions,
-    ) -> Outcome<Written> {
-        let writer = self.writer(kind, part, options);
+    ) -> Result<Written> {
+        let writer = self.writer(kind, target, options);
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let current = match (self.find(kind, namespace, name).await?, edit) {
                 (Some(current), _) => current,
-                (None, Edit::Apply(config)) if part == Part::Main => {
+                (None, Edit::Apply(config)) if target == Target::Object => {
                     match self.create_applied(kind, namespace, name, config, options).await {
                         Err(failure) if failure.status.reason == "AlreadyExists" => continue,
                         other => return other,
                     }
                 }
-                (None, _) => return Err(Failure::not_found(kind, name)),
+                (None, _) => return Err(ApiError::not_found(kind, name)),
             };
-            let Wish { document, owners, fields } = edit.apply(kind, &current, part, &writer)?;
+            let DesiredObject { document, owners, fields } = edit.apply(kind, &current, target, &writer)?;
             let insists = edit.precondition(kind, &document, &current)?;
             if insists.is_some_and(|revision| revision != current.revision) {
-                return Err(Failure::conflict(
+                return Err(ApiError::conflict(
                     kind,
                     name,
                     "the object has been modified; please apply your changes to the latest version and try again",
                 ));
             }
             if object::name(&document).is_empty() {
-                return Err(Failure::bad_request("name must be provided")
+                return Err(ApiError::bad_request("name must be provided")
                     .remedy("send the whole object, or a patch that leaves metadata.name alone"));
             }
-            let (mut next, warnings) = plan(kind, namespace, document, &current.object, part, options)?;
-            self.sign(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
+            let (mut next, warnings) = plan(kind, namespace, document, &current.object, target, options)?;
+            self.record_managers(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
             if next == current.object || options.dry_run {
                 return Ok(Written { stored: Stored { object: next, ..current }, warnings, created: false });
             }
@@ -162,10 +140,10 @@ impl Registry {
                 return Ok(Written { stored, warnings, created: false });
             }
             if insists.is_some() {
-                return Err(Failure::conflict(kind, name, "the object was changed at the same time"));
+                return Err(ApiError::conflict(kind, name, "the object was changed at the same time"));
             }
         }
-        Err(Failure::conflict(kind, name, "others kept changing it"))
+        Err(ApiError::conflict(kind, name, "others kept changing it"))
     }
 
     /// Makes the object that a manager applies.
@@ -174,11 +152,11 @@ impl Registry {
         kind: &Kind,
         namespace: Option<&str>,
         name: &str,
-        config: &Config,
+        config: &ApplyConfig,
         options: &WriteOptions,
-    ) -> Outcome<Written> {
+    ) -> Result<Written> {
         if !config.may_create {
-            return Err(Failure::forbidden(format!(
+            return Err(ApiError::forbidden(format!(
                 "{} {name:?} is not there, and you may not create it",
                 kind.plural
             ))
@@ -190,7 +168,7 @@ impl Registry {
             return Err(other_name(said, name));
         }
         if !object::uid(&document).is_empty() {
-            return Err(Failure::conflict(kind, name, "the applied config names a uid, and no such object exists"));
+            return Err(ApiError::conflict(kind, name, "the applied config names a uid, and no such object exists"));
         }
         object::set_meta(&mut document, "name", Some(name.into()));
         let fields = managed::fields_of(&config.document);
@@ -199,18 +177,18 @@ impl Registry {
     }
 
     /// Who writes a part of an object of this kind now.
-    pub(super) fn writer(&self, kind: &Kind, part: Part, options: &WriteOptions) -> Writer {
+    pub(super) fn writer(&self, kind: &Kind, target: Target, options: &WriteOptions) -> Writer {
         let manager = if options.manager.is_empty() { SELF } else { &options.manager };
         Writer {
             manager: manager.to_owned(),
             api_version: kind.api_version(),
-            subresource: part.subresource(),
+            subresource: target.subresource(),
             time: object::time(self.now()).as_str().unwrap_or_default().to_owned(),
         }
     }
 
     /// Writes into the next version of an object whose its fields are. Refuses what others own.
-    pub(super) fn sign(
+    pub(super) fn record_managers(
         &self,
         kind: &Kind,
         before: &Value,
@@ -218,7 +196,7 @@ impl Registry {
         owners: Entries,
         writer: &Writer,
         change: Change<'_>,
-    ) -> Outcome<()> {
+    ) -> Result<()> {
         let owners = managed::record(before, next, owners, writer, change)
             .map_err(|conflicts| not_owned(kind, object::name(before), &conflicts))?;
         object::set_meta(next, "managedFields", owners.to_value());
@@ -234,7 +212,7 @@ impl Registry {
         name: &str,
         current: &Stored,
         next: Value,
-    ) -> Outcome<Option<Stored>> {
+    ) -> Result<Option<Stored>> {
         let key = key(kind, namespace, name);
         if is_finished(kind, &next) {
             let gone = self.remove(kind, &key, current).await?;
@@ -248,7 +226,7 @@ impl Registry {
 }
 
 /// 409 with the fields and their managers, in the words that clients of Kubernetes know.
-fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> Failure {
+fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> ApiError {
     let s = if conflicts.len() == 1 { "" } else { "s" };
     let list: Vec<_> = conflicts.iter().map(|c| format!("- {:?} {}: {}", c.manager, c.using, c.field)).collect();
     let message = match conflicts {
@@ -257,7 +235,7 @@ fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> Failure {
     };
     let status =
         api::Status::failure(409, "Conflict", format!("Apply failed with {} conflict{s}: {message}", conflicts.len()));
-    let mut failure = Failure::from(status.about(&kind.resource(), name))
+    let mut failure = ApiError::from(status.about(&kind.resource(), name))
         .remedy("leave these fields to their managers, apply the values they have, or apply with force");
     failure.status.details.get_or_insert_default().causes = conflicts
         .iter()
@@ -273,16 +251,7 @@ fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> Failure {
 /// Whether a deletion has nothing to wait for any more.
 fn is_finished(kind: &Kind, object: &Value) -> bool {
     let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    object::is_deleting(object) && keepers(kind, object).is_empty() && (kind.kind != "Pod" || grace == 0)
-}
-
-/// What keeps an object from going: its finalizers, and those in a namespace's spec.
-pub(super) fn keepers<'a>(kind: &Kind, object: &'a Value) -> Vec<&'a str> {
-    let mut all = object::finalizers(object);
-    if kind.kind == "Namespace" {
-        all.extend(object::strings(object.pointer("/spec/finalizers")));
-    }
-    all
+    object::is_deleting(object) && all_finalizers(kind, object).is_empty() && (kind.kind != "Pod" || grace == 0)
 }
 
 /// The next version of an object: the client's wishes where it may have some, the stored values elsewhere. Pure.
@@ -291,13 +260,13 @@ fn plan(
     namespace: Option<&str>,
     mut document: Value,
     current: &Value,
-    part: Part,
+    target: Target,
     options: &WriteOptions,
-) -> Outcome<(Value, Vec<String>)> {
+) -> Result<(Value, Vec<String>)> {
     place(kind, namespace, &mut document)?;
     same_identity(kind, &document, current)?;
-    let wanted = match part {
-        Part::Status => {
+    let wanted = match target {
+        Target::Status => {
             let mut next = current.clone();
             object::set(&mut next, "status", document.get("status").cloned());
             object::set_meta(&mut next, "managedFields", None);
@@ -308,13 +277,13 @@ fn plan(
             }
             next
         }
-        Part::Finalize => {
+        Target::Finalize => {
             let mut next = current.clone();
             keep_finalizers(&mut next, &document);
             object::set_meta(&mut next, "managedFields", None);
             next
         }
-        Part::Main => {
+        Target::Object => {
             keep_server_fields(kind, &mut document, current);
             document
         }
@@ -329,7 +298,7 @@ fn plan(
     Ok((next, warnings))
 }
 
-fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> {
+fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Result<()> {
     let name = object::name(current);
     let said = object::name(document);
     if !said.is_empty() && said != name {
@@ -339,7 +308,7 @@ fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> 
     if !uid.is_empty() && uid != object::uid(current) {
         let message =
             format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(current));
-        return Err(Failure::conflict(kind, name, &message));
+        return Err(ApiError::conflict(kind, name, &message));
     }
     if object::is_deleting(current) {
         let before = object::finalizers(current);
@@ -348,14 +317,14 @@ fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Outcome<()> 
             let message =
                 format!("no new finalizers can be added if the object is being deleted: {}", added.join(", "));
             let error = FieldError { field: "metadata.finalizers".into(), reason: "FieldValueForbidden", message };
-            return Err(Failure::invalid(kind, name, &[error]));
+            return Err(ApiError::invalid(kind, name, &[error]));
         }
     }
     Ok(())
 }
 
-fn other_name(said: &str, name: &str) -> Failure {
-    Failure::bad_request(format!("the name of the object ({said}) does not match the name on the URL ({name})"))
+fn other_name(said: &str, name: &str) -> ApiError {
+    ApiError::bad_request(format!("the name of the object ({said}) does not match the name on the URL ({name})"))
 }
 
 /// Puts back what clients cannot change by writing the main object.
@@ -405,10 +374,10 @@ fn keep_finalizers(namespace: &mut Value, other: &Value) {
 mod tests {
     use super::*;
 
-    fn next(kind: &str, document: Value, current: Value, part: Part) -> Value {
+    fn next(kind: &str, document: Value, current: Value, target: Target) -> Value {
         let kind = api::kinds::find(kind).unwrap();
         let (current, _) = admit(kind, current, None, &WriteOptions::default()).unwrap();
-        plan(kind, Some("d"), document, &current, part, &WriteOptions::default()).unwrap().0
+        plan(kind, Some("d"), document, &current, target, &WriteOptions::default()).unwrap().0
     }
 
     fn pod() -> Value {
@@ -425,17 +394,17 @@ mod tests {
         wish["status"]["phase"] = "Failed".into();
         wish["metadata"]["labels"] = json!({"a": "b"});
         wish["metadata"]["generation"] = 9.into();
-        let main = next("pods", wish.clone(), pod(), Part::Main);
+        let main = next("pods", wish.clone(), pod(), Target::Object);
         assert_eq!(main["status"]["phase"], "Running");
         assert_eq!(main["metadata"]["labels"]["a"], "b");
         assert_eq!(main["metadata"]["generation"], 1, "labels are no wish about the spec");
-        let status = next("pods", wish.clone(), pod(), Part::Status);
+        let status = next("pods", wish.clone(), pod(), Target::Status);
         assert_eq!(status["status"]["phase"], "Failed");
         assert_eq!(status["metadata"]["labels"]["a"], "b", "operators mark pods with their status");
         assert_eq!(status["spec"], main["spec"]);
         let kind = api::kinds::find("pods").unwrap();
         let node = WriteOptions { by_node: true, ..WriteOptions::default() };
-        let (by_node, _) = plan(kind, Some("d"), wish, &main, Part::Status, &node).unwrap();
+        let (by_node, _) = plan(kind, Some("d"), wish, &main, Target::Status, &node).unwrap();
         assert_eq!((&by_node["status"]["phase"], &by_node["metadata"]), (&json!("Failed"), &main["metadata"]));
     }
 
@@ -443,7 +412,7 @@ mod tests {
     fn a_changed_spec_is_a_new_generation() {
         let mut wish = pod();
         wish["spec"]["containers"][0]["image"] = "i:2".into();
-        assert_eq!(next("pods", wish, pod(), Part::Main)["metadata"]["generation"], 2);
+        assert_eq!(next("pods", wish, pod(), Target::Object)["metadata"]["generation"], 2);
     }
 
     #[test]
@@ -455,7 +424,7 @@ mod tests {
             }
             service
         };
-        let kept = next("services", service(""), service("10.96.0.9"), Part::Main);
+        let kept = next("services", service(""), service("10.96.0.9"), Target::Object);
         assert_eq!(kept["spec"]["clusterIP"], "10.96.0.9");
     }
 
@@ -463,32 +432,33 @@ mod tests {
     fn only_finalize_changes_what_a_namespace_waits_for() {
         let namespace = |finalizers: Value| json!({"metadata": {"name": "n", "uid": "u"}, "spec": {"finalizers": finalizers}, "status": {"phase": "Active"}});
         let kept = json!(["example.com/f", "kubernetes"]);
-        let change = |document: Value, part: Part| {
+        let change = |document: Value, target: Target| {
             let kind = api::kinds::find("namespaces").unwrap();
-            plan(kind, None, document, &namespace(kept.clone()), part, &WriteOptions::default()).unwrap().0
+            plan(kind, None, document, &namespace(kept.clone()), target, &WriteOptions::default()).unwrap().0
         };
         for spec in [json!(null), json!({}), json!({"finalizers": []}), json!({"finalizers": ["kubernetes"]})] {
             let mut document = namespace(json!([]));
             document["spec"] = spec;
-            for part in [Part::Main, Part::Status] {
-                assert_eq!(change(document.clone(), part)["spec"]["finalizers"], kept, "{document}");
+            for target in [Target::Object, Target::Status] {
+                assert_eq!(change(document.clone(), target)["spec"]["finalizers"], kept, "{document}");
             }
         }
         let mut released = namespace(json!(["kubernetes"]));
         released["metadata"]["labels"] = json!({"a": "b"});
-        let next = change(released, Part::Finalize);
+        let next = change(released, Target::Finalize);
         assert_eq!(next["spec"]["finalizers"], json!(["kubernetes"]));
         assert_eq!(next["metadata"].get("labels"), None, "and it changes nothing else");
         let mut ending = namespace(kept.clone());
         ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         let kind = api::kinds::find("namespaces").unwrap();
-        let last = plan(kind, None, namespace(json!([])), &ending, Part::Finalize, &WriteOptions::default()).unwrap().0;
+        let last =
+            plan(kind, None, namespace(json!([])), &ending, Target::Finalize, &WriteOptions::default()).unwrap().0;
         assert!(is_finished(kind, &last), "nothing keeps it any more: {last}");
     }
 
     #[test]
     fn a_secret_keeps_its_type_when_the_client_does_not_say() {
         let secret = |kind: &str| json!({"metadata": {"name": "s", "namespace": "d"}, "type": kind});
-        assert_eq!(next("secrets", secret(""), secret("example.com/own"), Part::Main)["type"], "example.com/own");
+        assert_eq!(next("secrets", secret(""), secret("example.com/own"), Target::Object)["type"], "example.com/own");
     }
 }

@@ -8,9 +8,9 @@ use keyspace::{EventKind, KeyRange, WatchBatch, WatchEvent, WatchRequest};
 
 use super::store::{Registry, Stored, key, prefix};
 use crate::{
-    failure::{Failure, Outcome},
+    api_error::{ApiError, Result},
     limits,
-    options::{Selection, WatchOptions, WatchStart},
+    query::options::{Selection, WatchOptions, WatchStart},
 };
 
 /// What a watch tells. Objects carry the revision of the change.
@@ -27,7 +27,7 @@ pub(crate) enum WatchItem {
 }
 
 /// The items of a watch; an error is the last item.
-pub(crate) type WatchItems = BoxStream<'static, Outcome<WatchItem>>;
+pub(crate) type WatchItems = BoxStream<'static, Result<WatchItem>>;
 
 /// Whether an object is in the watched selection before and after a change.
 struct Lens {
@@ -42,7 +42,7 @@ impl Registry {
         kind: &'static Kind,
         namespace: Option<&str>,
         options: &WatchOptions,
-    ) -> Outcome<WatchItems> {
+    ) -> Result<WatchItems> {
         // A watch of one name is a watch of one key: others' changes cost it nothing.
         let range = match (namespace, options.selection.fields.exact("metadata.name")) {
             (Some(namespace), Some(name)) => KeyRange::key(key(kind, Some(namespace), name)),
@@ -54,7 +54,7 @@ impl Registry {
             WatchStart::After(revision) => {
                 let newest = self.newest().await?;
                 if revision > newest {
-                    return Err(Failure::expired(format!(
+                    return Err(ApiError::expired(format!(
                         "resourceVersion {revision} is newer than this server's {newest}"
                     )));
                 }
@@ -82,12 +82,7 @@ impl Registry {
     }
 
     /// The items of one batch of changes.
-    fn told(
-        &self,
-        lens: &Lens,
-        batch: Result<WatchBatch, keyspace::Error>,
-        bookmarks: bool,
-    ) -> Vec<Outcome<WatchItem>> {
+    fn told(&self, lens: &Lens, batch: Result<WatchBatch, keyspace::Error>, bookmarks: bool) -> Vec<Result<WatchItem>> {
         match batch {
             Err(error) => vec![Err(error.into())],
             Ok(batch) if batch.is_progress() && bookmarks => {
@@ -97,10 +92,10 @@ impl Registry {
         }
     }
 
-    fn change(&self, lens: &Lens, event: &WatchEvent) -> Outcome<Option<WatchItem>> {
+    fn change(&self, lens: &Lens, event: &WatchEvent) -> Result<Option<WatchItem>> {
         let history_needed = event.kind == EventKind::Delete || !lens.selection.is_everything();
         if event.prev.is_none() && !event.is_create() && history_needed {
-            return Err(Failure::expired("history that this watch needs has been compacted"));
+            return Err(ApiError::expired("history that this watch needs has been compacted"));
         }
         // What cannot be read is in no list, and comes and goes in a watch as what is not selected does.
         let before = event.prev.as_ref().map(|kv| self.readable(lens.kind, kv));

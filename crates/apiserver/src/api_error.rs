@@ -1,0 +1,184 @@
+//! A request that failed: the public [`Status`] and the private cause.
+
+use std::{error::Error as StdError, fmt};
+
+use api::{FieldError, Kind, Status};
+use keyspace::{EngineError, Error as KeyspaceError, Refusal};
+
+/// Our own group, whose field errors are 400 after the contract; Kubernetes' kinds answer 422.
+pub(crate) const OWN_GROUP: &str = "nanocloud.io";
+
+/// Why a request failed. The status goes to the caller, the cause only to the log.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) status: Box<Status>,
+    pub(crate) cause: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a handler returns.
+pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+impl ApiError {
+    /// A failure with HTTP code, stable reason and message.
+    pub(crate) fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
+        Status::failure(code, reason, message).into()
+    }
+
+    /// 400: the request itself is wrong.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// 403 with what to do.
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(403, "Forbidden", message)
+    }
+
+    /// 401 with what to do.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(401, "Unauthorized", message)
+    }
+
+    /// 500 with a cause for the log.
+    pub(crate) fn internal(message: &str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let status =
+            Status::failure(500, "InternalError", message).with_remedy("look for the trace id in the server's log");
+        Self { status: Box::new(status), cause: Some(cause.into()) }
+    }
+
+    /// 410: history that old is gone.
+    pub(crate) fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, "Expired", message).remedy("list again without continue or resourceVersion")
+    }
+
+    /// Fields of an object are wrong.
+    pub(crate) fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
+        let mut status = Status::invalid(kind.kind, name, errors);
+        if let Some(details) = &mut status.details {
+            details.group = kind.group.into();
+        }
+        if kind.group == OWN_GROUP {
+            status.code = 400;
+        }
+        Self::from(status).remedy("correct the fields named in details.causes")
+    }
+
+    /// 404 for an object.
+    pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
+        let everywhere = if kind.is_namespaced() { " -A" } else { "" };
+        Self::from(Status::not_found(&kind.resource(), name))
+            .remedy(format!("see what there is: kubectl get {}{everywhere}", kind.plural))
+    }
+
+    /// 409 for an object.
+    pub(crate) fn conflict(kind: &Kind, name: &str, message: &str) -> Self {
+        Status::conflict(&kind.resource(), name, message).into()
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.status.remedy = remedy.into();
+        self
+    }
+
+    /// Adds a machine-readable cause.
+    pub(crate) fn with_cause(mut self, reason: &str, message: impl Into<String>) -> Self {
+        self.status.details.get_or_insert_default().causes.push(api::StatusCause {
+            reason: reason.into(),
+            message: message.into(),
+            field: String::new(),
+        });
+        self
+    }
+
+    /// Asks the caller to come back in some seconds.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.status.details.get_or_insert_default().retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        Self { status: Box::new(status), cause: None }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.status.fmt(f)
+    }
+}
+
+impl StdError for ApiError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.as_ref().map(|cause| &**cause as &(dyn StdError + 'static))
+    }
+}
+
+impl From<KeyspaceError> for ApiError {
+    fn from(error: KeyspaceError) -> Self {
+        let busy = |code, reason, message: &str| Self::new(code, reason, message).retry_after(1);
+        match &error {
+            KeyspaceError::Refused(refusal) => refused(refusal, &error),
+            KeyspaceError::Storage(EngineError::NoSpace { .. }) => {
+                Self::internal("the disk under the keyspace is full", error).remedy("free space under the state root")
+            }
+            KeyspaceError::Storage(_) => Self::internal("the keyspace cannot be read or written", error),
+            KeyspaceError::Unavailable { .. } => {
+                busy(504, "Timeout", "the keyspace did not answer in time; it is unknown whether a write took effect")
+            }
+            KeyspaceError::NoLeader { .. } => {
+                busy(503, "ServiceUnavailable", "the keyspace has no leader right now; nothing was done")
+            }
+            KeyspaceError::NotLeader { .. } => {
+                busy(503, "ServiceUnavailable", "this member does not lead the keyspace")
+            }
+            KeyspaceError::Overloaded { .. } => {
+                busy(429, "TooManyRequests", "too many requests wait for the keyspace already")
+            }
+            KeyspaceError::Closed => busy(503, "ServiceUnavailable", "the server is shutting down"),
+            _ => Self::internal("the keyspace failed", error),
+        }
+    }
+}
+
+fn refused(refusal: &Refusal, error: &KeyspaceError) -> ApiError {
+    match refusal {
+        Refusal::Compacted { requested, compacted } => {
+            ApiError::expired(format!("too old resource version: {requested} ({compacted} is the oldest kept)"))
+        }
+        Refusal::FutureRevision { requested, current } => too_large(*requested, *current),
+        Refusal::RequestTooLarge { bytes, limit } => ApiError::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("the object takes {bytes} bytes, at most {limit} are stored in one write"),
+        )
+        .remedy("split the object, or keep large data in a volume"),
+        Refusal::NoSpace { .. } => ApiError::new(507, "InsufficientStorage", "the keyspace is full")
+            .remedy("delete what is not needed, then see `nanocloud keyspace --help`; or free room on the disk"),
+        Refusal::Corrupt { member } => ApiError::new(
+            503,
+            "ServiceUnavailable",
+            format!("member {member} differs from the leader, so nothing is written"),
+        )
+        .remedy("replace that member or restore a snapshot, then clear the alarm: `nanocloud keyspace alarms --clear`"),
+        Refusal::TooManyWatchers { limit } => {
+            ApiError::new(429, "TooManyRequests", format!("{limit} watchers are open already")).retry_after(1)
+        }
+        _ => ApiError::internal("the keyspace refused the request", error.clone()),
+    }
+}
+
+/// 406.
+pub(crate) fn not_acceptable(served: &str) -> ApiError {
+    ApiError::new(406, "NotAcceptable", format!("only the following media types are accepted: {served}"))
+        .remedy("send Accept: application/json")
+}
+
+/// 504 as Kubernetes answers a version nobody has seen yet.
+pub(crate) fn too_large(requested: u64, current: u64) -> ApiError {
+    ApiError::new(504, "Timeout", format!("Too large resource version: {requested}, current: {current}"))
+        .with_cause("ResourceVersionTooLarge", "Too large resource version")
+        .retry_after(1)
+}

@@ -1,0 +1,44 @@
+//! `/openapi/v2` and `/openapi/v3`.
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::StatusCode;
+
+use crate::{
+    api_error::{ApiError, Result, not_acceptable},
+    query::negotiate::{self, OpenApiFormat},
+    request::{context::RequestContext, response},
+};
+
+fn serve(context: &RequestContext, body: &Bytes) -> Result<Response> {
+    if !negotiate::json(context.accept()) {
+        return Err(not_acceptable("application/json"));
+    }
+    Ok(response::typed(StatusCode::OK, "application/json", body.clone()))
+}
+
+/// `/openapi/v2`.
+pub(crate) fn v2(context: &RequestContext) -> Result<Response> {
+    match negotiate::openapi(context.accept()) {
+        Some(OpenApiFormat::Json) => {
+            Ok(response::typed(StatusCode::OK, "application/json", context.state.openapi.v2.clone()))
+        }
+        Some(OpenApiFormat::Protobuf) => {
+            Ok(response::typed(StatusCode::OK, negotiate::OPENAPI_PROTOBUF, context.state.openapi.v2_protobuf.clone()))
+        }
+        None => Err(not_acceptable("application/json")),
+    }
+}
+
+/// `/openapi/v3`.
+pub(crate) fn index(context: &RequestContext) -> Result<Response> {
+    serve(context, &context.state.openapi.index)
+}
+
+/// `/openapi/v3/{api/version, apis/group/version}`.
+pub(crate) fn document(context: &RequestContext, group: &'static str, version: &'static str) -> Result<Response> {
+    match context.state.openapi.documents.get(&(group, version)) {
+        Some(body) => serve(context, body),
+        None => Err(ApiError::new(404, "NotFound", "no such document")),
+    }
+}

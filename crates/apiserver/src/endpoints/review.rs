@@ -1,0 +1,198 @@
+//! Who somebody is and what they may do, as `kubectl auth` asks it.
+
+use api::{
+    kinds,
+    review::{
+        NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
+        SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview,
+        SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
+    },
+};
+use axum::response::Response;
+use http::StatusCode;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use trust::{Attributes, Subject};
+
+use super::discovery;
+use crate::{
+    api_error::{ApiError, Result},
+    request::{body, context::RequestContext, response},
+};
+
+/// Everything, in the words of rules.
+const EVERYTHING: &str = "*";
+
+/// Paths that are for no resource, as a rule names them and as a request for one asks.
+const PATHS: [(&str, &str); 11] = [
+    ("/", "/"),
+    ("/api", "/api"),
+    ("/api/*", "/api/v1"),
+    ("/apis", "/apis"),
+    ("/apis/*", "/apis/apps"),
+    ("/healthz", "/healthz"),
+    ("/livez", "/livez"),
+    ("/metrics", "/metrics"),
+    ("/openapi/*", "/openapi/v3"),
+    ("/readyz", "/readyz"),
+    ("/version", "/version"),
+];
+
+/// Answers a question. Nothing is stored.
+pub(crate) async fn answer(mut context: RequestContext, review: &'static Review) -> Result<Response> {
+    let bytes = context.take_body();
+    let document = body::document(&context.parts.headers, &bytes)?;
+    check_kind(review, &document)?;
+    let subject = &context.subject;
+    let answered = match review.question {
+        Question::Identity => {
+            let asked: SelfSubjectReview = read(document)?;
+            let status = SelfSubjectReviewStatus { user_info: Some(user(subject)) };
+            written(&SelfSubjectReview { status: Some(status), ..asked })
+        }
+        Question::OwnAccess => {
+            let asked: SelfSubjectAccessReview = read(document)?;
+            let spec = &asked.spec;
+            let status = access(subject, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            written(&SelfSubjectAccessReview { status: Some(status), ..asked })
+        }
+        Question::OwnRules => {
+            let asked: SelfSubjectRulesReview = read(document)?;
+            let Some(namespace) = asked.spec.namespace.as_deref().filter(|name| !name.is_empty()) else {
+                return Err(ApiError::bad_request("spec.namespace: name the namespace that is asked about"));
+            };
+            let status = rules(subject, namespace);
+            written(&SelfSubjectRulesReview { status: Some(status), ..asked })
+        }
+        Question::Access => {
+            let asked: SubjectAccessReview = read(document)?;
+            let spec = &asked.spec;
+            let groups = spec.groups.clone().unwrap_or_default();
+            let other = Subject::authenticated(spec.user.clone().unwrap_or_default(), groups);
+            if other.user.is_empty() && other.groups.len() == 1 {
+                return Err(ApiError::bad_request("spec.user, spec.groups: name the user or the groups asked about"));
+            }
+            let status = access(&other, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            written(&SubjectAccessReview { status: Some(status), ..asked })
+        }
+    }?;
+    Ok(response::json(StatusCode::CREATED, &answered))
+}
+
+fn check_kind(review: &Review, document: &Value) -> Result<()> {
+    let version = review.api_version();
+    for (field, wanted) in [("apiVersion", version.as_str()), ("kind", review.kind)] {
+        let said = document.get(field).and_then(Value::as_str).unwrap_or(wanted);
+        if said != wanted {
+            return Err(ApiError::bad_request(format!(
+                "{field}: {said:?} does not fit this endpoint, {wanted:?} does"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(document: Value) -> Result<T> {
+    serde_json::from_value(document)
+        .map_err(|error| ApiError::bad_request(format!("the review cannot be read: {error}")))
+}
+
+fn written(review: &impl Serialize) -> Result<Value> {
+    serde_json::to_value(review).map_err(|error| ApiError::internal("the review cannot be written", error))
+}
+
+fn user(subject: &Subject) -> UserInfo {
+    let scopes = subject.scopes.as_ref().map(|scopes| ("nanocloud.io/scopes".to_owned(), vec![scopes.to_string()]));
+    UserInfo {
+        extra: scopes.map(|pair| [pair].into()),
+        groups: Some(subject.groups.clone()),
+        uid: None,
+        username: Some(subject.user.clone()),
+    }
+}
+
+/// Whether it is allowed: a refusal is no denial for good, for more rules could allow it.
+fn access(
+    subject: &Subject,
+    resource: Option<&ResourceAttributes>,
+    path: Option<&NonResourceAttributes>,
+) -> Result<SubjectAccessReviewStatus> {
+    let text = |field: &'_ Option<String>| field.clone().unwrap_or_default();
+    let decision = match (resource, path) {
+        (Some(asked), None) => {
+            let (verb, group, name) = (text(&asked.verb), text(&asked.group), text(&asked.name));
+            let (resource, subresource) = (text(&asked.resource), text(&asked.subresource));
+            let namespace = text(&asked.namespace);
+            trust::authorize(
+                subject,
+                &Attributes {
+                    verb: &verb,
+                    group: &group,
+                    resource: &resource,
+                    subresource: &subresource,
+                    namespace: &namespace,
+                    name: &name,
+                    non_resource_path: None,
+                },
+            )
+        }
+        (None, Some(asked)) => {
+            let (verb, path) = (text(&asked.verb), text(&asked.path));
+            trust::authorize(
+                subject,
+                &Attributes { verb: &verb, non_resource_path: Some(&path), ..Attributes::default() },
+            )
+        }
+        _ => {
+            return Err(ApiError::bad_request(
+                "spec: give either resourceAttributes or nonResourceAttributes, and not both",
+            ));
+        }
+    };
+    Ok(SubjectAccessReviewStatus {
+        allowed: decision.is_allowed(),
+        denied: None,
+        evaluation_error: None,
+        reason: Some(decision.reason().to_owned()),
+    })
+}
+
+/// What the subject may do in a namespace: each endpoint is asked for, so that it cannot differ from what is decided.
+fn rules(subject: &Subject, namespace: &str) -> SubjectRulesReviewStatus {
+    let allowed = |attributes: &Attributes<'_>| trust::authorize(subject, attributes).is_allowed();
+    let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| ResourceRule {
+        api_groups: Some(owned(groups)),
+        resource_names: None,
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+    };
+    let path =
+        |path: &str, verbs: &[&str]| NonResourceRule { non_resource_urls: Some(owned(&[path])), verbs: owned(verbs) };
+    let all = [EVERYTHING];
+    let everything = Attributes { verb: EVERYTHING, group: EVERYTHING, resource: EVERYTHING, ..Attributes::default() };
+    if allowed(&everything) {
+        return SubjectRulesReviewStatus {
+            resource_rules: vec![rule(&all, &all, &all)],
+            non_resource_rules: vec![path(EVERYTHING, &all)],
+            ..SubjectRulesReviewStatus::default()
+        };
+    }
+    let endpoints = kinds::all().iter().flat_map(discovery::endpoints).chain(discovery::other_endpoints());
+    let resource_rules = endpoints.filter_map(|(group, resource, subresource, verbs)| {
+        let may = |verb: &&&str| {
+            allowed(&Attributes { verb, group, resource, subresource, namespace, ..Attributes::default() })
+        };
+        let verbs: Vec<&str> = verbs.iter().filter(may).copied().collect();
+        let name = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+        (!verbs.is_empty()).then(|| rule(&[group], &[&name], &verbs))
+    });
+    let non_resource_rules = PATHS.iter().filter(|(_, asked)| {
+        allowed(&Attributes { verb: "get", non_resource_path: Some(asked), ..Attributes::default() })
+    });
+    SubjectRulesReviewStatus {
+        resource_rules: resource_rules.collect(),
+        non_resource_rules: non_resource_rules.map(|(name, _)| path(name, &["get"])).collect(),
+        ..SubjectRulesReviewStatus::default()
+    }
+}

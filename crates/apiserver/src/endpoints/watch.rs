@@ -1,0 +1,103 @@
+//! Watches as chunked JSON lines.
+
+use std::sync::Arc;
+
+use api::Kind;
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::collection::view;
+use crate::{
+    api_error::{ApiError, Result},
+    query::{negotiate::Representation, options::WatchOptions},
+    registry::{Stored, WatchItem},
+    request::{
+        context::RequestContext,
+        response::{self, View},
+    },
+};
+
+/// Annotation of the bookmark that ends the initial events.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+pub(crate) async fn watch(context: RequestContext, kind: &'static Kind, namespace: Option<&str>) -> Result<Response> {
+    let view = view(&context, kind)?;
+    let registry = &context.state.registry;
+    let options = WatchOptions::parse(kind, &context.query, registry.now())?;
+    let permit = context.state.admit_watch()?;
+    let items = registry.watch(kind, namespace, &options).await?;
+    let stop = context.state.stop.clone();
+    let deadline = Box::pin(tokio::time::sleep(options.lasts));
+    let trace = context.trace.clone();
+    let now = registry.clone();
+    let mut heads = true;
+    let lines = items
+        .scan(false, |failed, item| {
+            // An error is told and ends the watch.
+            let go_on = !*failed;
+            *failed = item.is_err();
+            std::future::ready(go_on.then_some(item))
+        })
+        .map(move |item| {
+            let view = View { now: now.now(), ..view };
+            let line = line(&view, item, &trace, heads);
+            heads = heads && !line.is_table;
+            let _held = &permit;
+            Ok::<_, std::convert::Infallible>(line.bytes)
+        })
+        .take_until(futures::future::select(deadline, Box::pin(stop.cancelled_owned())));
+    let media_type = match view.representation {
+        Representation::Table => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
+        _ => "application/json;stream=watch",
+    };
+    Ok(response::typed(StatusCode::OK, media_type, Body::from_stream(lines)))
+}
+
+struct Line {
+    bytes: Bytes,
+    is_table: bool,
+}
+
+fn line(view: &View, item: Result<WatchItem>, trace: &Arc<str>, heads: bool) -> Line {
+    let is_table = view.representation == Representation::Table;
+    let object = |stored: Stored| shown(view, stored.published(), heads);
+    let (kind, value, is_table) = match item {
+        Ok(WatchItem::Added(stored)) => ("ADDED", object(stored), is_table),
+        Ok(WatchItem::Modified(stored)) => ("MODIFIED", object(stored), is_table),
+        Ok(WatchItem::Deleted(stored)) => ("DELETED", object(stored), is_table),
+        Ok(WatchItem::Bookmark { revision, initial }) => {
+            ("BOOKMARK", shown(view, bookmark(view.kind, revision, initial), heads), is_table)
+        }
+        Err(failure) => ("ERROR", error(&failure, trace), false),
+    };
+    let mut text = json!({"type": kind, "object": value}).to_string();
+    text.push('\n');
+    Line { bytes: text.into(), is_table }
+}
+
+fn shown(view: &View, object: Value, heads: bool) -> Value {
+    match view.representation {
+        Representation::Table => {
+            let version = object.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
+            view.table(vec![object], json!({"resourceVersion": version}), heads)
+        }
+        _ => view.one(object),
+    }
+}
+
+fn bookmark(kind: &Kind, revision: u64, initial: bool) -> Value {
+    let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+    if initial {
+        meta["annotations"] = json!({INITIAL_END: "true"});
+    }
+    json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta})
+}
+
+fn error(failure: &ApiError, trace: &str) -> Value {
+    let mut status = failure.status.clone();
+    status.trace_id = trace.to_owned();
+    json!(status)
+}

@@ -1,0 +1,4 @@
+//! What a request asks for beside its path: query parameters and media types.
+
+pub(crate) mod negotiate;
+pub(crate) mod options;

@@ -1,0 +1,280 @@
+//! Who asks, and whether it may.
+
+use api::kinds::{self, persistent_volume_claim::SELECTED_NODE};
+use http::{HeaderName, HeaderValue, Method, header};
+use serde_json::Value;
+use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
+
+use super::context::RequestContext;
+use crate::{
+    api_error::{ApiError, OWN_GROUP, Result},
+    object,
+    query::options::Query,
+    route::{Route, Subresource},
+    state::ServerState,
+};
+
+/// Headers of impersonation.
+const IMPERSONATE: &str = "impersonate-";
+const IMPERSONATE_USER: &str = "impersonate-user";
+const IMPERSONATE_GROUP: &str = "impersonate-group";
+
+/// The certificate a TLS client proved to own, in DER. Set per connection by the listener only.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerCertificate(pub(crate) std::sync::Arc<[u8]>);
+
+/// Finds out who makes the request.
+///
+/// In-process callers carry their [`Subject`] as a request extension, which no header can set. Others prove
+/// themselves by a bearer token or a TLS certificate; who brings neither is anonymous.
+pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route>) -> Result<Subject> {
+    if let Some(subject) = context.parts.extensions.get::<Subject>() {
+        return Ok(subject.clone());
+    }
+    let Some(value) = context.parts.headers.get(header::AUTHORIZATION) else {
+        return match context.parts.extensions.get::<PeerCertificate>() {
+            Some(certificate) => of_certificate(&context.state, &certificate.0),
+            None => Ok(Subject::anonymous()),
+        };
+    };
+    let bearer = value.to_str().ok().and_then(|value| value.split_once(' '));
+    let Some(token) = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+    else {
+        return Err(ApiError::unauthorized("only the Bearer scheme of Authorization is understood")
+            .remedy("send Authorization: Bearer <token>, or use a client certificate"));
+    };
+    match of_bearer(&context.state, token)? {
+        Bearer::Signed(subject) => Ok(subject),
+        Bearer::SingleUse(id) => match route {
+            Some(Route::ExchangeToken | Route::JoinMember) => Ok(Subject::bootstrapper(&id)),
+            _ => Err(ApiError::unauthorized("a single-use token is good for its exchange only")
+                .remedy("exchange it first: POST /apis/nanocloud.io/v1/tokens/exchange")),
+        },
+    }
+}
+
+/// A bearer token, as far as it is understood without the keyspace.
+#[derive(Debug)]
+pub(crate) enum Bearer {
+    /// A signed token that verified.
+    Signed(Subject),
+    /// Something of the form of a single-use token, by its public id. It is verified where it is used.
+    SingleUse(String),
+}
+
+/// Whom a verified TLS certificate speaks for.
+pub(crate) fn of_certificate(state: &ServerState, der: &[u8]) -> Result<Subject> {
+    let info = CertificateInfo::from_der(der).map_err(|error| ApiError {
+        cause: Some(Box::new(error)),
+        ..ApiError::unauthorized("the client certificate cannot be read")
+    })?;
+    // The handshake checked this once; a connection may outlive its certificate.
+    let now = state.registry.now();
+    if now < info.not_before || now > info.not_after {
+        return Err(ApiError::unauthorized("the client certificate is not valid at this time")
+            .remedy("get a new certificate, and check the clocks of both machines"));
+    }
+    if info.common_name.is_empty() {
+        return Err(ApiError::unauthorized("the client certificate names no user (common name)"));
+    }
+    Ok(info.subject())
+}
+
+/// Whom a bearer token speaks for.
+pub(crate) fn of_bearer(state: &ServerState, token: &str) -> Result<Bearer> {
+    if let Some(token) = SingleUseToken::parse(token) {
+        return Ok(Bearer::SingleUse(token.id().to_owned()));
+    }
+    match state.tokens.verify(token, API_AUDIENCE, state.registry.now()) {
+        Ok(verified) => Ok(Bearer::Signed(verified.subject)),
+        Err(error) => Err(ApiError::unauthorized(format!("the bearer token is refused: {error}"))
+            .remedy("get a new token: nanocloud token")),
+    }
+}
+
+/// Whom the caller speaks as: itself, or somebody it names in the headers of Kubernetes' impersonation.
+///
+/// Only who may do everything may become anybody. What cannot be taken over is refused, not left out: the request would
+/// be decided for somebody else than its sender meant.
+pub(crate) fn impersonate(context: &RequestContext, subject: Subject) -> Result<Subject> {
+    let headers = &context.parts.headers;
+    let Some(name) = headers.keys().map(HeaderName::as_str).find(|name| name.starts_with(IMPERSONATE)) else {
+        return Ok(subject);
+    };
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned);
+    let unread = |_| ApiError::bad_request(format!("{name} is no text"));
+    let user = headers.get(IMPERSONATE_USER).map(text).transpose().map_err(unread)?.unwrap_or_default();
+    let groups: Vec<String> =
+        headers.get_all(IMPERSONATE_GROUP).iter().map(text).collect::<Result<_, _>>().map_err(unread)?;
+    let other = headers
+        .keys()
+        .map(HeaderName::as_str)
+        .find(|name| name.starts_with(IMPERSONATE) && ![IMPERSONATE_USER, IMPERSONATE_GROUP].contains(name));
+    if let Some(other) = other {
+        return Err(ApiError::bad_request(format!("{other}: only users and groups can be impersonated")));
+    }
+    if user.is_empty() {
+        return Err(ApiError::bad_request(format!("{name} needs {IMPERSONATE_USER} beside it")));
+    }
+    let wanted = Attributes { verb: "impersonate", resource: "users", name: &user, ..Attributes::default() };
+    match trust::authorize(&subject, &wanted) {
+        Decision::Allow { .. } => Ok(Subject::authenticated(user, groups)),
+        Decision::Deny { reason } if subject.is_anonymous() => Err(ApiError::unauthorized(reason)),
+        Decision::Deny { reason } => Err(ApiError::forbidden(reason)),
+    }
+}
+
+/// The verb of a request, in the words of authorisation.
+pub(crate) fn verb(route: Option<&Route>, method: &Method, query: &Query) -> &'static str {
+    let get = match method.as_str() {
+        "GET" => "get",
+        "HEAD" => "head",
+        "POST" => "create",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    };
+    match route {
+        Some(Route::Collection { .. }) => match get {
+            // What cannot be read as a flag is judged as the stronger verb and refused later.
+            "get" if query.flag("watch").unwrap_or(true) => "watch",
+            "get" => "list",
+            "delete" => "deletecollection",
+            other => other,
+        },
+        // A session runs something: it is a creation, whatever method opens it.
+        Some(Route::Object { subresource: Some(sub), .. }) if sub.is_session() => "create",
+        _ => get,
+    }
+}
+
+/// What a request wants.
+pub(crate) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str) -> Attributes<'a> {
+    let ours =
+        |resource, subresource| Attributes { verb, group: OWN_GROUP, resource, subresource, ..Attributes::default() };
+    match route {
+        Route::Collection { kind, namespace } => Attributes {
+            verb,
+            group: kind.group,
+            resource: kind.plural,
+            namespace: namespace.as_deref().unwrap_or_default(),
+            ..Attributes::default()
+        },
+        Route::Object { kind, namespace, name, subresource } => Attributes {
+            verb,
+            group: kind.group,
+            resource: kind.plural,
+            subresource: subresource.map_or("", Subresource::name),
+            namespace: namespace.as_deref().unwrap_or_default(),
+            name,
+            non_resource_path: None,
+        },
+        Route::BundleAction { namespace, name, .. } => Attributes { namespace, name, ..ours("bundles", "actions") },
+        Route::Review(review) => {
+            Attributes { verb, group: review.group, resource: review.plural, ..Attributes::default() }
+        }
+        Route::Keyspace(part) => ours("keyspace", part.name()),
+        Route::IssueToken => ours("tokens", "issue"),
+        Route::ExchangeToken => ours("tokens", "exchange"),
+        Route::SignCertificate => ours("certificates", ""),
+        Route::Members { status } => ours("members", if *status { "status" } else { "" }),
+        Route::JoinMember => ours("members", "join"),
+        Route::ChangeMember { name, action } => Attributes { name, ..ours("members", action.name()) },
+        _ => Attributes { verb, non_resource_path: Some(path), ..Attributes::default() },
+    }
+}
+
+/// Refuses what the subject may not do: 401 without credentials, 403 with them.
+pub(crate) fn authorize(context: &RequestContext, route: &Route) -> Result<()> {
+    let verb = verb(Some(route), &context.parts.method, &context.query);
+    let path = match context.parts.uri.path().trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    };
+    match trust::authorize(&context.subject, &attributes(route, verb, path)) {
+        Decision::Allow { .. } => Ok(()),
+        Decision::Deny { reason } if context.subject.is_anonymous() => {
+            Err(ApiError::unauthorized(reason).remedy("use a client certificate or Authorization: Bearer <token>"))
+        }
+        Decision::Deny { reason } => {
+            Err(ApiError::forbidden(reason).remedy("ask an administrator for a role or a token that covers it"))
+        }
+    }
+}
+
+/// Whether the caller may create what its request names: applying to what is not there creates it.
+pub(crate) fn may_create(context: &RequestContext) -> bool {
+    let path = context.parts.uri.path();
+    let route = Route::parse(&Method::PATCH, path);
+    let allowed = |route: &Route| {
+        let decision = trust::authorize(&context.subject, &attributes(route, "create", path));
+        matches!(decision, Decision::Allow { .. })
+    };
+    route.as_ref().is_some_and(allowed)
+}
+
+/// 404, but only for who is somebody: the others learn nothing of what is there.
+pub(crate) fn unknown_route(context: &RequestContext) -> ApiError {
+    if context.subject.is_anonymous() {
+        return ApiError::unauthorized("authentication is needed")
+            .remedy("use a client certificate or Authorization: Bearer <token>");
+    }
+    let mut failure =
+        ApiError::new(404, "NotFound", format!("the server has no endpoint {}", context.parts.uri.path()))
+            .remedy("see `kubectl api-resources` for what is served");
+    // kubectl reads the details of every 404 to tell a missing object from a missing endpoint.
+    failure.status.details.get_or_insert_default();
+    failure
+}
+
+/// Keeps a node to what is its own: pods bound to it, secrets that such a pod names, claims whose volume no other node
+/// has, and bindings whose command runs in one of its pods.
+pub(crate) async fn confine_node(state: &ServerState, subject: &Subject, method: &Method, route: &Route) -> Result<()> {
+    let Some(node) = subject.node_name() else { return Ok(()) };
+    let Route::Object { kind, namespace: Some(namespace), name, subresource } = route else { return Ok(()) };
+    let changes = !matches!(*method, Method::GET | Method::HEAD);
+    let refused =
+        |what: String| ApiError::forbidden(format!("node {node:?} may not reach {what}: no pod on this node says so"));
+    let registry = &state.registry;
+    match kind.kind {
+        "Pod" if changes && !subresource.is_some_and(Subresource::is_session) => {
+            match registry.find(kind, Some(namespace), name).await? {
+                Some(pod) if object::text(&pod.object, "/spec/nodeName") != node => {
+                    Err(refused(format!("pod {namespace}/{name}")))
+                }
+                _ => Ok(()),
+            }
+        }
+        "Secret" => {
+            let named = match kinds::find("pods") {
+                Some(pods) => registry.is_secret_of_node(pods, namespace, node, name).await?,
+                None => false,
+            };
+            if named { Ok(()) } else { Err(refused(format!("secret {namespace}/{name}"))) }
+        }
+        "PersistentVolumeClaim" if changes => match registry.find(kind, Some(namespace), name).await? {
+            Some(claim) if !is_open_to(&claim.object, node) => Err(ApiError::forbidden(format!(
+                "node {node:?} may not change persistentvolumeclaim {namespace}/{name}: its volume is on another node"
+            ))),
+            _ => Ok(()),
+        },
+        "Binding" if changes => {
+            let Some(binding) = registry.find(kind, Some(namespace), name).await? else { return Ok(()) };
+            let target = format!("{}-0", object::text(&binding.object, "/spec/target/bundle"));
+            let here = match kinds::find("pods") {
+                Some(pods) => registry.find(pods, Some(namespace), &target).await?,
+                None => None,
+            };
+            let here = here.is_some_and(|pod| object::text(&pod.object, "/spec/nodeName") == node);
+            if here { Ok(()) } else { Err(refused(format!("binding {namespace}/{name}"))) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a claim's volume is on this node, or on none yet.
+fn is_open_to(claim: &Value, node: &str) -> bool {
+    let known = claim.pointer("/metadata/annotations").and_then(|all| all.get(SELECTED_NODE)?.as_str());
+    known.is_none_or(|known| known.is_empty() || known == node)
+}

@@ -1,0 +1,54 @@
+//! What a handler knows of its request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{header, request::Parts};
+use trust::Subject;
+
+use crate::{
+    api_error::Result,
+    limits,
+    places::Memory,
+    query::options::{Query, WriteOptions},
+    state::ServerState,
+};
+
+/// A request with what was found out about it so far.
+pub(crate) struct RequestContext {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) parts: Parts,
+    /// The body, once the request is authorised; empty when its method has none.
+    pub(crate) body: Bytes,
+    pub(crate) query: Query,
+    pub(crate) trace: Arc<str>,
+    /// Set once the request is authenticated.
+    pub(crate) subject: Subject,
+    /// What the body takes, until the request is served.
+    pub(crate) memory: Memory,
+}
+
+impl RequestContext {
+    /// The `Accept` header; several are one list.
+    pub(crate) fn accept(&self) -> &str {
+        self.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// How a write is meant. The field manager defaults to the User-Agent's product name, then to the user.
+    pub(crate) fn write_options(&self) -> Result<WriteOptions> {
+        let mut options = WriteOptions::parse(&self.query)?;
+        options.by_node = self.subject.node_name().is_some();
+        if options.manager.is_empty() {
+            let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+            let program = agent.and_then(|agent| agent.split('/').next()).filter(|program| !program.is_empty());
+            let name = program.unwrap_or(&self.subject.user);
+            options.manager = name.chars().filter(char::is_ascii_graphic).take(limits::MAX_MANAGER_BYTES).collect();
+        }
+        Ok(options)
+    }
+
+    /// The body, once.
+    pub(crate) fn take_body(&mut self) -> Bytes {
+        std::mem::take(&mut self.body)
+    }
+}

@@ -1,0 +1,189 @@
+//! Answers: objects, lists, tables, metadata and failures as HTTP responses.
+
+use std::collections::BTreeSet;
+
+use api::Kind;
+use axum::{body::Body, response::Response};
+use http::{HeaderValue, StatusCode, header};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    api_error::{ApiError, Result},
+    limits, object,
+    query::{negotiate::Representation, options::Query},
+};
+
+/// How much of each object a table's rows carry (`includeObject`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowObject {
+    None,
+    Metadata,
+    Object,
+}
+
+impl RowObject {
+    pub(crate) fn parse(query: &Query) -> Result<Self> {
+        match query.get("includeObject") {
+            None | Some("Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::None),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => {
+                Err(ApiError::bad_request(format!("includeObject={other:?} must be None, Metadata or Object")))
+            }
+        }
+    }
+}
+
+/// How objects of a kind are shown to one client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) kind: &'static Kind,
+    pub(crate) representation: Representation,
+    pub(crate) rows: RowObject,
+    pub(crate) now: Timestamp,
+}
+
+impl View {
+    /// The JSON of one object.
+    pub(crate) fn one(&self, object: Value) -> Value {
+        match self.representation {
+            Representation::Object => object,
+            Representation::Metadata => partial(&object),
+            Representation::Table => {
+                let version = object::text(&object, "/metadata/resourceVersion").to_owned();
+                self.table(vec![object], json!({"resourceVersion": version}), true)
+            }
+        }
+    }
+
+    /// The JSON of a list.
+    pub(crate) fn list(&self, objects: Vec<Value>, meta: Value) -> Value {
+        match self.representation {
+            Representation::Object => json!({
+                "kind": format!("{}List", self.kind.kind),
+                "apiVersion": self.kind.api_version(),
+                "metadata": meta,
+                "items": objects,
+            }),
+            Representation::Metadata => json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": meta,
+                "items": objects.iter().map(partial).collect::<Vec<_>>(),
+            }),
+            Representation::Table => self.table(objects, meta, true),
+        }
+    }
+
+    /// A table of objects. In a watch only the first table has the heads of the columns.
+    pub(crate) fn table(&self, objects: Vec<Value>, meta: Value, heads: bool) -> Value {
+        let rows: Vec<_> = objects
+            .into_iter()
+            .map(|object| {
+                let cells = self.kind.row(&object, self.now);
+                match self.rows {
+                    RowObject::None => json!({"cells": cells}),
+                    RowObject::Metadata => json!({"cells": cells, "object": partial(&object)}),
+                    RowObject::Object => json!({"cells": cells, "object": object}),
+                }
+            })
+            .collect();
+        let columns = if heads { json!(self.kind.columns()) } else { json!([]) };
+        json!({
+            "kind": "Table",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": meta,
+            "columnDefinitions": columns,
+            "rows": rows,
+        })
+    }
+}
+
+fn partial(object: &Value) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": object.get("metadata").cloned().unwrap_or_default(),
+    })
+}
+
+/// A JSON answer.
+pub(crate) fn json(code: StatusCode, body: &Value) -> Response {
+    typed(code, "application/json", body.to_string())
+}
+
+/// An answer of a media type.
+pub(crate) fn typed(code: StatusCode, media_type: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
+}
+
+/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each text, once. When they are long in all, each is
+/// cut; what then is still too long is left out, as in Kubernetes.
+pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
+    let total: usize = warnings.iter().map(|text| text.chars().count()).sum();
+    let longest = if total > limits::MAX_WARNINGS_CHARS { limits::MAX_WARNING_CHARS } else { total };
+    let (mut seen, mut room) = (BTreeSet::new(), limits::MAX_WARNINGS_CHARS);
+    for text in warnings.iter().filter(|text| seen.insert(text.as_str())) {
+        let cut: String = text.chars().filter(|c| !c.is_control()).take(longest).collect();
+        let Some(left) = room.checked_sub(cut.chars().count()) else { break };
+        room = left;
+        let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
+/// The answer to a failed request.
+pub(crate) fn failure(failure: &ApiError, trace: &str) -> Response {
+    let mut status = failure.status.clone();
+    status.trace_id = trace.to_owned();
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(code, &json!(status));
+    let headers = response.headers_mut();
+    if let Some(seconds) = status.details.as_ref().and_then(|details| details.retry_after_seconds) {
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if code == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nanocloud\""));
+    }
+    response
+}
+
+/// `Success` as Kubernetes answers a deletion.
+pub(crate) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {"name": name, "group": kind.group, "kind": kind.plural, "uid": uid},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warnings(texts: &[String]) -> Vec<String> {
+        let response = warn(Response::new(Body::empty()), texts);
+        response.headers().get_all(header::WARNING).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn warnings_are_quoted_told_once_and_bounded() {
+        let texts = [r#"unknown field "a\b""#, "two\nlines", "two\nlines"].map(str::to_owned);
+        assert_eq!(warnings(&texts), [r#"299 - "unknown field \"a\\b\"""#, "299 - \"twolines\""]);
+        let one = warnings(&["x".repeat(1000)]);
+        assert_eq!(one[0].len(), 1000 + "299 - \"\"".len());
+        let many: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "x".repeat(1000))).collect();
+        let told = warnings(&many);
+        assert_eq!(told.len(), limits::MAX_WARNINGS_CHARS / limits::MAX_WARNING_CHARS);
+        assert!(told.iter().all(|text| text.len() == limits::MAX_WARNING_CHARS + "299 - \"\"".len()));
+    }
+}

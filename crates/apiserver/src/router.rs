@@ -1,0 +1,278 @@
+//! The one way in: trace, route, authenticate, authorise, serve, count, log.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderValue, Method, header};
+use tracing::Instrument;
+use trust::Subject;
+
+use crate::{
+    api_error::{ApiError, Result},
+    endpoints::{
+        self, bundle_actions, collection, discovery, health, keyspace, object, pod_binding, pod_streams, review, scale,
+        watch,
+    },
+    listen::Activity,
+    places::Memory,
+    query::options::Query,
+    registry::Target,
+    request::{auth, body, context::RequestContext, response},
+    route::{KeyspacePart, Route, Subresource},
+    state::ServerState,
+};
+
+/// Header with the id of the request in the server's log.
+const TRACE_HEADER: &str = "x-trace-id";
+
+/// What a request is counted as.
+#[derive(Clone, Copy, Debug)]
+struct Label {
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+}
+
+/// Serves a request. Never fails: every failure is an answer.
+pub(crate) async fn serve(State(state): State<Arc<ServerState>>, request: Request) -> Response {
+    let began = Instant::now();
+    let trace: Arc<str> = uuid::Uuid::new_v4().simple().to_string().into();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
+    let is_own = request.extensions().get::<Subject>().is_some();
+    let route = Route::parse(&method, &decoded(&path));
+    let label = label(route.as_ref(), &method, request.uri().query());
+    let handled = AssertUnwindSafe(handle(state.clone(), route, request, trace.clone())).catch_unwind();
+    let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
+        let message = "the server failed on this request";
+        Err(ApiError::new(500, "InternalError", message)
+            .remedy("look for the trace id in the server's log and report it"))
+    });
+    let _entered = span.enter();
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(failure) => {
+            log(&failure, is_own);
+            response::failure(&failure, &trace)
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(&trace) {
+        response.headers_mut().insert(TRACE_HEADER, value);
+    }
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    state.metrics.answered(label.verb, label.group, label.resource, response.status().as_u16(), began.elapsed());
+    tracing::debug!(status = response.status().as_u16(), "answered");
+    response
+}
+
+/// Writes a failure down, under the trace id that its sender was told; the line carries method, path and user, too.
+///
+/// What a refusal says may repeat what the request contained, so it is not written down. Refusals of the process' own
+/// parts are their everyday business.
+fn log(failure: &ApiError, is_own: bool) {
+    let (code, reason, message) = (failure.status.code, &failure.status.reason, &failure.status.message);
+    if code < 500 {
+        match is_own {
+            true => tracing::debug!(code, reason, "request refused"),
+            false => tracing::info!(code, reason, "request refused"),
+        }
+        return;
+    }
+    let mut chain = String::new();
+    let mut source = failure.cause.as_ref().map(|cause| &**cause as &dyn std::error::Error);
+    while let Some(error) = source {
+        chain.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    tracing::error!(code, reason, message, cause = chain.trim_start_matches(": "), "request failed");
+}
+
+/// A path with its percent signs resolved, part by part: an encoded slash never makes a part.
+fn decoded(path: &str) -> String {
+    let parts = path.split('/').map(|part| {
+        let mut out = Vec::with_capacity(part.len());
+        let mut bytes = part.bytes();
+        while let Some(byte) = bytes.next() {
+            let rest = bytes.as_slice_hex();
+            match (byte, rest) {
+                (b'%', Some(value)) => {
+                    out.push(value);
+                    bytes.nth(1);
+                }
+                _ => out.push(byte),
+            }
+        }
+        // What is no name stays visible as such, and matches nothing.
+        String::from_utf8(out).map_or_else(|_| part.to_owned(), |text| text.replace('/', "%2F"))
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// The next two hexadecimal digits of an iterator over bytes.
+trait Hex {
+    fn as_slice_hex(&self) -> Option<u8>;
+}
+
+impl Hex for std::str::Bytes<'_> {
+    fn as_slice_hex(&self) -> Option<u8> {
+        let mut ahead = self.clone();
+        let digits = [ahead.next()?, ahead.next()?];
+        u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+    }
+}
+
+fn label(route: Option<&Route>, method: &Method, query: Option<&str>) -> Label {
+    let (group, resource) = match route {
+        Some(Route::Collection { kind, .. } | Route::Object { kind, .. } | Route::BundleAction { kind, .. }) => {
+            (kind.group, kind.plural)
+        }
+        Some(Route::Review(review)) => (review.group, review.plural),
+        Some(_) => ("", "-"),
+        None => ("", "unknown"),
+    };
+    let verb = auth::verb(route, method, &Query::parse(query));
+    Label { verb, group, resource }
+}
+
+async fn handle(state: Arc<ServerState>, route: Option<Route>, request: Request, trace: Arc<str>) -> Result<Response> {
+    let (parts, body) = request.into_parts();
+    let query = Query::parse(parts.uri.query());
+    let mut context = RequestContext {
+        state,
+        parts,
+        body: Bytes::new(),
+        query,
+        trace,
+        subject: Subject::anonymous(),
+        memory: Memory::default(),
+    };
+    let subject = auth::authenticate(&context, route.as_ref())?;
+    tracing::Span::current().record("user", subject.user.as_str());
+    // Whoever is spoken for, the places are the caller's own.
+    let state = context.state.clone();
+    let lane = state.places.of(&subject);
+    context.subject = auth::impersonate(&context, subject)?;
+    let Some(route) = route else {
+        return Err(auth::unknown_route(&context));
+    };
+    auth::authorize(&context, &route)?;
+    let methods = route.methods();
+    if !methods.contains(&context.parts.method) {
+        return Err(wrong_method(&context.parts.method, methods));
+    }
+    if reads_body(&route, &context.parts.method) {
+        (context.body, context.memory) = body::read(body, lane).await?;
+    }
+    if is_read_at_leisure(&route)
+        && let Some(activity) = context.parts.extensions.get::<Arc<Activity>>()
+    {
+        activity.unhurried();
+    }
+    let _place = takes_place(&route).then(|| lane.admit()).transpose()?;
+    auth::confine_node(&context.state, &context.subject, &context.parts.method, &route).await?;
+    tracing::debug!("authorised");
+    dispatch(context, route).await
+}
+
+/// Whether the request's body is read before it is served. Sessions have none: what follows is their conversation.
+fn reads_body(route: &Route, method: &Method) -> bool {
+    let is_session = matches!(route, Route::Object { subresource: Some(part), .. } if part.is_session());
+    !is_session && !matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Whether people read the answer as they like, such as a log in a pager.
+fn is_read_at_leisure(route: &Route) -> bool {
+    match route {
+        Route::Object { subresource: Some(part), .. } => *part == Subresource::Log || part.is_session(),
+        Route::Keyspace(part) => *part == KeyspacePart::Snapshot,
+        _ => false,
+    }
+}
+
+/// Whether the request takes a place of short ones. Probes answer when all are taken, and streams have their own.
+fn takes_place(route: &Route) -> bool {
+    match route {
+        Route::Probe(_) | Route::Object { subresource: Some(Subresource::Log), .. } => false,
+        Route::Object { subresource: Some(part), .. } => !part.is_session(),
+        _ => true,
+    }
+}
+
+fn wrong_method(method: &Method, methods: &[Method]) -> ApiError {
+    let served = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+    ApiError::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
+        .remedy(format!("this endpoint takes {served}"))
+}
+
+async fn dispatch(context: RequestContext, route: Route) -> Result<Response> {
+    match route {
+        Route::Probe(probe) => health::probe(context, probe).await,
+        Route::ServerVersion => Ok(health::version()),
+        Route::Metrics => health::metrics(context).await,
+        Route::Paths => Ok(discovery::paths()),
+        Route::CoreVersions => discovery::core_versions(&context),
+        Route::Groups => discovery::groups(&context),
+        Route::Group(group) => discovery::group(&context, group),
+        Route::Resources { group, version } => discovery::resources(&context, group, version),
+        Route::OpenApiV2 => endpoints::openapi::v2(&context),
+        Route::OpenApiIndex => endpoints::openapi::index(&context),
+        Route::OpenApi { group, version } => endpoints::openapi::document(&context, group, version),
+        Route::Review(asked) => review::answer(context, asked).await,
+        Route::Keyspace(part) => keyspace::serve(context, part).await,
+        Route::IssueToken => endpoints::tokens::issue(context).await,
+        Route::ExchangeToken => endpoints::tokens::exchange(context).await,
+        Route::SignCertificate => endpoints::certificates::sign(context).await,
+        Route::Members { status } => endpoints::members::list(context, status).await,
+        Route::JoinMember => endpoints::members::join(context).await,
+        Route::ChangeMember { name, action } => endpoints::members::change(context, &name, action).await,
+        Route::BundleAction { kind, namespace, name, action } => {
+            bundle_actions::run(context, kind, &namespace, &name, action).await
+        }
+        Route::Collection { kind, namespace } => {
+            let namespace = namespace.as_deref();
+            match context.parts.method {
+                Method::POST => collection::create(context, kind, namespace).await,
+                Method::DELETE => collection::delete(context, kind, namespace).await,
+                _ if context.query.flag("watch")? => watch::watch(context, kind, namespace).await,
+                _ => collection::list(context, kind, namespace).await,
+            }
+        }
+        Route::Object { kind, namespace, name, subresource } => {
+            let namespace = namespace.as_deref();
+            match (subresource, context.parts.method.clone()) {
+                (None, Method::PUT | Method::PATCH) => {
+                    object::update(context, kind, namespace, &name, Target::Object).await
+                }
+                (None, Method::DELETE) => object::delete(context, kind, namespace, &name).await,
+                (None, _) | (Some(Subresource::Status), Method::GET) => {
+                    object::get(context, kind, namespace, &name).await
+                }
+                (Some(Subresource::Status), _) => object::update(context, kind, namespace, &name, Target::Status).await,
+                (Some(Subresource::Finalize), _) => {
+                    object::update(context, kind, namespace, &name, Target::Finalize).await
+                }
+                (Some(Subresource::Binding), _) => pod_binding::create(context, kind, namespace, &name).await,
+                (Some(Subresource::Scale), _) => scale::serve(context, kind, namespace, &name).await,
+                (Some(sub), _) => pod_streams::serve(context, kind, namespace.unwrap_or_default(), &name, sub).await,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_encoded_slash_makes_no_part() {
+        assert_eq!(decoded("/api/v1/pods"), "/api/v1/pods");
+        assert_eq!(decoded("/a%2Db/%41"), "/a-b/A");
+        assert_eq!(decoded("/a%2Fb"), "/a%2Fb");
+        assert_eq!(decoded("/%zz/%f"), "/%zz/%f");
+    }
+}
