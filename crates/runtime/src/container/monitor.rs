@@ -75,6 +75,12 @@ impl Handle {
 
     /// Signals the first program; never a later process of the same pid.
     pub(super) fn signal(&self, signal: i32) -> io::Result<()> {
+        if signal == libc::SIGKILL
+            && let Err(error) = self.dir.mark_killed()
+        {
+            // The kill matters more than its cause in the status.
+            tracing::debug!(id = %self.id(), %error, "kill not noted");
+        }
         self.record.process.signal(signal)
     }
 

@@ -4,6 +4,7 @@
 //!  lock          locked by the shim as long as it lives
 //!  record.json   written once the program runs
 //!  exit.json     written when it has ended
+//!  killed        made by the daemon before it sends SIGKILL
 //!  shim.sock     requests
 //!  shim.err      what the shim had to say besides (a panic, usually nothing)
 //!  rootfs/, upper/, work/
@@ -124,6 +125,16 @@ impl ShimDir {
 
     pub(crate) fn write_record(&self, record: &Record) -> io::Result<()> {
         write(&self.path.join("record.json"), record)
+    }
+
+    /// Notes that the SIGKILL which follows is the daemon's, so that it is not taken for the kernel's.
+    pub(crate) fn mark_killed(&self) -> io::Result<()> {
+        OpenOptions::new().create(true).append(true).open(self.path.join("killed")).map(drop)
+    }
+
+    /// Whether the daemon has sent SIGKILL, or was about to.
+    pub(crate) fn marked_killed(&self) -> bool {
+        self.path.join("killed").exists()
     }
 
     pub(crate) fn read_exit(&self) -> io::Result<Option<Exit>> {
