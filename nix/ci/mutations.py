@@ -150,7 +150,7 @@ ALL = [
         "unit_tests", r"golden document",
     ),
     Mutation(
-        "majority given away by a rollout", "nix/profiles/example-cluster.nix",
+        "majority given away by a rollout", "nix/templates/ha/cluster.nix",
         'configuration = "node01";\n      selector.pools', 'configuration = "node01";\n      maxUnavailable = 2;\n      selector.pools',
         "outputs", r"leaves no majority",
     ),

@@ -6,7 +6,7 @@
   ...
 }:
 let
-  cluster = import ./example-cluster.nix;
+  cluster = import ../templates/ha/cluster.nix;
   disk = {
     services.nanocloud.installDisk = lib.mkDefault "/dev/disk/by-id/virtio-nanocloud-root";
   };

@@ -9,7 +9,7 @@
 }:
 let
   inherit (ours) cluster;
-  example = import ../profiles/example-cluster.nix;
+  example = import ../templates/ha/cluster.nix;
   change = lib.recursiveUpdate example;
   messages =
     c:

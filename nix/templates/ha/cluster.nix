@@ -1,4 +1,4 @@
-# The cluster: nodes, classes, pools, rollouts, placement.
+# The cluster: nodes, classes, pools, rollouts, placement. Three servers in three failure domains and one worker.
 {
   name = "example";
   nodes = {

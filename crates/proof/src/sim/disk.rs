@@ -134,13 +134,13 @@ impl Disk {
     /// The power fails: what was not synced is lost, save the beginning of each file; and recovery, as the log has it.
     pub fn crash(&self) {
         let mut state = self.state.lock();
-        let kept = state.survivors();
-        let prefix = kept.iter().take_while(|kept| **kept).count();
+        let prefix = state.survivors().into_iter().take_while(|kept| *kept).count();
         let unsynced = state.take_back();
         let (total, mut survive) = (unsynced.len(), 0);
-        for (number, (batch, kept)) in unsynced.into_iter().zip(kept).enumerate() {
-            // Replaying over the gap keeps what comes after it as well.
-            if number < prefix || (kept && self.plant == Plant::WalGap) {
+        for (number, batch) in unsynced.into_iter().enumerate() {
+            // The planted recovery replays over a gap, here one where the oldest batch was.
+            let recovered = if self.plant == Plant::WalGap { number > 0 } else { number < prefix };
+            if recovered {
                 batch.changes.into_iter().for_each(|change| state.apply(change, &mut Vec::new()));
                 survive += 1;
             }

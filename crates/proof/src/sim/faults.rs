@@ -28,6 +28,7 @@ enum Mend {
     Link(usize, usize),
     Latency,
     Disk(usize),
+    Power(usize),
 }
 
 /// Makes faults, and mends them.
@@ -63,7 +64,10 @@ impl Faults {
 
     /// Mends everything.
     pub fn end(&mut self, sim: &mut Sim<'_>, members: &[Member]) {
-        self.mend(sim, members, u64::MAX);
+        // A mend may be a fault itself, with a mend of its own.
+        while !self.mends.is_empty() {
+            self.mend(sim, members, u64::MAX);
+        }
         for (number, member) in members.iter().enumerate() {
             member.disk.set(|mood| *mood = Mood::default());
             for other in members[..number].iter() {
@@ -84,6 +88,11 @@ impl Faults {
                 Mend::Link(a, b) => sim.repair(host(members[a].id), host(members[b].id)),
                 Mend::Latency => sim.set_max_message_latency(LATENCY),
                 Mend::Disk(member) => members[member].disk.set(|mood| *mood = Mood::default()),
+                Mend::Power(member) => {
+                    let until = now_ms.saturating_add(1 + self.random.below(LASTS_MS));
+                    self.crash(sim, members, member, until);
+                    members[member].disk.set(|mood| *mood = Mood::default());
+                }
             }
         }
     }
@@ -115,7 +124,9 @@ impl Faults {
                 let most = 20 + self.random.below(400);
                 self.trace.say(format_args!("fault: disk {} takes up to {most} ms", members[victim].id));
                 members[victim].disk.set(|mood| (mood.sync_from_ms, mood.sync_to_ms) = (most / 4, most));
-                self.mends.push((until, Mend::Disk(victim)));
+                // A disk that is slow often has much to lose when the power goes.
+                let ends = if self.random.one_in(2) { Mend::Power(victim) } else { Mend::Disk(victim) };
+                self.mends.push((until, ends));
             }
             7 => {
                 self.trace.say(format_args!("fault: disk {} will fail a sync", members[victim].id));

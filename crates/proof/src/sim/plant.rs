@@ -16,7 +16,7 @@ pub enum Plant {
     WatchGap,
     /// Members' clocks run ahead, unknown to the judge: leases end early.
     HastyClock,
-    /// Recovery goes on with the next file of the log where the end of one is lost.
+    /// Recovery replays what comes behind a lost batch.
     WalGap,
 }
 

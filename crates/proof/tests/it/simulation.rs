@@ -109,4 +109,5 @@ planted!(
     a_leader_that_does_not_ask_is_found: "leader-reads",
     a_gap_in_a_watch_is_found: "watch-gap",
     a_lease_that_ends_early_is_found: "hasty-clock",
+    a_gap_in_the_log_of_writes_is_found: "wal-gap",
 );

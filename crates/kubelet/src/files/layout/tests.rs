@@ -32,7 +32,7 @@ fn below(path: &Path, root: &str, depth: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(2000.max(ProptestConfig::default().cases)))]
 
     /// Whatever pods, volumes and containers are called, each path is as deep below its root as it should be.
     #[test]
