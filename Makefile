@@ -118,13 +118,13 @@ deny: ## Check licences and banned crates (needs cargo-deny)
 
 .PHONY: sim
 sim: ## Replay one simulated history of the keyspace: make sim SEED=7
-	@$(ROCKSDB) && cargo run --quiet --release --package proof --bin sim -- $(or $(SEED),1) $(ARGS)
+	@$(ROCKSDB) && cargo run --quiet --release --package keyspace-sim --bin sim -- $(or $(SEED),1) $(ARGS)
 
 .PHONY: proof-keyspace
 proof-keyspace: ## Prove the keyspace at length: 500 kills, 100 faults of three, ten minutes of new seeds (root)
 	@scripts/install-deps test
 	@$(ROCKSDB) && PROOF_KILLS=500 PROOF_OPERATIONS=50000 PROOF_FAULTS=100 SIM_SECONDS=600 \
-		cargo test --release --package proof --test it -- --include-ignored --nocapture --test-threads 1
+		cargo test --release --package keyspace-sim --test it -- --include-ignored --nocapture --test-threads 1
 
 .PHONY: etcd-client
 etcd-client: ## Run the etcd-client crate on a real etcd and on the face, and compare the answers

@@ -1,7 +1,7 @@
 # The one place where a cluster is written down: nodes, classes, pools, rollouts, placement.
 #
 # Needs nixpkgs.lib and nothing else, so that the module, the tests, `nix eval --json` and machines
-# without nixpkgs use the same file. The JSON is read by the crate `cluster` (crates/cluster), which
+# without nixpkgs use the same file. The JSON is read by the crate `fleet` (crates/fleet), which
 # states the same rules; nix/ci/golden/ holds documents that both sides must agree on.
 { lib }:
 let

@@ -19,7 +19,7 @@ let
   first = c: lib.head (messages c ++ [ "nothing is found" ]);
 in
 {
-  # crates/cluster reads the same file.
+  # crates/fleet reads the same file.
   "the example is the golden document" = {
     expr = builtins.fromJSON (cluster.toJSON (cluster.evaluate example));
     expected = builtins.fromJSON (golden "cluster.json");
@@ -38,7 +38,7 @@ in
     ];
     expected = lib.genList (_: true) 5;
   };
-  # The same documents with the same findings are in crates/cluster/src/check.rs.
+  # The same documents with the same findings are in crates/fleet/src/check.rs.
   "what does not fit together is named by its path" = {
     expr = map first [
       (change { nodes.node03.role = "agent"; })

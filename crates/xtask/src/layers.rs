@@ -10,7 +10,7 @@ use crate::metadata::{self, Package};
 /// in ARCHITECTURE.md.
 const TABLE: &[(&str, u8, &[&str])] = &[
     ("api", 0, &[]),
-    ("cluster", 0, &[]),
+    ("fleet", 0, &[]),
     ("dockyard", 0, &[]),
     ("keyspace", 1, &[]),
     ("trust", 1, &["api"]),
@@ -19,13 +19,13 @@ const TABLE: &[(&str, u8, &[&str])] = &[
     ("runtime", 1, &[]),
     ("imagebuilder", 1, &["dockyard"]),
     ("replica", 2, &["keyspace", "trust"]),
-    ("proof", 3, &["keyspace", "replica"]),
+    ("keyspace-sim", 3, &["keyspace", "replica"]),
     ("etcd", 2, &["keyspace", "trust"]),
     ("client", 2, &["api", "trust"]),
     ("apiserver", 2, &["api", "keyspace", "trust"]),
     ("controllers", 3, &["api", "client", "dockyard", "trust"]),
     ("kubelet", 3, &["api", "client", "net", "storage", "runtime"]),
-    ("cli", 4, &["api", "client", "cluster", "dockyard", "trust"]),
+    ("cli", 4, &["api", "client", "dockyard", "fleet", "trust"]),
     (
         "nanocloud",
         5,
@@ -55,8 +55,8 @@ const TABLE: &[(&str, u8, &[&str])] = &[
 const WALLS: &[(&str, &[&str])] = &[
     ("rocksdb", &["replica"]),
     ("openraft", &["replica"]),
-    ("turmoil", &["proof"]),
-    ("mad-turmoil", &["proof"]),
+    ("turmoil", &["keyspace-sim"]),
+    ("mad-turmoil", &["keyspace-sim"]),
     ("tonic", &["etcd"]),
     ("prost", &["etcd"]),
     ("rtnetlink", &["net"]),

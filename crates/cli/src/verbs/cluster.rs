@@ -2,7 +2,7 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use cluster::{Cluster, Role};
+use fleet::{Fleet, Role};
 
 use crate::{
     args::{Cluster as Args, ClusterAction, Output},
@@ -15,36 +15,36 @@ use crate::{
 pub fn run(args: &Args) -> Result<Exit> {
     match &args.action {
         ClusterAction::Check { file } => print!("{}", nodes(&read(file)?)),
-        ClusterAction::Schema => print!("{}", document(&Cluster::schema(), Output::Json)?),
+        ClusterAction::Schema => print!("{}", document(&Fleet::schema(), Output::Json)?),
     }
     Ok(Exit::Done)
 }
 
-fn read(path: &Path) -> Result<Cluster> {
+fn read(path: &Path) -> Result<Fleet> {
     let fail = |error| Error::io(format!("read {}", path.display()), error);
     // One byte more than is taken, so that a larger file is told apart.
-    let limit = cluster::MAX_BYTES as u64 + 1;
+    let limit = fleet::MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(fail)?;
     } else {
         File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;
     }
-    Cluster::decode(&bytes).map_err(|error| {
+    Fleet::decode(&bytes).map_err(|error| {
         let reason = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
         Error::usage(path.display().to_string(), format!("{error}{reason}"), "correct services.nanocloud.cluster")
     })
 }
 
-fn nodes(cluster: &Cluster) -> String {
+fn nodes(fleet: &Fleet) -> String {
     let mut table = Table::new(["node", "role", "address", "pool", "class", "failure domain"]);
-    for (name, node) in &cluster.nodes {
+    for (name, node) in &fleet.nodes {
         let role = match node.role {
             Role::Server => "server",
             Role::Agent => "agent",
         };
         let pool = node.pool.as_deref().unwrap_or_default();
-        let class = cluster.class_of(node).unwrap_or_default();
+        let class = fleet.class_of(node).unwrap_or_default();
         table.row([name, role, &node.address, pool, class, &node.failure_domain]);
     }
     table.render()

@@ -337,8 +337,8 @@ impl Server {
 
     /// Everything after the end of the first program.
     fn finish(mut self, mut exit: Exit) -> io::Result<()> {
-        exit.oom_killed = !self.dir.marked_killed()
-            && self.oom.as_mut().is_some_and(|oom| oom.explains(exit.code, Instant::now()));
+        exit.oom_killed =
+            !self.dir.marked_killed() && self.oom.as_mut().is_some_and(|oom| oom.explains(exit.code, Instant::now()));
         // With a shared pid namespace others may be left; and exec'd ones were killed by the kernel.
         if let Err(error) = self.launched.cgroups.kill(&self.launched.record.cgroup) {
             eprintln!("{error}");

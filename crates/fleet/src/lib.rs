@@ -3,7 +3,7 @@
 //! ```text
 //!   services.nanocloud.cluster ──► nix/lib/cluster-schema.nix ──► /etc/nanocloud/cluster.json
 //!                                        │ same rules                     │
-//!                                        └── nix/ci/golden ── tests ── Cluster::decode ──► installers,
+//!                                        └── nix/ci/golden ── tests ── Fleet::decode ──► installers,
 //!                                                                                         rollouts, people
 //! ```
 //!
@@ -13,7 +13,7 @@
 //!
 //! # Invariants
 //!
-//! * [`Cluster::decode`] gives a document that has no findings. Unknown keys are refused.
+//! * [`Fleet::decode`] gives a document that has no findings. Unknown keys are refused.
 //! * Everything is a function of the document: no file, clock or network is looked at.
 //!
 //! # Limits
@@ -25,7 +25,7 @@ mod check;
 mod document;
 
 pub use check::{Finding, check};
-pub use document::{Class, Cluster, Kind, Node, Placement, Pool, Role, Rollout, Selector, Spread, Version};
+pub use document::{Class, Fleet, Kind, Node, Placement, Pool, Role, Rollout, Selector, Spread, Version};
 
 /// Largest document that is read.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -57,7 +57,7 @@ fn findings(all: &[Finding]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-impl Cluster {
+impl Fleet {
     /// Reads a document and checks it.
     pub fn decode(json: &[u8]) -> Result<Self, Error> {
         if json.len() > MAX_BYTES {
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn what_nix_writes_is_read_and_written_back_without_a_difference() {
-        let cluster = Cluster::decode(GOLDEN.as_bytes()).unwrap();
+        let cluster = Fleet::decode(GOLDEN.as_bytes()).unwrap();
         let written = serde_json::to_value(&cluster).unwrap();
         assert_eq!(written, serde_json::from_str::<serde_json::Value>(GOLDEN).unwrap());
         assert_eq!(cluster.nodes.len(), 4);
@@ -104,19 +104,19 @@ mod tests {
         ] {
             let text = GOLDEN.replacen(old, new, 1);
             assert_ne!(text, GOLDEN, "{old} is not in the document");
-            let Error::Form { path: found, source } = Cluster::decode(text.as_bytes()).unwrap_err() else {
+            let Error::Form { path: found, source } = Fleet::decode(text.as_bytes()).unwrap_err() else {
                 panic!("{new} was taken");
             };
             assert!(found.starts_with(path), "{found} is not {path}");
             assert!(source.to_string().contains(said), "{source}");
         }
-        assert!(Cluster::decode(b"{}{}").is_err());
-        assert!(matches!(Cluster::decode(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge { .. })));
+        assert!(Fleet::decode(b"{}{}").is_err());
+        assert!(matches!(Fleet::decode(&vec![b' '; MAX_BYTES + 1]), Err(Error::TooLarge { .. })));
     }
 
     #[test]
     fn the_schema_refuses_unknown_keys() {
-        let schema = Cluster::schema();
+        let schema = Fleet::schema();
         assert_eq!(schema["additionalProperties"], false);
         assert!(schema["properties"]["nodes"].is_object());
     }

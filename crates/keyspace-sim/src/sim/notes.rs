@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use keyspace::{Error, KeyRange, LeaseId, Revision, WatchBatch};
+use keyspace_sim::checker::watch::Followed;
+use keyspace_sim::history::{Operation, Outcome, Request, Response, Time};
 use parking_lot::Mutex;
-use proof::follow::Followed;
-use proof::history::{Operation, Outcome, Request, Response, Time};
 
 use crate::trace::Trace;
 

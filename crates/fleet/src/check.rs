@@ -6,7 +6,7 @@ use std::{
     fmt,
 };
 
-use crate::document::{Cluster, Node, Placement, Pool, Role, Rollout, Selector, Spread};
+use crate::document::{Fleet, Node, Placement, Pool, Role, Rollout, Selector, Spread};
 
 /// Numbers of voters that decide by majority without waste.
 const SERVERS: [usize; 3] = [1, 3, 5];
@@ -28,7 +28,7 @@ impl fmt::Display for Finding {
 
 /// Findings, in the order of the document.
 #[must_use]
-pub fn check(cluster: &Cluster) -> Vec<Finding> {
+pub fn check(cluster: &Fleet) -> Vec<Finding> {
     let mut found = Findings::default();
     let servers = cluster.nodes.values().filter(|node| node.role == Role::Server).count();
     found.unless(SERVERS.contains(&servers), "nodes", || {
@@ -65,7 +65,7 @@ impl Findings {
         }
     }
 
-    fn node(&mut self, cluster: &Cluster, name: &str, node: &Node) {
+    fn node(&mut self, cluster: &Fleet, name: &str, node: &Node) {
         let at = |key: &str| format!("nodes.{name}.{key}");
         if let Some(pool) = &node.pool {
             self.unless(cluster.pools.contains_key(pool), at("pool"), || {
@@ -85,7 +85,7 @@ impl Findings {
         });
     }
 
-    fn pool(&mut self, cluster: &Cluster, name: &str, pool: &Pool) {
+    fn pool(&mut self, cluster: &Fleet, name: &str, pool: &Pool) {
         let (least, most) = (pool.min_size, pool.max_size);
         self.unless(cluster.classes.contains_key(&pool.class), format!("pools.{name}.class"), || {
             format!("there is no class {}; there is {}.", pool.class, names(&cluster.classes))
@@ -97,7 +97,7 @@ impl Findings {
         });
     }
 
-    fn rollout(&mut self, cluster: &Cluster, name: &str, rollout: &Rollout, servers: usize) {
+    fn rollout(&mut self, cluster: &Fleet, name: &str, rollout: &Rollout, servers: usize) {
         let at = format!("rollouts.{name}");
         self.selector(cluster, &at, &rollout.selector);
         let voters = cluster.select(&rollout.selector).filter(|(_, node)| node.role == Role::Server).count();
@@ -109,7 +109,7 @@ impl Findings {
         });
     }
 
-    fn placement(&mut self, cluster: &Cluster, name: &str, placement: &Placement) {
+    fn placement(&mut self, cluster: &Fleet, name: &str, placement: &Placement) {
         let at = format!("placements.{name}");
         self.selector(cluster, &at, &placement.selector);
         let nodes: Vec<&Node> = cluster.select(&placement.selector).map(|(_, node)| node).collect();
@@ -126,7 +126,7 @@ impl Findings {
         });
     }
 
-    fn selector(&mut self, cluster: &Cluster, at: &str, selector: &Selector) {
+    fn selector(&mut self, cluster: &Fleet, at: &str, selector: &Selector) {
         self.known(at, "nodes", &selector.nodes, &cluster.nodes);
         self.known(at, "pools", &selector.pools, &cluster.pools);
         self.known(at, "classes", &selector.classes, &cluster.classes);
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     /// The golden document with one value changed; `pointer` is of RFC 6901.
-    fn changed(pointer: &str, value: Value) -> Cluster {
+    fn changed(pointer: &str, value: Value) -> Fleet {
         let mut document: Value = serde_json::from_str(include_str!("../../../nix/ci/golden/cluster.json")).unwrap();
         *document.pointer_mut(pointer).unwrap() = value;
         serde_json::from_value(document).unwrap()

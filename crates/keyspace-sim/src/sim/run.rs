@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyspace::Status;
-use proof::{follow, linear, order};
+use keyspace_sim::checker::{linearizability, revisions, watch};
 use turmoil::{Builder, Sim};
 
 use crate::faults::Faults;
@@ -173,10 +173,10 @@ impl Run<'_> {
 
     fn judge(&mut self) -> Result<(), String> {
         let operations = self.notes.operations();
-        order::check(&operations, &self.reference.truth).map_err(|problem| format!("order: {problem}"))?;
-        linear::check(&operations).map_err(|problem| format!("linearizability: {problem}"))?;
+        revisions::check(&operations, &self.reference.truth).map_err(|problem| format!("order: {problem}"))?;
+        linearizability::check(&operations).map_err(|problem| format!("linearizability: {problem}"))?;
         for followed in self.notes.watchers() {
-            follow::check(&followed, &self.reference.truth).map_err(|problem| format!("watch: {problem}"))?;
+            watch::check(&followed, &self.reference.truth).map_err(|problem| format!("watch: {problem}"))?;
         }
         self.judge_leases()
     }

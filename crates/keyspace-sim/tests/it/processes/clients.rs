@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use keyspace::testing::Random;
 use keyspace::{KeyRange, Revision, Status};
-use proof::follow::Followed;
-use proof::history::{Operation, Outcome, Request, Time, Truth};
-use proof::wire::{Answer, Call, receive, send};
+use keyspace_sim::checker::watch::Followed;
+use keyspace_sim::history::{Operation, Outcome, Request, Time, Truth};
+use keyspace_sim::wire::{Answer, Call, receive, send};
 use tokio::net::TcpStream;
 
 /// Keys there are.

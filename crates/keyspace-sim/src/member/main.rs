@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use keyspace::{Keyspace, WatchRequest};
+use keyspace_sim::ask;
+use keyspace_sim::wire::{Answer, Call, receive, send};
 use prometheus_client::registry::Registry;
-use proof::ask;
-use proof::wire::{Answer, Call, receive, send};
 use replica::{Config, Peer, Replica, Start};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keyspace::{Applied, Batch, Engine, EngineError, Machine, MemoryEngine, MemoryView, Revision};
+use keyspace_sim::history::Truth;
 use parking_lot::Mutex;
-use proof::history::Truth;
 use replica::disk::Disk as _;
 use replica::inspect::{self, LogEntry};
 

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A cluster as a whole.
+/// A whole fleet: the document of kind `Cluster`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Cluster {
+#[schemars(rename = "Cluster")]
+pub struct Fleet {
     /// Version of this document.
     pub api_version: Version,
     /// Kind of this document.
@@ -164,7 +165,7 @@ pub struct Placement {
     pub spread: Spread,
 }
 
-impl Cluster {
+impl Fleet {
     /// Class of a node: its pool's, or its own.
     #[must_use]
     pub fn class_of<'a>(&'a self, node: &'a Node) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keyspace::KeyRange;
 use keyspace::testing::Random;
-use proof::{follow, linear, order};
+use keyspace_sim::checker::{linearizability, revisions, watch};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -52,12 +52,12 @@ async fn kill_loses_nothing() {
     }
     let process = Process::start(&Place::alone(), dir.path());
     let (operations, truth) = (notes.operations(), truth(process.address).await);
-    order::check(&operations, &truth).unwrap_or_else(|problem| panic!("{problem}"));
-    linear::check(&operations).unwrap_or_else(|problem| panic!("{problem}"));
+    revisions::check(&operations, &truth).unwrap_or_else(|problem| panic!("{problem}"));
+    linearizability::check(&operations).unwrap_or_else(|problem| panic!("{problem}"));
     let newest = truth.keys().next_back().copied().expect("something was written");
     for watcher in watchers {
         watcher.follow(process.address, newest).await.expect("it goes on");
-        follow::check(&watcher.followed(), &truth).unwrap_or_else(|problem| panic!("{problem}"));
+        watch::check(&watcher.followed(), &truth).unwrap_or_else(|problem| panic!("{problem}"));
     }
     println!("{kills} kills, {} requests, {} answered, {newest} revisions", operations.len(), notes.answered());
 }

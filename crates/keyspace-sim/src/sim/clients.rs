@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use keyspace::testing::Random;
 use keyspace::{Error, KeyRange, Keyspace, LeaseId, WatchRequest};
-use proof::ask::{self, refused};
-use proof::history::{Request, Response};
+use keyspace_sim::ask::{self, refused};
+use keyspace_sim::history::{Request, Response};
 
 use crate::notes::Notes;
 use crate::plant::Plant;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use keyspace::testing::Random;
 use keyspace::{KeyRange, Member, MemberChange, Revision, Status};
-use proof::order::Disagreement;
-use proof::wire::{Answer, Call};
-use proof::{follow, linear, order};
+use keyspace_sim::checker::revisions::Disagreement;
+use keyspace_sim::checker::{linearizability, revisions, watch};
+use keyspace_sim::wire::{Answer, Call};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -203,11 +203,11 @@ async fn survive(network: Arc<Network>, operations: u64, faults: u64) {
         assert!(truth(client_address(other)).await == known, "members have different histories");
     }
     let history = notes.operations();
-    order::check(&history, &known).unwrap_or_else(|problem| panic!("{problem}"));
-    linear::check(&history).unwrap_or_else(|problem| panic!("{problem}"));
+    revisions::check(&history, &known).unwrap_or_else(|problem| panic!("{problem}"));
+    linearizability::check(&history).unwrap_or_else(|problem| panic!("{problem}"));
     for (member, watcher) in watchers {
         watcher.follow(client_address(member), newest).await.expect("it goes on");
-        follow::check(&watcher.followed(), &known).unwrap_or_else(|problem| panic!("{problem}"));
+        watch::check(&watcher.followed(), &known).unwrap_or_else(|problem| panic!("{problem}"));
     }
     let (requests, answered) = (history.len(), notes.answered());
     println!("linearizable: {requests} requests, {answered} answered, {newest} revisions, faults {suffered:?}");
@@ -245,9 +245,9 @@ async fn lie(network: Arc<Network>) {
     while tasks.join_next().await.is_some() {}
     cluster.until_well(0).await;
     let (history, known) = (notes.operations(), truth(client_address(1)).await);
-    let found = order::check(&history, &known);
+    let found = revisions::check(&history, &known);
     assert!(matches!(found, Err(Disagreement::Stale(..))), "{found:?}");
-    linear::check(&history).expect_err("a stale read is found by values alone");
+    linearizability::check(&history).expect_err("a stale read is found by values alone");
 }
 
 #[test]
