@@ -13,9 +13,11 @@
 
 mod codec;
 pub mod fields;
+mod finalizer;
 mod kind;
 pub mod kinds;
 pub mod meta;
+pub mod names;
 mod path;
 pub mod quantity;
 mod resource;
@@ -26,6 +28,7 @@ mod table;
 pub mod yaml;
 
 pub use codec::{DecodeError, decode, decode_from, encode, unknown_fields};
+pub use finalizer::Finalizer;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 pub use kind::Kind;

@@ -18,10 +18,8 @@ pub use self::{
         finalizer_errors, label_errors, validate,
     },
 };
+pub use crate::names::namespace::DEFAULT as DEFAULT_NAMESPACE;
 use crate::resource::{Resource, Scope};
-
-/// Namespace used when none is named.
-pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// Address of an object within its kind.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

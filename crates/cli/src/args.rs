@@ -394,7 +394,7 @@ pub struct Apply {
     #[arg(long)]
     pub server_side: bool,
     /// With --server-side: in whose name the fields are set
-    #[arg(long, value_name = "NAME", default_value = "nanocloud", requires = "server_side")]
+    #[arg(long, value_name = "NAME", default_value = api::names::manager::NANOCLOUD, requires = "server_side")]
     pub field_manager: String,
     /// With --server-side: take fields that others have set
     #[arg(long, requires = "server_side")]

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use api::{ObjectKey, Resource, Time, kinds::Event as CoreEvent, meta::NAME_MAX};
+use api::{
+    ObjectKey, Resource, Time,
+    kinds::Event as CoreEvent,
+    meta::{DEFAULT_NAMESPACE, NAME_MAX},
+};
 use indexmap::IndexMap;
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -133,7 +137,7 @@ impl EventRecorder {
             source: Some(EventSource { component: Some(self.component.into()), host: Some(self.host.clone()) }),
             ..CoreEvent::default()
         };
-        event.metadata.namespace = Some(meta.namespace.clone().unwrap_or_else(|| "default".into()));
+        event.metadata.namespace = Some(meta.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()));
         event.metadata.name = Some(event_name(&name));
         event.metadata.annotations = (!facts.is_empty()).then(|| facts.into_iter().collect());
         event

@@ -54,7 +54,7 @@ pub use error::Error;
 pub use identity::token::ExpiredTokens;
 pub use isolation::{QUARANTINE_FIRST, QUARANTINE_MAX, is_isolated};
 pub use nodes::{
-    lifecycle::{LEASE_NAMESPACE, NodeLifecycle},
+    lifecycle::NodeLifecycle,
     orphaned_pods::{OrphanedPods, QUARANTINE},
 };
 pub use run::{RESYNC, WORKERS, run};

@@ -9,14 +9,14 @@ use std::{sync::Arc, time::Duration};
 
 use api::{
     ObjectKey,
-    kinds::{PersistentVolumeClaim, Pod, persistent_volume_claim::SELECTED_NODE},
+    kinds::{PersistentVolumeClaim, Pod},
+    meta::DEFAULT_NAMESPACE,
+    names::{annotation::SELECTED_NODE, finalizer::VOLUME_DATA},
 };
 use client::{BoxError, Next, Reconciler, Store};
 
 use crate::ports::{Cluster, VolumeDriver};
 
-/// Finalizer of claims with a volume on a node.
-pub(crate) const FINALIZER: &str = "nanocloud.io/volume";
 /// Wait for pods that still use a claim.
 const RECHECK: Duration = Duration::from_secs(5);
 
@@ -62,10 +62,9 @@ pub(crate) fn held(claim: &PersistentVolumeClaim, node: &str) -> Option<Persiste
     let mut held = claim.clone();
     held.metadata.annotations.get_or_insert_default().insert(SELECTED_NODE.to_owned(), node.to_owned());
     held.spec.get_or_insert_default().volume_name = Some(volume_of(claim));
-    let kept = claim.metadata.finalizers.iter().flatten().any(|known| known == FINALIZER);
     // A finalizer cannot be added to what is being deleted.
-    if claim.metadata.deletion_timestamp.is_none() && !kept {
-        held.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+    if claim.metadata.deletion_timestamp.is_none() {
+        VOLUME_DATA.add(&mut held.metadata);
     }
     (held != *claim).then_some(held)
 }
@@ -86,7 +85,7 @@ pub(crate) struct Claims {
 
 /// Keys of the claims a pod uses.
 pub(crate) fn claims_of(pod: &Pod) -> Vec<ObjectKey> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
     let names = volumes.filter_map(|v| v.persistent_volume_claim.as_ref());
     names.map(|claim| ObjectKey::namespaced(namespace, &claim.claim_name)).collect()
@@ -118,8 +117,7 @@ impl Claims {
 
     /// Deletes the volume of a claim that is being deleted and that no pod of this node uses, then lets the claim go.
     async fn delete(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<Next, BoxError> {
-        let ours = claim.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER);
-        if claim.metadata.deletion_timestamp.is_none() || !ours {
+        if claim.metadata.deletion_timestamp.is_none() || !VOLUME_DATA.holds(&claim.metadata) {
             return Ok(Next::OnChange);
         }
         let namespace = key.namespace.as_deref().unwrap_or_default();
@@ -131,7 +129,7 @@ impl Claims {
         if fresh.metadata.uid != claim.metadata.uid {
             return Ok(Next::OnChange);
         }
-        fresh.metadata.finalizers.get_or_insert_default().retain(|f| f != FINALIZER);
+        VOLUME_DATA.remove(&mut fresh.metadata);
         self.cluster.replace_claim(&fresh).await?;
         Ok(Next::OnChange)
     }

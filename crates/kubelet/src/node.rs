@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 use api::{
     Time,
     kinds::{Lease, Namespace, Node},
+    names::{label, namespace::NODE_LEASES},
 };
 use client::{Api, Client};
 use jiff::Timestamp;
@@ -28,8 +29,6 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Seconds after which a lease that was not renewed means a lost node (Kubernetes).
 const LEASE_SECONDS: i32 = 40;
-/// Namespace of node leases (Kubernetes).
-const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Renewals between two writes of an unchanged status.
 const STATUS_EVERY: u32 = 30;
 /// Pause before a failed registration is tried again.
@@ -204,8 +203,8 @@ async fn register(client: &Client, config: &Config, network: net::Health) -> cli
             let mut node = Node::default();
             node.metadata.name = Some(config.node_name.clone());
             node.metadata.labels = Some(BTreeMap::from([
-                ("kubernetes.io/hostname".to_owned(), config.node_name.clone()),
-                ("kubernetes.io/os".to_owned(), std::env::consts::OS.to_owned()),
+                (label::HOSTNAME.to_owned(), config.node_name.clone()),
+                (label::OS.to_owned(), std::env::consts::OS.to_owned()),
             ]));
             nodes.create(&node).await?
         }
@@ -220,13 +219,13 @@ async fn register(client: &Client, config: &Config, network: net::Health) -> cli
 }
 
 async fn renew(client: &Client, config: &Config) -> client::Result<()> {
-    let leases = Api::<Lease>::namespaced(client.clone(), LEASE_NAMESPACE);
+    let leases = Api::<Lease>::namespaced(client.clone(), NODE_LEASES);
     let now = MicroTime(Timestamp::now());
     let known = leases.get_opt(&config.node_name).await?;
     let fresh = known.is_none();
     let mut lease = known.unwrap_or_default();
     lease.metadata.name = Some(config.node_name.clone());
-    lease.metadata.namespace = Some(LEASE_NAMESPACE.to_owned());
+    lease.metadata.namespace = Some(NODE_LEASES.to_owned());
     let spec = lease.spec.get_or_insert_with(LeaseSpec::default);
     spec.holder_identity = Some(config.node_name.clone());
     spec.lease_duration_seconds = Some(LEASE_SECONDS);
@@ -240,7 +239,7 @@ async fn renew(client: &Client, config: &Config) -> client::Result<()> {
     match leases.create(&lease).await {
         Err(error) if error.is_not_found() => {
             let mut namespace = Namespace::default();
-            namespace.metadata.name = Some(LEASE_NAMESPACE.to_owned());
+            namespace.metadata.name = Some(NODE_LEASES.to_owned());
             match Api::<Namespace>::all(client.clone()).create(&namespace).await {
                 Err(error) if !error.is_already_exists() => return Err(error),
                 _ => {}

@@ -14,7 +14,10 @@ use std::{
 };
 
 use anyhow::Context;
-use api::kinds::{ConfigMap, Token};
+use api::{
+    kinds::{ConfigMap, Token},
+    names,
+};
 use apiserver::{ApiServer, Security};
 use client::{Api, Client};
 use jiff::Timestamp;
@@ -37,7 +40,7 @@ use crate::{
 };
 
 /// Namespace and name of the platform's own settings.
-const PLATFORM_CONFIG: (&str, &str) = ("kube-system", "nanocloud.io");
+const PLATFORM_CONFIG: (&str, &str) = (names::namespace::SYSTEM, names::group::NANOCLOUD);
 /// Time between two looks for memory that can be given back; the heap is small, so a look costs little.
 const TIDY_PERIOD: Duration = Duration::from_secs(4);
 

@@ -195,7 +195,7 @@ impl Binding {
 
 impl Resource for Binding {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::BINDING;
-    const GROUP: &'static str = "nanocloud.io";
+    const GROUP: &'static str = crate::names::group::NANOCLOUD;
     const VERSION: &'static str = "v1";
     const KIND: &'static str = "Binding";
     const PLURAL: &'static str = "bindings";

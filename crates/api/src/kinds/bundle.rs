@@ -13,8 +13,10 @@ use super::stateful_set;
 use crate::{
     Column, FieldError, Resource, Scope,
     meta::{NameRule, is_dns_label},
-    quantity,
+    names, quantity,
 };
+
+pub use crate::names::annotation::RESTARTED_AT;
 
 /// Default media type of a snapshot to restore.
 pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
@@ -32,10 +34,6 @@ pub const SERVICE_MAX: usize = 128;
 pub const REFERENCE_MAX: usize = 4_096;
 /// Most capabilities of one bundle: the kernel knows fewer.
 pub const CAPABILITIES_MAX: usize = 64;
-/// Annotation that keeps a bundle's volumes when the bundle is deleted.
-pub const KEEP_VOLUMES: &str = "nanocloud.io/keep-volumes";
-/// Annotation whose value, once changed, restarts the bundle's workload.
-pub const RESTARTED_AT: &str = "nanocloud.io/restarted-at";
 /// Condition types, each depending on those before it.
 pub const CONDITIONS: [&str; 4] = ["ProfilePrepared", "SecretsProvisioned", "Bound", "Ready"];
 
@@ -215,7 +213,7 @@ impl Bundle {
 
 impl Resource for Bundle {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::BUNDLE;
-    const GROUP: &'static str = "nanocloud.io";
+    const GROUP: &'static str = names::group::NANOCLOUD;
     const VERSION: &'static str = "v1";
     const KIND: &'static str = "Bundle";
     const PLURAL: &'static str = "bundles";

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 pub use k8s_openapi::api::core::v1::Event;
 
-use crate::{Column, FieldError, human_age, meta::is_qualified_name};
+use crate::{Column, FieldError, human_age, meta::is_qualified_name, names::namespace};
 
 /// Seconds an event is kept: one hour, as in Kubernetes.
 pub const EVENT_TTL_SECONDS: i64 = 3600;
@@ -91,7 +91,7 @@ fn object(event: &Event) -> String {
 fn place_error(event: &Event) -> Option<FieldError> {
     let own = event.metadata.namespace.as_deref().unwrap_or_default();
     let about = event.involved_object.namespace.as_deref().unwrap_or_default();
-    let fits = if about.is_empty() { matches!(own, "" | "default" | "kube-system") } else { about == own };
+    let fits = if about.is_empty() { matches!(own, "" | namespace::DEFAULT | namespace::SYSTEM) } else { about == own };
     let message = || format!("{about:?} is not the namespace {own:?} of the event");
     (!fits).then(|| FieldError::invalid("involvedObject.namespace", message()))
 }

@@ -7,10 +7,11 @@ pub use k8s_openapi::api::core::v1::Namespace;
 use crate::{
     Column, FieldError,
     meta::{NameRule, finalizer_errors},
+    names::finalizer::NAMESPACE_CONTENTS,
 };
 
-/// The finalizer that keeps a namespace until its contents are gone.
-pub const CONTENTS_FINALIZER: &str = "kubernetes";
+/// Name of the finalizer that keeps a namespace until its contents are gone.
+pub const CONTENTS_FINALIZER: &str = NAMESPACE_CONTENTS.name();
 
 kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: Cluster {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::NAMESPACE;
@@ -22,8 +23,8 @@ kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: 
         let terminating = self.metadata.deletion_timestamp.is_some();
         // Whatever else holds it: a namespace that lives never goes before its contents.
         let finalizers = self.spec.get_or_insert_default().finalizers.get_or_insert_default();
-        if !terminating && !finalizers.iter().any(|name| name == CONTENTS_FINALIZER) {
-            finalizers.push(CONTENTS_FINALIZER.into());
+        if !terminating && !finalizers.iter().any(|name| NAMESPACE_CONTENTS.is(name)) {
+            finalizers.push(NAMESPACE_CONTENTS.name().into());
         }
         let status = self.status.get_or_insert_with(NamespaceStatus::default);
         status.phase = Some(if terminating { "Terminating" } else { "Active" }.into());

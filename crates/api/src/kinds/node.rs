@@ -9,6 +9,7 @@ pub use k8s_openapi::api::core::v1::Node;
 use crate::{
     Column, FieldError,
     meta::{is_label_value, is_qualified_name},
+    names::label::NODE_ROLE_PREFIX,
     quantity,
 };
 
@@ -66,7 +67,7 @@ fn status(node: &Node) -> String {
 
 fn roles(node: &Node) -> String {
     let labels = node.metadata.labels.iter().flatten();
-    let roles: Vec<_> = labels.filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/")).collect();
+    let roles: Vec<_> = labels.filter_map(|(key, _)| key.strip_prefix(NODE_ROLE_PREFIX)).collect();
     if roles.is_empty() { "<none>".into() } else { roles.join(",") }
 }
 

@@ -16,12 +16,7 @@ pub const ENCRYPTED_CLASS: &str = "encrypted";
 /// Ways to mount a volume that Kubernetes knows.
 const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
 
-/// Annotation with the name of the node that holds the claim's volume (Kubernetes' name for it). Set
-/// once, before the first pod with the claim is bound; from then on the claim's pods run there only.
-pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-
-/// Finalizer of claims for which a node has made a volume, or was about to: the data go before the claim.
-pub const VOLUME_FINALIZER: &str = "nanocloud.io/volume";
+pub use crate::names::annotation::SELECTED_NODE;
 
 /// The node that holds the claim's volume; `None` while no pod with the claim has been placed.
 #[must_use]

@@ -29,7 +29,7 @@ use serde_json::json;
 
 pub use k8s_openapi::api::core::v1::Pod;
 
-pub use self::{annotations::PIDS_LIMIT, columns::summary, defaults::GRACE_SECONDS};
+pub use self::{columns::summary, defaults::GRACE_SECONDS};
 pub(super) use self::{defaults::fill_template, spec::check_template, warnings::of_spec as spec_warnings};
 use crate::{Column, FieldError, Path, fields};
 

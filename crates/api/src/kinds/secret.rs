@@ -5,12 +5,10 @@ use k8s_openapi::ByteString;
 pub use k8s_openapi::api::core::v1::Secret;
 
 use super::config_map::{key_errors, same, size_error, still_immutable};
-use crate::{Column, FieldError};
-
-/// Type of secrets that say nothing about their data.
-const OPAQUE: &str = "Opaque";
-/// Annotation that names the service account of a token.
-const ACCOUNT: &str = "kubernetes.io/service-account.name";
+use crate::{
+    Column, FieldError,
+    names::{annotation::SERVICE_ACCOUNT, secret_type},
+};
 
 kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::SECRET;
@@ -18,7 +16,7 @@ kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespace
 
     fn apply_defaults(&mut self) {
         if self.type_.as_deref().unwrap_or_default().is_empty() {
-            self.type_ = Some(OPAQUE.into());
+            self.type_ = Some(secret_type::OPAQUE.into());
         }
         // `stringData` is write-only: it becomes `data` (Secret v1).
         for (key, value) in self.string_data.take().into_iter().flatten() {
@@ -68,19 +66,22 @@ fn type_errors(secret: &Secret) -> Vec<FieldError> {
         Some(_) => None,
     };
     let found = match secret.type_.as_deref().unwrap_or_default() {
-        "kubernetes.io/dockercfg" => [json(".dockercfg"), None],
-        "kubernetes.io/dockerconfigjson" => [json(".dockerconfigjson"), None],
-        "kubernetes.io/basic-auth" if value("username").is_none() && value("password").is_none() => {
+        secret_type::DOCKER_CONFIG => [json(".dockercfg"), None],
+        secret_type::DOCKER_CONFIG_JSON => [json(".dockerconfigjson"), None],
+        secret_type::BASIC_AUTH if value("username").is_none() && value("password").is_none() => {
             ["username", "password"].map(|key| required(key, "give username, password or both"))
         }
-        "kubernetes.io/ssh-auth" if value("ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
+        secret_type::SSH_AUTH if value("ssh-privatekey").is_none_or(<[u8]>::is_empty) => {
             [required("ssh-privatekey", "the secret's type needs a key"), None]
         }
-        "kubernetes.io/tls" => ["tls.crt", "tls.key"].map(present),
-        "kubernetes.io/service-account-token" => {
-            let named =
-                secret.metadata.annotations.iter().any(|all| all.get(ACCOUNT).is_some_and(|name| !name.is_empty()));
-            let field = format!("metadata.annotations[{ACCOUNT}]");
+        secret_type::TLS => ["tls.crt", "tls.key"].map(present),
+        secret_type::SERVICE_ACCOUNT_TOKEN => {
+            let named = secret
+                .metadata
+                .annotations
+                .iter()
+                .any(|all| all.get(SERVICE_ACCOUNT).is_some_and(|name| !name.is_empty()));
+            let field = format!("metadata.annotations[{SERVICE_ACCOUNT}]");
             [(!named).then(|| FieldError::required(field, "name the service account of the token")), None]
         }
         _ => [None, None],

@@ -13,7 +13,7 @@ impl KindVisitor for Each<'_> {
             meta["namespace"] = "default".into();
         }
         let mut document = json!({"metadata": meta});
-        if R::GROUP == "nanocloud.io" {
+        if R::GROUP == crate::names::group::NANOCLOUD {
             document["spec"] = match R::KIND {
                 "Bundle" => json!({"service": "redis"}),
                 "Binding" => {

@@ -59,7 +59,7 @@ pub struct TokenStatus {
 
 impl Resource for Token {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::TOKEN;
-    const GROUP: &'static str = "nanocloud.io";
+    const GROUP: &'static str = crate::names::group::NANOCLOUD;
     const VERSION: &'static str = "v1";
     const KIND: &'static str = "Token";
     const PLURAL: &'static str = "tokens";

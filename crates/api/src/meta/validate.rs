@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::names::{LABEL_MAX, NameRule, is_dns_label, is_label_value, is_qualified_name};
-use crate::resource::{FieldError, Scope};
+use crate::{
+    names::finalizer,
+    resource::{FieldError, Scope},
+};
 
 /// Most bytes of all annotations of one object, as Kubernetes allows.
 pub const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -19,9 +22,9 @@ pub const FINALIZERS_MAX: usize = 256;
 pub const MANAGED_FIELDS_MAX: usize = 1_000;
 
 /// Finalizers that are known by a name without a prefix.
-const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
-const ORPHAN: &str = "orphan";
-const FOREGROUND: &str = "foregroundDeletion";
+const STANDARD_FINALIZERS: [&str; 3] = [finalizer::NAMESPACE_CONTENTS.name(), ORPHAN, FOREGROUND];
+const ORPHAN: &str = finalizer::ORPHAN.name();
+const FOREGROUND: &str = finalizer::FOREGROUND.name();
 
 /// Checks the metadata every kind shares.
 pub fn validate(meta: &ObjectMeta, scope: Scope, rule: NameRule) -> Vec<FieldError> {

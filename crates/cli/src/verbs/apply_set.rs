@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{Kind, kinds, meta::is_label_value};
+use api::{Kind, kinds, meta::is_label_value, names::label::APPLY_SET};
 use client::{DeleteParams, DynamicApi, ListParams};
 use serde_json::{Value, json};
 
@@ -14,9 +14,6 @@ use crate::{
     error::{Error, Result},
     output::name,
 };
-
-/// Label with the name of the set.
-pub const LABEL: &str = "nanocloud.io/apply-set";
 
 /// Kind, namespace (empty for objects of the whole cluster) and name.
 pub type Member = (&'static str, String, String);
@@ -43,13 +40,13 @@ impl ApplySet {
         if !object["metadata"]["labels"].is_object() {
             object["metadata"]["labels"] = json!({});
         }
-        object["metadata"]["labels"][LABEL] = json!(self.name);
+        object["metadata"]["labels"][APPLY_SET] = json!(self.name);
         self.members.insert(member(kind, namespace, name(object)));
     }
 
     /// Deletes what the set has on the server and the file does not name; prints each.
     pub async fn prune(&self, context: &Context<'_>) -> Result<()> {
-        let params = ListParams::default().labels(format!("{LABEL}={}", self.name));
+        let params = ListParams::default().labels(format!("{APPLY_SET}={}", self.name));
         // Namespaces are first in the list of kinds; what lies in them goes before them.
         for kind in kinds::all().iter().rev() {
             let (objects, _) = DynamicApi::new(context.client.clone(), kind, None).list_all(&params).await?;
@@ -92,7 +89,7 @@ mod tests {
         let mut set = ApplySet::new("nix").unwrap();
         let mut kept = json!({"metadata": {"name": "kept", "labels": {"a": "b"}}});
         set.add(kind("configmap"), "default", &mut kept);
-        assert_eq!(kept["metadata"]["labels"], json!({"a": "b", LABEL: "nix"}));
+        assert_eq!(kept["metadata"]["labels"], json!({"a": "b", APPLY_SET: "nix"}));
 
         let here = |name: &str| json!({"metadata": {"name": name, "namespace": "default"}});
         assert!(!set.is_over(kind("configmap"), &here("kept")));

@@ -98,7 +98,7 @@ fn bundle(context: &Context<'_>, args: &Install) -> Result<Bundle> {
 /// Asks for another run of an installed bundle's bindings.
 async fn rerun_bindings(api: &Api<Bundle>, name: &str) -> Result<Bundle> {
     let at = jiff::Timestamp::now().to_string();
-    let changes = serde_json::json!({"metadata": {"annotations": {"nanocloud.io/rerun-bindings": at}}});
+    let changes = serde_json::json!({"metadata": {"annotations": {api::names::annotation::RERUN_BINDINGS: at}}});
     Ok(api.patch_merge(name, &changes).await?)
 }
 

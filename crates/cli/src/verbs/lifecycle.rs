@@ -1,6 +1,9 @@
 //! `nanocloud start`, `stop`, `restart` and `uninstall`.
 
-use api::kinds::{Bundle, Pod, bundle::KEEP_VOLUMES};
+use api::{
+    kinds::{Bundle, Pod},
+    names::{annotation::KEEP_VOLUMES, label::INSTANCE},
+};
 use client::{Api, DeleteParams, ListParams, WatchEvent};
 use futures::StreamExt;
 use http::Method;
@@ -68,7 +71,7 @@ pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Resul
         return Ok(Exit::Done);
     }
     let pods: Api<Pod> = context.api(&args.namespace);
-    let params = ListParams::default().labels(format!("app.kubernetes.io/instance={}", args.service));
+    let params = ListParams::default().labels(format!("{INSTANCE}={}", args.service));
     let before = pods.list(&params).await?.items;
     context.client.json::<Value>(request).await?;
     let (doing, done) = action.words();

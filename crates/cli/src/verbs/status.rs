@@ -51,7 +51,7 @@ async fn one(context: &Context<'_>, args: &Status, name: &str) -> Result<String>
     if matches!(args.output, Output::Json | Output::Yaml) {
         return output::document(&api::encode(&bundle), args.output);
     }
-    let label = ListParams::default().labels(format!("app.kubernetes.io/instance={name}"));
+    let label = ListParams::default().labels(format!("{}={name}", api::names::label::INSTANCE));
     let pods = context.api::<Pod>(&args.namespace).list_all(&label).await?.items;
     let bindings = context.api::<Binding>(&args.namespace).list_all(&ListParams::default()).await?.items;
     let events = context.api::<Event>(&args.namespace).list_all(&ListParams::default()).await?.items;

@@ -11,6 +11,7 @@ use api::{
         },
         bundle::BindingRecord,
     },
+    names::{annotation::RERUN_BINDINGS, finalizer::BINDING_REVOCATION},
 };
 use dockyard::{BindingPlan, Value};
 use jiff::Timestamp;
@@ -18,8 +19,6 @@ use jiff::Timestamp;
 use super::{BINDING_BACKOFF_MAX, conditions::Open, names, revoke};
 use crate::{controller::Next, digest, step::Step};
 
-/// Annotation on a bundle whose value, once changed, runs all its bindings again.
-pub const RERUN_BINDINGS: &str = "nanocloud.io/rerun-bindings";
 /// Pause after the first failure; it doubles with each further one.
 const BACKOFF: Duration = Duration::from_secs(2);
 /// Characters of a token before its attempt.
@@ -89,7 +88,7 @@ fn one(observed: &Observed<'_>, plan: &BindingPlan, outcome: &mut Outcome) {
     outcome.steps.push(match found {
         Some(binding) => Step::replace(&Binding { spec, ..binding.clone() }),
         None => {
-            let finalizers = spec.undo.is_some().then(|| vec![revoke::FINALIZER.to_owned()]);
+            let finalizers = spec.undo.is_some().then(|| vec![BINDING_REVOCATION.name().to_owned()]);
             let metadata = ObjectMeta { finalizers, ..names::owned(observed.bundle, name) };
             Step::create(&Binding { metadata, spec, status: None })
         }

@@ -24,6 +24,7 @@ use std::{
 use api::{
     Kind, LabelSelector, ObjectKey,
     kinds::{Binding, Bundle, PersistentVolumeClaim, Pod, Secret, Service, StatefulSet},
+    names::{finalizer::BUNDLE_CLEANUP, label::INSTANCE},
 };
 use async_trait::async_trait;
 use dockyard::Surface;
@@ -39,9 +40,7 @@ use crate::{
     world::{self, World, WorldError},
 };
 
-pub use bindings::RERUN_BINDINGS;
 pub use image::{reference, surface};
-pub use workload::PIDS_LIMIT;
 
 use conditions::Open;
 #[cfg(test)]
@@ -53,8 +52,6 @@ use secrets::Make;
 pub const BINDING_BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// Longest message of a condition, in bytes.
 pub const MESSAGE_MAX: usize = 4096;
-/// Finalizer that keeps a bundle until its bindings are taken back and it is settled what becomes of its volumes.
-pub const FINALIZER: &str = "nanocloud.io/volumes";
 /// Pause before an image that could not be looked at is asked for again.
 const IMAGE_RETRY: Duration = Duration::from_secs(15);
 
@@ -110,7 +107,7 @@ impl Bundles {
 
     /// Takes back what bindings made, then sets the bundle free.
     async fn uninstall(&self, world: &dyn World, bundle: &Bundle) -> Result<Next, Error> {
-        if !bundle.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER) {
+        if !BUNDLE_CLEANUP.holds(&bundle.metadata) {
             return Ok(Next::OnChange);
         }
         let bindings = bindings(world, bundle).await?;
@@ -232,9 +229,7 @@ impl Controller for Bundles {
         if bundle.metadata.deletion_timestamp.is_some() {
             return self.uninstall(world, &bundle).await;
         }
-        let finalizers = bundle.metadata.finalizers.get_or_insert_default();
-        if !finalizers.iter().any(|name| name == FINALIZER) {
-            finalizers.push(FINALIZER.to_owned());
+        if BUNDLE_CLEANUP.add(&mut bundle.metadata) {
             world::apply(world, &[Step::replace(&bundle)]).await?;
             return Ok(Next::OnChange);
         }
@@ -260,6 +255,6 @@ async fn claims(world: &dyn World, bundle: &Bundle) -> Result<Vec<PersistentVolu
 
 fn of_instance(change: Change<'_>) -> Vec<ObjectKey> {
     let labels = change.object.pointer("/metadata/labels");
-    let name = labels.and_then(|labels| labels.get(names::INSTANCE)).and_then(Value::as_str);
+    let name = labels.and_then(|labels| labels.get(INSTANCE)).and_then(Value::as_str);
     name.map(|name| ObjectKey { namespace: namespace_of(change.object), name: name.to_owned() }).into_iter().collect()
 }

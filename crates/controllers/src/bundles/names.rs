@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use api::{ObjectKey, ObjectMeta, kinds::Bundle, meta::controller_reference};
-
-/// Label with the bundle's name.
-pub const INSTANCE: &str = "app.kubernetes.io/instance";
-/// Label with the service's name.
-const NAME: &str = "app.kubernetes.io/name";
-/// Label of everything nanocloud made.
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+use api::{
+    ObjectKey, ObjectMeta,
+    kinds::Bundle,
+    meta::controller_reference,
+    names::{label, manager},
+};
 
 /// Name of a bundle.
 pub(crate) fn name(bundle: &Bundle) -> &str {
@@ -46,19 +44,22 @@ pub(crate) fn beside(bundle: &Bundle, name: String) -> ObjectKey {
 
 /// The service as one DNS label: `diagnostics/loopback` is `diagnostics-loopback`.
 pub(crate) fn service_label(bundle: &Bundle) -> String {
-    let label: String = bundle.spec.service.replace('/', "-").chars().take(api::meta::LABEL_MAX).collect();
-    label.trim_end_matches('-').to_owned()
+    let text: String = bundle.spec.service.replace('/', "-").chars().take(api::meta::LABEL_MAX).collect();
+    text.trim_end_matches('-').to_owned()
 }
 
 /// Labels that select the bundle's pods; they never change.
 pub(crate) fn selector(bundle: &Bundle) -> BTreeMap<String, String> {
-    BTreeMap::from([(INSTANCE.to_owned(), name(bundle).to_owned()), (NAME.to_owned(), service_label(bundle))])
+    BTreeMap::from([
+        (label::INSTANCE.to_owned(), name(bundle).to_owned()),
+        (label::NAME.to_owned(), service_label(bundle)),
+    ])
 }
 
 /// Labels of everything that belongs to the bundle.
 pub(crate) fn labels(bundle: &Bundle) -> BTreeMap<String, String> {
     let mut labels = selector(bundle);
-    labels.insert(MANAGED_BY.into(), "nanocloud".into());
+    labels.insert(label::MANAGED_BY.into(), manager::NANOCLOUD.into());
     labels
 }
 

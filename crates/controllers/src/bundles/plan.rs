@@ -6,12 +6,16 @@ use api::kinds::{
     Binding, Bundle, PersistentVolumeClaim, Pod, Secret, Service, StatefulSet,
     bundle::{BindingRecord, BundleStatus, Profile},
 };
-use api::{Resource, meta::controller_reference};
+use api::{
+    Resource,
+    meta::controller_reference,
+    names::{annotation::NOT_AFTER, finalizer::BUNDLE_CLEANUP},
+};
 use dockyard::{FieldError, Peer, Request, Requirement, Resolution, Surface};
 use jiff::Timestamp;
 
 use super::{
-    FINALIZER, bindings,
+    bindings,
     conditions::{Open, Progress, conditions},
     image, names, readiness,
     secrets::{self, Make},
@@ -106,10 +110,7 @@ pub(crate) fn status_steps(bundle: &Bundle, status: &BundleStatus) -> Vec<Step> 
 pub(crate) fn finalize(bundle: &Bundle, claims: &[PersistentVolumeClaim]) -> Vec<Step> {
     let mut steps = claim_owners(bundle, claims);
     let mut free = bundle.clone();
-    let finalizers = free.metadata.finalizers.get_or_insert_default();
-    let before = finalizers.len();
-    finalizers.retain(|name| name != FINALIZER);
-    if finalizers.len() != before {
+    if BUNDLE_CLEANUP.remove(&mut free.metadata) {
         steps.push(Step::replace(&free));
     }
     steps
@@ -264,7 +265,7 @@ fn workload_steps(observed: &Observed, image: &Image, resolution: &Resolution) -
         image: &pinned,
         image_digest: &image.digest,
         resolution,
-        certificate: annotations.and_then(|all| all.get(secrets::NOT_AFTER)).map(String::as_str),
+        certificate: annotations.and_then(|all| all.get(NOT_AFTER)).map(String::as_str),
     };
     let mut steps = Vec::new();
     if let Some(service) = workload::service(&input) {

@@ -7,17 +7,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use api::kinds::{
-    Binding, Bundle,
-    binding::{BindingPhase, BindingSpec, BindingUndo, UNDO_MARK},
+use api::{
+    kinds::{
+        Binding, Bundle,
+        binding::{BindingPhase, BindingSpec, BindingUndo, UNDO_MARK},
+    },
+    names::finalizer::BINDING_REVOCATION,
 };
 use jiff::Timestamp;
 
 use super::{bindings::backoff, names};
 use crate::{controller::Next, step::Step};
 
-/// Finalizer of bindings that have something to take back.
-pub(crate) const FINALIZER: &str = "nanocloud.io/revoke";
 /// How long a binding that is being deleted waits for its undo command.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Reason of the event about what is left.
@@ -37,8 +38,7 @@ enum Stand {
 
 /// Whether a binding is being deleted and has something to take back still.
 pub(crate) fn is_open(binding: &Binding) -> bool {
-    let held = binding.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
-    held && binding.metadata.deletion_timestamp.is_some()
+    BINDING_REVOCATION.holds(&binding.metadata) && binding.metadata.deletion_timestamp.is_some()
 }
 
 /// Bundles in which undo commands may have to run.
@@ -132,7 +132,7 @@ fn run(made: &BindingSpec, undo: &BindingUndo, token: String) -> BindingSpec {
 /// Lets the object go.
 fn free(binding: &Binding) -> Step {
     let mut free = binding.clone();
-    free.metadata.finalizers.get_or_insert_default().retain(|name| name != FINALIZER);
+    BINDING_REVOCATION.remove(&mut free.metadata);
     Step::replace(&free)
 }
 
@@ -165,7 +165,7 @@ mod tests {
 
     fn binding(token: &str, status: Value) -> Binding {
         let meta = json!({"name": "blog-create", "namespace": "default", "deletionTimestamp": DELETED,
-            "finalizers": [FINALIZER]});
+            "finalizers": [BINDING_REVOCATION.name()]});
         decode(json!({"metadata": meta, "status": status, "spec": {
             "bundle": "blog", "bindingId": "create_user", "target": {"bundle": "mariadb", "service": "mariadb"},
             "command": ["/b/create_user"], "token": token,

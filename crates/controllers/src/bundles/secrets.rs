@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use api::{
     ObjectMeta,
     kinds::{Bundle, Secret},
+    names::{
+        annotation::{CERTIFICATE_NAMES, NOT_AFTER, RENEW_AT},
+        secret_type,
+    },
 };
 use dockyard::{Resolution, SecretRecipe};
 use jiff::Timestamp;
@@ -20,13 +24,6 @@ use crate::{
     ports::{Certificate, CertificateRequest},
     step::Step,
 };
-
-/// Annotation with the last instant of a certificate's validity.
-pub(crate) const NOT_AFTER: &str = "nanocloud.io/not-after";
-/// Annotation with the instant at which a certificate is replaced: after two thirds of its life.
-const RENEW_AT: &str = "nanocloud.io/renew-at";
-/// Annotation with the fingerprint of the names in a certificate.
-const NAMES: &str = "nanocloud.io/certificate-names";
 
 /// What must be made before the bundle can go on.
 #[derive(Debug, Default, PartialEq)]
@@ -91,7 +88,7 @@ fn renewal_in(
         ["tls.crt", "tls.key", "ca.crt"].iter().all(|key| secret.data.iter().any(|data| data.contains_key(*key)));
     let renew_at: Timestamp = annotations.get(RENEW_AT)?.parse().ok()?;
     let left = Duration::try_from(renew_at.duration_since(now)).ok().filter(|left| !left.is_zero())?;
-    (complete && annotations.get(NAMES) == Some(&fingerprint(request))).then_some(left)
+    (complete && annotations.get(CERTIFICATE_NAMES) == Some(&fingerprint(request))).then_some(left)
 }
 
 fn fingerprint(request: &CertificateRequest) -> String {
@@ -110,7 +107,7 @@ pub(crate) fn profile_step(
     }
     let mut secret = found.cloned().unwrap_or_else(|| Secret {
         metadata: names::owned(bundle, names::profile_secret(names::name(bundle))),
-        type_: Some("Opaque".into()),
+        type_: Some(secret_type::OPAQUE.into()),
         ..Secret::default()
     });
     let data = secret.data.get_or_insert_default();
@@ -136,7 +133,7 @@ pub(crate) fn tls_step(
     let annotations = BTreeMap::from([
         (NOT_AFTER.to_owned(), issued.not_after.to_string()),
         (RENEW_AT.to_owned(), renew_at.to_string()),
-        (NAMES.to_owned(), fingerprint(request)),
+        (CERTIFICATE_NAMES.to_owned(), fingerprint(request)),
     ]);
     let file = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = BTreeMap::from([
@@ -149,6 +146,6 @@ pub(crate) fn tls_step(
         None => names::owned(bundle, names::tls_secret(names::name(bundle))),
     };
     let metadata = ObjectMeta { annotations: Some(annotations), ..metadata };
-    let secret = Secret { metadata, data: Some(data), type_: Some("kubernetes.io/tls".into()), ..Secret::default() };
+    let secret = Secret { metadata, data: Some(data), type_: Some(secret_type::TLS.into()), ..Secret::default() };
     if found.is_some() { Step::replace(&secret) } else { Step::create(&secret) }
 }

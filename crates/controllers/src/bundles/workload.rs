@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use api::{
     ObjectMeta,
-    kinds::{
-        Bundle, PersistentVolumeClaim, Service, StatefulSet,
-        bundle::{KEEP_VOLUMES, RESTARTED_AT},
-    },
+    kinds::{Bundle, PersistentVolumeClaim, Service, StatefulSet},
     meta::controller_reference,
+    names::annotation::{CERTIFICATE, IMAGE_DIGEST, KEEP_VOLUMES, PIDS_LIMIT, PROFILE, RESTARTED_AT},
 };
 use dockyard::{Check, PortPlan, Resolution, SECRETS_DIR, TLS_DIR, Value};
 use k8s_openapi::{
@@ -27,14 +25,6 @@ use k8s_openapi::{
 use super::names;
 use crate::digest;
 
-/// Annotation on pods: digest of the image the profile was resolved from; a new one rolls the pod.
-const IMAGE_DIGEST: &str = "nanocloud.io/image-digest";
-/// Annotation on pods: fingerprint of the profile; a new one rolls the pod.
-const PROFILE: &str = "nanocloud.io/profile";
-/// Annotation on pods: end of the certificate, so that a renewed one reaches the service.
-const CERTIFICATE: &str = "nanocloud.io/certificate";
-/// Annotation on pods: most processes and threads, which Kubernetes has no field for.
-pub const PIDS_LIMIT: &str = "nanocloud.io/pids-limit";
 /// Volume with the generated secrets.
 const SECRETS_VOLUME: &str = "nanocloud-secrets";
 /// Volume with the certificate.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use api::{
     Kind, ObjectKey, Time,
     kinds::{Lease, Node, Pod, node::NODE_NOT_READY},
+    names::namespace::NODE_LEASES,
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -18,8 +19,6 @@ use crate::{
     world::{self, World},
 };
 
-/// Namespace of the leases of nodes, as in Kubernetes.
-pub const LEASE_NAMESPACE: &str = "kube-node-lease";
 /// Seconds a lease lasts when it does not say.
 const LEASE_SECONDS: i32 = 40;
 
@@ -41,7 +40,7 @@ impl Controller for NodeLifecycle {
         let Some(node) = world::get::<Node>(world, key).await? else {
             return Ok(Next::OnChange);
         };
-        let lease = world::get::<Lease>(world, &ObjectKey::namespaced(LEASE_NAMESPACE, key.name.clone())).await?;
+        let lease = world::get::<Lease>(world, &ObjectKey::namespaced(NODE_LEASES, key.name.clone())).await?;
         let (steps, next) = plan(&node, lease.as_ref(), world.now());
         world::apply(world, &steps).await?;
         if is_unknown(&node) || !steps.is_empty() {
@@ -54,7 +53,7 @@ impl Controller for NodeLifecycle {
 }
 
 fn node_of_lease(change: Change<'_>) -> Vec<ObjectKey> {
-    let node = name_of(change.object).filter(|_| namespace_of(change.object).as_deref() == Some(LEASE_NAMESPACE));
+    let node = name_of(change.object).filter(|_| namespace_of(change.object).as_deref() == Some(NODE_LEASES));
     node.map(ObjectKey::cluster).into_iter().collect()
 }
 

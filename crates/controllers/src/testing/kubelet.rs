@@ -5,16 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use api::{
     Kind, ObjectKey, decode, encode,
     kinds::{
-        Binding, Lease, Node, PersistentVolumeClaim, Pod,
-        binding::BindingPhase,
-        persistent_volume_claim::{VOLUME_FINALIZER, selected_node},
+        Binding, Lease, Node, PersistentVolumeClaim, Pod, binding::BindingPhase, persistent_volume_claim::selected_node,
     },
+    names::{finalizer::VOLUME_DATA, namespace::NODE_LEASES},
 };
 use serde_json::{Value, json};
 
 use super::memory::Memory;
 use crate::{
-    LEASE_NAMESPACE,
     workloads::{health, scheduler::volumes::claims_of},
     world::World,
 };
@@ -104,12 +102,8 @@ impl Nodes {
             return false;
         }
         assert_eq!(selected_node(&claim), Some(node), "a pod with claim {key} runs on another node than its volume");
-        let finalizers = claim.metadata.finalizers.get_or_insert_default();
-        if !finalizers.iter().any(|name| name == VOLUME_FINALIZER) {
-            finalizers.push(VOLUME_FINALIZER.to_owned());
-            if world.replace(&kind, &encode(&claim)).await.is_err() {
-                return false;
-            }
+        if VOLUME_DATA.add(&mut claim.metadata) && world.replace(&kind, &encode(&claim)).await.is_err() {
+            return false;
         }
         let places = self.volumes.entry(claim.metadata.uid.clone().unwrap()).or_default();
         places.insert(node.to_owned());
@@ -130,7 +124,7 @@ impl Nodes {
             return;
         }
         self.volumes.remove(claim.metadata.uid.as_deref().unwrap());
-        claim.metadata.finalizers.get_or_insert_default().retain(|name| name != VOLUME_FINALIZER);
+        VOLUME_DATA.remove(&mut claim.metadata);
         let _ = world.replace(&Kind::of::<PersistentVolumeClaim>(), &encode(&claim)).await;
     }
 }
@@ -154,8 +148,8 @@ async fn beat(world: &Memory, name: &str, up: bool) {
     let kind = Kind::of::<Lease>();
     let spec =
         json!({"leaseDurationSeconds": if up { 100_000_000 } else { 1 }, "renewTime": "1970-01-01T00:00:00.000000Z"});
-    let metadata = json!({"name": name, "namespace": LEASE_NAMESPACE});
-    match world.get(&kind, &ObjectKey::namespaced(LEASE_NAMESPACE, name)).await {
+    let metadata = json!({"name": name, "namespace": NODE_LEASES});
+    match world.get(&kind, &ObjectKey::namespaced(NODE_LEASES, name)).await {
         Ok(Some(mut lease)) => {
             lease["spec"] = spec;
             let _ = world.replace(&kind, &lease).await;

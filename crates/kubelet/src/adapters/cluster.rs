@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use api::{
+    kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret},
+    meta::DEFAULT_NAMESPACE,
+};
 use async_trait::async_trait;
 use client::{Api, Client, DeleteParams, EventRecorder};
 use k8s_openapi::{
@@ -34,11 +37,11 @@ impl ApiCluster {
     }
 
     fn claims(&self, claim: &PersistentVolumeClaim) -> Api<PersistentVolumeClaim> {
-        Api::namespaced(self.client.clone(), claim.metadata.namespace.as_deref().unwrap_or("default"))
+        Api::namespaced(self.client.clone(), claim.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE))
     }
 
     fn pods(&self, pod: &Pod) -> Api<Pod> {
-        Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or("default"))
+        Api::namespaced(self.client.clone(), pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE))
     }
 }
 

@@ -12,6 +12,8 @@ use api::{
         Binding, Pod, Secret,
         binding::{BindingPhase, BindingStatus},
     },
+    meta::DEFAULT_NAMESPACE,
+    names::annotation,
 };
 use client::{Api, BoxError, Client, EventRecorder, Next, Reconciler, Severity, Store};
 use jiff::Timestamp;
@@ -56,7 +58,7 @@ pub(crate) struct Bindings {
 
 /// The pod a binding runs in.
 pub(crate) fn target_of(binding: &Binding) -> ObjectKey {
-    let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+    let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into());
     ObjectKey::namespaced(namespace, format!("{}-0", binding.spec.target.bundle))
 }
 
@@ -213,7 +215,7 @@ impl Bindings {
         parameters: &BTreeMap<String, String>,
         limit: Duration,
     ) -> std::io::Result<ExecSpec> {
-        let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let namespace = binding.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into());
         let env = [
             ("PATH", PATH.to_owned()),
             ("LANG", "C.UTF-8".to_owned()),
@@ -236,7 +238,7 @@ impl Bindings {
     async fn parameters(&self, binding: &Binding) -> Result<(BTreeMap<String, String>, Redactor), String> {
         let mut values = BTreeMap::new();
         let mut secrets = Vec::new();
-        let namespace = binding.metadata.namespace.as_deref().unwrap_or("default");
+        let namespace = binding.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let mut fetched: HashMap<&str, Secret> = HashMap::new();
         for (name, parameter) in &binding.spec.parameters {
@@ -295,13 +297,13 @@ impl Bindings {
     ) {
         let spec = &binding.spec;
         let mut facts = HashMap::from([
-            ("nanocloud.io/binding-id".to_owned(), spec.binding_id.clone()),
-            ("nanocloud.io/service".to_owned(), spec.target.service.clone()),
-            ("nanocloud.io/bundle".to_owned(), spec.bundle.clone()),
-            ("nanocloud.io/attempt".to_owned(), run.attempt.to_string()),
-            ("nanocloud.io/apparmor".to_owned(), run.apparmor.clone()),
+            (annotation::BINDING_ID.to_owned(), spec.binding_id.clone()),
+            (annotation::SERVICE.to_owned(), spec.target.service.clone()),
+            (annotation::BUNDLE.to_owned(), spec.bundle.clone()),
+            (annotation::ATTEMPT.to_owned(), run.attempt.to_string()),
+            (annotation::APPARMOR.to_owned(), run.apparmor.clone()),
         ]);
-        facts.extend(took.map(|took| ("nanocloud.io/duration-ms".to_owned(), took.as_millis().to_string())));
+        facts.extend(took.map(|took| (annotation::DURATION_MS.to_owned(), took.as_millis().to_string())));
         let message =
             format!("{} of {} in {}, run {}: {text}", spec.binding_id, spec.bundle, spec.target.service, run.attempt);
         self.recorder.record_with(binding, severity, reason, message, facts);

@@ -153,7 +153,7 @@ impl Node {
 
 fn claim(uid: &str, annotations: serde_json::Value, deleted: bool) -> serde_json::Value {
     let mut claim = json!({"metadata": {"name": "data", "namespace": "default", "uid": uid, "resourceVersion": "1",
-            "annotations": annotations, "finalizers": [FINALIZER]},
+            "annotations": annotations, "finalizers": [VOLUME_DATA.name()]},
         "spec": {"volumeName": format!("pvc-{uid}")}});
     if deleted {
         claim["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
@@ -206,6 +206,17 @@ async fn a_deleted_claim_of_an_earlier_version_is_let_go_by_the_node_that_has_it
 }
 
 #[tokio::test]
+async fn a_claim_with_the_finalizer_of_an_older_release_is_released() {
+    let (api, a, _) = Node::pair();
+    let mut old = claim("c1", json!({SELECTED_NODE: "a"}), true);
+    old["metadata"]["finalizers"] = json!(["nanocloud.io/volume"]);
+    api.put(old);
+    a.disk.0.lock().insert("pvc-c1".into());
+    a.look("data").await.unwrap();
+    assert!(api.get("data").is_none() && !a.has("pvc-c1"));
+}
+
+#[tokio::test]
 async fn a_claim_made_again_under_its_name_is_not_touched() {
     let (api, a, _) = Node::pair();
     api.put(claim("old", json!({SELECTED_NODE: "a"}), true));
@@ -215,7 +226,7 @@ async fn a_claim_made_again_under_its_name_is_not_touched() {
     api.put(claim("new", json!({SELECTED_NODE: "a"}), false));
     let claims = Claims { node: "a".into(), cluster: api.clone() as _, claims, pods, volumes: a.disk.clone() as _ };
     claims.reconcile(&ObjectKey::namespaced("default", "data")).await.unwrap();
-    assert_eq!(api.get("data").unwrap().metadata.finalizers.unwrap(), [FINALIZER]);
+    assert_eq!(api.get("data").unwrap().metadata.finalizers.unwrap(), [VOLUME_DATA.name()]);
 }
 
 #[tokio::test]
@@ -253,7 +264,7 @@ fn a_held_claim_has_node_volume_and_finalizer_and_then_stays_as_it_is() {
     let fresh: PersistentVolumeClaim = serde_json::from_value(json!({"metadata": {"name": "d", "uid": "c1"}})).unwrap();
     let first = held(&fresh, "a").unwrap();
     assert_eq!(holder(&first, "a"), Holder::Here);
-    assert_eq!(first.metadata.finalizers.as_deref(), Some(&[FINALIZER.to_owned()][..]));
+    assert_eq!(first.metadata.finalizers.as_deref(), Some(&[VOLUME_DATA.name().to_owned()][..]));
     assert_eq!(first.spec.as_ref().unwrap().volume_name.as_deref(), Some("pvc-c1"));
     assert_eq!(held(&first, "a"), None);
     let mut deleted = fresh;

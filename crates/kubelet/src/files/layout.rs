@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use api::kinds::Pod;
+use api::{kinds::Pod, meta::DEFAULT_NAMESPACE};
 
 use super::{ContainerName, NamespaceName, PodUid, VolumeName};
 use crate::{
@@ -156,7 +156,7 @@ impl Layout {
     /// [`Error::Refused`] for a pod without a proper namespace, name or UID.
     pub fn logs(&self, pod: &Pod) -> Result<LogDir> {
         let meta = &pod.metadata;
-        let namespace = meta.namespace.as_deref().unwrap_or("default");
+        let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         let namespace = NamespaceName::new(namespace, "metadata.namespace")?;
         let uid = PodUid::new(meta.uid.clone().unwrap_or_default(), "metadata.uid")?;
         let name = meta.name.as_deref().unwrap_or_default();

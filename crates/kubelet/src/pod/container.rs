@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use api::{kinds::Pod, quantity};
+use api::{kinds::Pod, names::annotation::PIDS_LIMIT, quantity};
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use runtime::{
     container::{
@@ -95,9 +95,6 @@ impl Qos {
         }
     }
 }
-
-/// Annotation of pods: most processes and threads of each container, which Kubernetes has no field for.
-const PIDS_LIMIT: &str = "nanocloud.io/pids-limit";
 
 /// The pod's own limit of processes, which can only be lower than the node's.
 fn pids_limit(pod: &Pod, node: u64) -> Result<u64> {

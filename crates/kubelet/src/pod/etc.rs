@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use api::kinds::Pod;
+use api::{kinds::Pod, meta::DEFAULT_NAMESPACE};
 
 use crate::error::{Error, Result};
 
@@ -42,7 +42,7 @@ pub fn kernel_hostname(pod: &Pod, cluster_domain: &str) -> Result<String> {
 #[must_use]
 pub fn fqdn(pod: &Pod, cluster_domain: &str) -> Option<String> {
     let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|s| !s.is_empty())?;
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     Some(format!("{}.{subdomain}.{namespace}.svc.{cluster_domain}", hostname(pod)))
 }
 
@@ -78,7 +78,7 @@ pub struct Dns<'a> {
 #[must_use]
 pub fn resolv_conf(pod: &Pod, dns: &Dns<'_>) -> String {
     let spec = pod.spec.as_ref();
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let Dns { server, cluster_domain, short_domain, .. } = dns;
     let (mut servers, mut search, mut options) = match spec.and_then(|s| s.dns_policy.as_deref()) {
         Some("None") => (Vec::new(), Vec::new(), Vec::new()),

@@ -9,6 +9,8 @@ use std::{
 use api::{
     LabelSelector,
     kinds::{Pod, Service, service::HEADLESS},
+    meta::DEFAULT_NAMESPACE,
+    names::annotation::TOLERATE_UNREADY,
 };
 use ipnet::Ipv4Net;
 use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
@@ -18,9 +20,6 @@ pub use self::names::{Domains, zone};
 use crate::error::Result;
 
 mod names;
-
-/// Annotation by which a service also answers for pods that are not ready (for peers that find each other).
-const PUBLISH_UNREADY: &str = "service.alpha.kubernetes.io/tolerate-unready-endpoints";
 
 /// The networks that rules may speak of.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +98,7 @@ fn is_ready(pod: &Pod) -> bool {
 }
 
 fn name_of(meta: &api::ObjectMeta) -> (String, String) {
-    (meta.namespace.clone().unwrap_or_else(|| "default".into()), meta.name.clone().unwrap_or_default())
+    (meta.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()), meta.name.clone().unwrap_or_default())
 }
 
 /// Pods behind a service with their addresses.
@@ -108,7 +107,7 @@ fn backends<'a>(service: &Service, pods: &'a [Arc<Pod>]) -> Vec<(&'a Pod, Ipv4Ad
     let Some(selector) = spec.and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty()) else { return Vec::new() };
     let selector = LabelSelector::equals(selector);
     let annotated =
-        service.metadata.annotations.as_ref().and_then(|a| a.get(PUBLISH_UNREADY)).is_some_and(|v| v == "true");
+        service.metadata.annotations.as_ref().and_then(|a| a.get(TOLERATE_UNREADY)).is_some_and(|v| v == "true");
     let unready = annotated || spec.and_then(|s| s.publish_not_ready_addresses) == Some(true);
     let mine = pods.iter().filter(|p| p.metadata.namespace == service.metadata.namespace);
     mine.filter(|p| selector.matches(p.metadata.labels.as_ref()))

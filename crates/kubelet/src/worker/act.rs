@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use api::kinds::Pod;
+use api::{kinds::Pod, meta::DEFAULT_NAMESPACE};
 use k8s_openapi::api::core::v1::Container;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -169,7 +169,7 @@ async fn pull(shared: &Arc<Shared>, pod: &Pod) -> Result<BTreeMap<String, ImageF
 
 /// Fetches the logins a pod names. What is wrong with one is told; the image may be had without it.
 async fn logins(shared: &Arc<Shared>, pod: &Pod) -> Result<Vec<Login>> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let mut secrets = Vec::new();
     for name in pull_secrets::names(pod) {
         let secret = shared.ports.cluster.secret(namespace, &name).await?;

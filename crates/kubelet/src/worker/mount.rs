@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use api::{kinds::Pod, quantity};
+use api::{kinds::Pod, meta::DEFAULT_NAMESPACE, quantity};
 use storage::{Ownership, VolumeRequest};
 use tokio::sync::Semaphore;
 
@@ -49,7 +49,7 @@ pub(super) fn place(shared: &Shared, sandbox: &Sandbox) -> Place {
 
 /// Fetches the Secrets and ConfigMaps a pod refers to.
 pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let (secrets, maps) = references(pod);
     let mut found = References::default();
     for name in secrets {
@@ -154,7 +154,7 @@ async fn mount_claim(
     owner: Owner,
     read_only: bool,
 ) -> Result<PathBuf> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let refuse = |problem: &str| Error::Claim { name: claim_name.to_owned(), problem: problem.to_owned() };
     let claim = shared.ports.cluster.claim(namespace, claim_name).await?;
     let claim = claim.ok_or_else(|| Error::Missing { kind: "persistentvolumeclaim", name: claim_name.to_owned() })?;

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use api::{k8s_openapi::ByteString, kinds::Secret};
+use api::{k8s_openapi::ByteString, kinds::Secret, names};
 use client::{Api, Client};
 use controllers::ports::{Certificate, CertificateError, CertificateIssuer, CertificateRequest};
 use jiff::Timestamp;
 use trust::{Authority, CertificateSpec, ExposeSecret, Identity, SecretString, Usage};
 
 /// Namespace and name of the Secret with the authority's certificate and key.
-pub const AUTHORITY: (&str, &str) = ("kube-system", "nanocloud-workload-authority");
+pub const AUTHORITY: (&str, &str) = (names::namespace::SYSTEM, "nanocloud-workload-authority");
 const AUTHORITY_NAME: &str = "nanocloud-workloads-ca";
 /// How long a service's certificate is valid; it is renewed well before.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -64,7 +64,7 @@ impl Issuer {
 
 fn secret(authority: &Authority, key: &SecretString) -> Secret {
     let (namespace, name) = AUTHORITY;
-    let mut secret = Secret { type_: Some("kubernetes.io/tls".into()), ..Secret::default() };
+    let mut secret = Secret { type_: Some(names::secret_type::TLS.into()), ..Secret::default() };
     secret.metadata.namespace = Some(namespace.into());
     secret.metadata.name = Some(name.into());
     let file = |text: &str| ByteString(text.as_bytes().to_vec());

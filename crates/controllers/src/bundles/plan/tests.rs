@@ -210,7 +210,7 @@ fn an_applied_workload_is_left_alone_and_follows_its_annotations() {
     let annotate = |observed: &mut Observed, name: &str, value: &str| {
         observed.bundle.metadata.annotations.get_or_insert_default().insert(name.into(), value.into());
     };
-    annotate(&mut observed, api::kinds::bundle::RESTARTED_AT, "today");
+    annotate(&mut observed, api::names::annotation::RESTARTED_AT, "today");
     let [Step::Replace { object, .. }] = &plan(&observed).steps[..] else { panic!() };
     assert_eq!(object["spec"]["template"]["metadata"]["annotations"]["nanocloud.io/restarted-at"], "today");
 }
@@ -255,8 +255,8 @@ fn volumes_follow_the_bundle_unless_they_are_to_be_kept() {
     let mut bundle = bundle("mariadb", MARIADB, json!({}));
     assert!(claim_owners(&bundle, &[claim(true)]).is_empty());
     assert_eq!(claim_owners(&bundle, &[claim(false)]).len(), 1, "one that was kept is taken over");
-    bundle.metadata.annotations = Some(BTreeMap::from([(api::kinds::bundle::KEEP_VOLUMES.into(), "true".into())]));
-    bundle.metadata.finalizers = Some(vec![FINALIZER.into()]);
+    bundle.metadata.annotations = Some(BTreeMap::from([(api::names::annotation::KEEP_VOLUMES.into(), "true".into())]));
+    bundle.metadata.finalizers = Some(vec![BUNDLE_CLEANUP.name().into()]);
     bundle.metadata.deletion_timestamp = Some(api::Time(NOW.parse().unwrap()));
     let steps = finalize(&bundle, &[claim(true)]);
     let [Step::Replace { object: freed, .. }, Step::Replace { object: ended, .. }] = &steps[..] else {

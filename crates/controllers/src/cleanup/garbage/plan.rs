@@ -1,17 +1,15 @@
 //! What follows from who owns whom.
 
-use api::{Kind, ObjectKey, kinds};
+use api::{
+    Finalizer, Kind, ObjectKey, kinds,
+    names::finalizer::{FOREGROUND, ORPHAN},
+};
 use serde_json::Value;
 
 use crate::{
     controller::{name_of, namespace_of},
     step::{Deletion, Step},
 };
-
-/// Finalizer of an owner that goes after its dependents.
-const FOREGROUND: &str = "foregroundDeletion";
-/// Finalizer of an owner whose dependents are set free.
-const ORPHAN: &str = "orphan";
 
 /// An object with its kind.
 pub(crate) struct Found {
@@ -100,9 +98,12 @@ pub(super) fn delete(found: &Found) -> Option<Step> {
     Some(Step::Delete { kind: found.kind, key, deletion })
 }
 
-fn release(owner: &Found, finalizer: &str) -> Option<Step> {
+fn release(owner: &Found, finalizer: Finalizer) -> Option<Step> {
     let mut object = owner.object.clone();
-    object.pointer_mut("/metadata/finalizers")?.as_array_mut()?.retain(|name| name != finalizer);
+    object
+        .pointer_mut("/metadata/finalizers")?
+        .as_array_mut()?
+        .retain(|name| !name.as_str().is_some_and(|name| finalizer.is(name)));
     replace(owner.kind, object)
 }
 
@@ -138,9 +139,9 @@ pub(super) fn awaits_dependents(object: &Value) -> bool {
     is_ending(object) && (has_finalizer(object, ORPHAN) || has_finalizer(object, FOREGROUND))
 }
 
-fn has_finalizer(object: &Value, finalizer: &str) -> bool {
+fn has_finalizer(object: &Value, finalizer: Finalizer) -> bool {
     let list = object.pointer("/metadata/finalizers").and_then(Value::as_array);
-    list.into_iter().flatten().any(|name| name == finalizer)
+    list.into_iter().flatten().filter_map(Value::as_str).any(|name| finalizer.is(name))
 }
 
 fn text<'a>(object: &'a Value, path: &str) -> &'a str {
@@ -163,14 +164,14 @@ mod tests {
         Found { kind: *kinds::find("Secret").unwrap(), object: json!({"metadata": metadata}) }
     }
 
-    fn ending(finalizer: &str) -> Found {
+    fn ending(finalizer: Finalizer) -> Found {
         let mut owner = found("db", "n", &[]);
         owner.object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        owner.object["metadata"]["finalizers"] = json!([finalizer]);
+        owner.object["metadata"]["finalizers"] = json!([finalizer.name()]);
         owner
     }
 
-    fn settle(finalizer: &str, others: Vec<Found>) -> Vec<String> {
+    fn settle(finalizer: Finalizer, others: Vec<Found>) -> Vec<String> {
         let all = others.into_iter().chain([ending(finalizer)]).collect();
         let steps = Graph::new(all).settle(&ending(finalizer));
         let named = steps.iter().map(|step| match step {

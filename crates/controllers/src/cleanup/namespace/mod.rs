@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use api::{
     Kind, ObjectKey, ObjectMeta,
     kinds::{self, Namespace, ServiceAccount},
+    names::namespace::BUILT_IN,
 };
 use async_trait::async_trait;
 
@@ -22,8 +23,6 @@ use plan::{Contents, Item};
 const DEFAULT_ACCOUNT: &str = "default";
 /// Time until a namespace whose contents still end is looked at again.
 const RECHECK: Duration = Duration::from_secs(1);
-/// Namespaces that always exist: one that is missing is made again, with all that lies in it.
-const BUILT_IN: [&str; 3] = ["default", "kube-node-lease", "kube-system"];
 
 /// Reconciles namespaces.
 #[derive(Clone, Copy, Debug, Default)]

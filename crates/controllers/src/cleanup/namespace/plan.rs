@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{
-    Kind, ObjectKey, Time,
-    kinds::{Namespace, namespace::CONTENTS_FINALIZER},
-};
+use api::{Kind, ObjectKey, Time, kinds::Namespace, names::finalizer::NAMESPACE_CONTENTS};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::NamespaceCondition;
 use serde_json::Value;
@@ -63,7 +60,7 @@ pub(super) fn release(namespace: &Namespace) -> Option<Namespace> {
     let mut free = namespace.clone();
     let finalizers = free.spec.get_or_insert_default().finalizers.get_or_insert_default();
     let before = finalizers.len();
-    finalizers.retain(|name| name != CONTENTS_FINALIZER);
+    finalizers.retain(|name| !NAMESPACE_CONTENTS.is(name));
     (finalizers.len() != before).then_some(free)
 }
 

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use api::{
     ObjectKey,
-    kinds::{
-        Node, PersistentVolumeClaim, Pod,
-        persistent_volume_claim::{SELECTED_NODE, VOLUME_FINALIZER, selected_node},
-    },
+    kinds::{Node, PersistentVolumeClaim, Pod, persistent_volume_claim::selected_node},
+    names::{annotation::SELECTED_NODE, finalizer::VOLUME_DATA},
 };
 use jiff::Timestamp;
 
@@ -41,7 +39,7 @@ pub(super) fn needs_users(claim: &PersistentVolumeClaim) -> bool {
 }
 
 fn has_data(claim: &PersistentVolumeClaim) -> bool {
-    claim.metadata.finalizers.iter().flatten().any(|name| name == VOLUME_FINALIZER)
+    VOLUME_DATA.holds(&claim.metadata)
 }
 
 /// Decides. Each write is made at the version that was read; the next comes with the change that it makes.
@@ -141,7 +139,7 @@ fn release(observed: &Observed) -> (Vec<Step>, Next) {
         return (Vec::new(), Next::After(RELEASE_AFTER - waited));
     }
     let mut free = claim.clone();
-    free.metadata.finalizers.get_or_insert_default().retain(|name| name != VOLUME_FINALIZER);
+    VOLUME_DATA.remove(&mut free.metadata);
     let mut steps = vec![Step::replace(&free)];
     if let Some(node) = node {
         let volume = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::{
     ObjectKey,
-    kinds::{
-        PersistentVolumeClaim, Pod,
-        persistent_volume_claim::{SELECTED_NODE, VOLUME_FINALIZER, selected_node},
-    },
+    kinds::{PersistentVolumeClaim, Pod, persistent_volume_claim::selected_node},
+    names::{annotation::SELECTED_NODE, finalizer::VOLUME_DATA},
 };
 
 use crate::workloads::health;
@@ -124,7 +122,7 @@ impl<'a> Claims<'a> {
 
 /// Whether a node has made the claim's volume, or was about to.
 fn holds_data(claim: &PersistentVolumeClaim) -> bool {
-    claim.metadata.finalizers.iter().flatten().any(|name| name == VOLUME_FINALIZER)
+    VOLUME_DATA.holds(&claim.metadata)
 }
 
 fn is_for_one_pod(claim: &PersistentVolumeClaim) -> bool {

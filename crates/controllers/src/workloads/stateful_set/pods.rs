@@ -4,17 +4,11 @@ use api::{
     ObjectMeta,
     kinds::{Pod, StatefulSet},
     meta::controller_reference,
+    names::label,
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 
 use super::claims::claim_name;
-
-/// Label that names the revision of the template a pod was made from.
-pub(crate) const REVISION: &str = "controller-revision-hash";
-/// Label with the name of the pod, for services of one pod.
-const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
-/// Label with the ordinal of the pod.
-const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
 
 /// Name of the pod with this ordinal.
 pub(crate) fn pod_name(set: &StatefulSet, ordinal: i64) -> String {
@@ -43,7 +37,7 @@ pub(crate) fn set_of(pod: &str) -> Option<&str> {
 
 /// Revision of the template that a pod was made from.
 pub(crate) fn revision_of(pod: &Pod) -> Option<&str> {
-    pod.metadata.labels.as_ref()?.get(REVISION).map(String::as_str)
+    pod.metadata.labels.as_ref()?.get(label::POD_REVISION).map(String::as_str)
 }
 
 /// The pod with this ordinal, from a template of this revision.
@@ -52,9 +46,9 @@ pub(crate) fn desired_pod(set: &StatefulSet, ordinal: i64, template: &PodTemplat
     let pod_name = pod_name(set, ordinal);
     let meta = template.metadata.clone().unwrap_or_default();
     let mut labels = meta.labels.unwrap_or_default();
-    labels.insert(REVISION.into(), revision.into());
-    labels.insert(POD_NAME.into(), pod_name.clone());
-    labels.insert(POD_INDEX.into(), ordinal.to_string());
+    labels.insert(label::POD_REVISION.into(), revision.into());
+    labels.insert(label::POD_NAME.into(), pod_name.clone());
+    labels.insert(label::POD_INDEX.into(), ordinal.to_string());
     let mut pod_spec = template.spec.clone().unwrap_or_default();
     pod_spec.hostname = Some(pod_name.clone());
     pod_spec.subdomain = spec.service_name.clone().filter(|name| !name.is_empty());

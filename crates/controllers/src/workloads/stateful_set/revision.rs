@@ -7,6 +7,7 @@ use api::{
     ObjectMeta, Resource,
     kinds::{ControllerRevision, Pod, StatefulSet},
     meta::controller_reference,
+    names::label,
 };
 use k8s_openapi::{
     api::{apps::v1::StatefulSetSpec, core::v1::PodTemplateSpec},
@@ -17,8 +18,6 @@ use serde_json::{Value, json};
 use super::pods::{desired_pod, name, ordinal, revision_of};
 use crate::{digest, step::Step, world::is_applied};
 
-/// Label of a revision with the hash in its name.
-const HASH: &str = "controller.kubernetes.io/hash";
 /// Characters of a revision's hash.
 const HASH_LEN: usize = 10;
 /// Old revisions that are kept when the set does not say.
@@ -78,7 +77,7 @@ fn revision(set: &StatefulSet, name: &str, number: i64) -> ControllerRevision {
     let mut kept = serde_json::to_value(&template).unwrap_or(Value::Null);
     kept["$patch"] = "replace".into();
     let mut labels = template.metadata.and_then(|meta| meta.labels).unwrap_or_default();
-    labels.insert(HASH.into(), name.rsplit('-').next().unwrap_or_default().to_owned());
+    labels.insert(label::REVISION_HASH.into(), name.rsplit('-').next().unwrap_or_default().to_owned());
     ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),

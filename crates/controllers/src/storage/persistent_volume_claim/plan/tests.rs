@@ -7,7 +7,7 @@ const NOW: &str = "2026-01-01T01:00:00Z";
 
 fn observed(volume: &str, phase: &str, node: &str, data: bool) -> Observed {
     let annotations = if node.is_empty() { json!({}) } else { json!({SELECTED_NODE: node}) };
-    let finalizers = if data { json!([VOLUME_FINALIZER]) } else { json!([]) };
+    let finalizers = if data { json!([VOLUME_DATA.name()]) } else { json!([]) };
     let metadata =
         json!({"name": "data", "namespace": "n", "uid": "u1", "annotations": annotations, "finalizers": finalizers});
     let spec =

@@ -1,6 +1,6 @@
 use api::{
     decode,
-    kinds::persistent_volume_claim::{SELECTED_NODE, VOLUME_FINALIZER},
+    names::{annotation::SELECTED_NODE, finalizer::VOLUME_DATA},
 };
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ fn outcome(pods: &[Pod], nodes: &[Node]) -> String {
 /// A claim; `node` is where it says it lies, `data` whether a node has made its volume.
 fn claim(name: &str, node: &str, data: bool) -> PersistentVolumeClaim {
     let annotations = if node.is_empty() { json!({}) } else { json!({SELECTED_NODE: node}) };
-    let finalizers = if data { json!([VOLUME_FINALIZER]) } else { json!([]) };
+    let finalizers = if data { json!([VOLUME_DATA.name()]) } else { json!([]) };
     decode(json!({"metadata": {"name": name, "namespace": "n", "annotations": annotations, "finalizers": finalizers}}))
         .unwrap()
 }

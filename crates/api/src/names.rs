@@ -1,0 +1,158 @@
+//! Names that stand in objects: groups, namespaces, labels, annotations, finalizers, field managers.
+//!
+//! Each is here once, with what it means; every other crate and the tests of names use these constants.
+
+/// API groups.
+pub mod group {
+    /// Kinds of nanocloud's own.
+    pub const NANOCLOUD: &str = "nanocloud.io";
+    /// Kubernetes' first kinds, such as pods: the group without a name.
+    pub const CORE: &str = "";
+    /// Workloads.
+    pub const APPS: &str = "apps";
+    /// Leases.
+    pub const COORDINATION: &str = "coordination.k8s.io";
+    /// Events, as newer clients name them.
+    pub const EVENTS: &str = "events.k8s.io";
+    /// Questions about who the caller is.
+    pub const AUTHENTICATION: &str = "authentication.k8s.io";
+    /// Questions about what a caller may do.
+    pub const AUTHORIZATION: &str = "authorization.k8s.io";
+    /// Tables and other forms in which objects are shown.
+    pub const META: &str = "meta.k8s.io";
+    /// Discovery of every group in one document.
+    pub const DISCOVERY: &str = "apidiscovery.k8s.io";
+}
+
+/// Namespaces that always exist.
+pub mod namespace {
+    /// Objects that name no other namespace.
+    pub const DEFAULT: &str = "default";
+    /// The leases by which nodes show that they are alive.
+    pub const NODE_LEASES: &str = "kube-node-lease";
+    /// The platform's own settings and keys.
+    pub const SYSTEM: &str = "kube-system";
+    /// All of them: one that is missing is created again.
+    pub const BUILT_IN: [&str; 3] = [DEFAULT, NODE_LEASES, SYSTEM];
+}
+
+/// Labels.
+pub mod label {
+    /// Name of the bundle that an object belongs to.
+    pub const INSTANCE: &str = "app.kubernetes.io/instance";
+    /// Name of the service that an object belongs to.
+    pub const NAME: &str = "app.kubernetes.io/name";
+    /// What created an object; [`super::manager::NANOCLOUD`] on everything a bundle is made of.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The set of objects that one file brought; `nanocloud apply --prune` deletes what the file no longer names.
+    pub const APPLY_SET: &str = "nanocloud.io/apply-set";
+    /// Name of the pod, for services of one pod of a stateful set.
+    pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+    /// Ordinal of a pod of a stateful set.
+    pub const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+    /// Revision of the template that a pod was made from.
+    pub const POD_REVISION: &str = "controller-revision-hash";
+    /// The hash in the name of a controller revision.
+    pub const REVISION_HASH: &str = "controller.kubernetes.io/hash";
+    /// Name of the node.
+    pub const HOSTNAME: &str = "kubernetes.io/hostname";
+    /// Operating system of the node.
+    pub const OS: &str = "kubernetes.io/os";
+    /// What the node is for: the role follows this prefix.
+    pub const NODE_ROLE_PREFIX: &str = "node-role.kubernetes.io/";
+    /// Name of the namespace, on the namespace itself.
+    pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+}
+
+/// Annotations.
+pub mod annotation {
+    /// Bundle: its volumes stay when it is deleted.
+    pub const KEEP_VOLUMES: &str = "nanocloud.io/keep-volumes";
+    /// Bundle and pod: a changed value restarts the bundle's workload.
+    pub const RESTARTED_AT: &str = "nanocloud.io/restarted-at";
+    /// Bundle: a changed value runs all its bindings again.
+    pub const RERUN_BINDINGS: &str = "nanocloud.io/rerun-bindings";
+    /// Pod: digest of the image that the profile was resolved from; another one replaces the pod.
+    pub const IMAGE_DIGEST: &str = "nanocloud.io/image-digest";
+    /// Pod: digest of the profile; another one replaces the pod.
+    pub const PROFILE: &str = "nanocloud.io/profile";
+    /// Pod: end of the certificate's validity; a renewed certificate replaces the pod.
+    pub const CERTIFICATE: &str = "nanocloud.io/certificate";
+    /// Pod: most processes and threads of each container, for which Kubernetes has no field.
+    pub const PIDS_LIMIT: &str = "nanocloud.io/pids-limit";
+    /// Secret with a certificate: end of its validity.
+    pub const NOT_AFTER: &str = "nanocloud.io/not-after";
+    /// Secret with a certificate: when it is replaced, after two thirds of its life.
+    pub const RENEW_AT: &str = "nanocloud.io/renew-at";
+    /// Secret with a certificate: digest of the names in it.
+    pub const CERTIFICATE_NAMES: &str = "nanocloud.io/certificate-names";
+    /// Event of a binding: what is run in the target.
+    pub const BINDING_ID: &str = "nanocloud.io/binding-id";
+    /// Event of a binding: service of the target.
+    pub const SERVICE: &str = "nanocloud.io/service";
+    /// Event of a binding: bundle that asks for it.
+    pub const BUNDLE: &str = "nanocloud.io/bundle";
+    /// Event of a binding: number of the run.
+    pub const ATTEMPT: &str = "nanocloud.io/attempt";
+    /// Event of a binding: AppArmor profile that the command ran under, or why it had none.
+    pub const APPARMOR: &str = "nanocloud.io/apparmor";
+    /// Event of a binding: how long the run took, in milliseconds.
+    pub const DURATION_MS: &str = "nanocloud.io/duration-ms";
+    /// Persistent volume claim: the node that holds the volume. Set once, before the first pod with the claim is
+    /// bound; from then on the claim's pods run there only.
+    pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+    /// Service: it also answers for pods that are not ready, as `publishNotReadyAddresses` says today.
+    pub const TOLERATE_UNREADY: &str = "service.alpha.kubernetes.io/tolerate-unready-endpoints";
+    /// Secret: the service account of the token in it.
+    pub const SERVICE_ACCOUNT: &str = "kubernetes.io/service-account.name";
+    /// Pod: AppArmor profile of the container whose name follows this prefix; a field replaced it.
+    pub const APPARMOR_PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
+    /// Pod: seccomp profile; without effect since Kubernetes 1.27.
+    pub const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+    /// Pod: seccomp profile of the container whose name follows this prefix; without effect since Kubernetes 1.27.
+    pub const SECCOMP_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
+    /// Bookmark of a watch: the objects that existed at its start have all been sent.
+    pub const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+}
+
+/// Finalizers.
+pub mod finalizer {
+    use crate::Finalizer;
+
+    /// Bundle: its bindings are revoked, and its volumes deleted or set free, before it goes.
+    pub const BUNDLE_CLEANUP: Finalizer = Finalizer::renamed("nanocloud.io/bundle-cleanup", "nanocloud.io/volumes");
+    /// Persistent volume claim: a node has made its volume, or was about to; the data go before the claim.
+    pub const VOLUME_DATA: Finalizer = Finalizer::renamed("nanocloud.io/volume-data", "nanocloud.io/volume");
+    /// Binding: what its command made in the target is revoked before it goes.
+    pub const BINDING_REVOCATION: Finalizer = Finalizer::new("nanocloud.io/revoke");
+    /// An owner that goes after the objects it owns.
+    pub const FOREGROUND: Finalizer = Finalizer::new("foregroundDeletion");
+    /// An owner whose objects are set free before it goes.
+    pub const ORPHAN: Finalizer = Finalizer::new("orphan");
+    /// In the spec of a namespace: its contents go before it.
+    pub const NAMESPACE_CONTENTS: Finalizer = Finalizer::new("kubernetes");
+}
+
+/// Field managers.
+pub mod manager {
+    /// The command line, unless it is given another name; also the value of [`super::label::MANAGED_BY`].
+    pub const NANOCLOUD: &str = "nanocloud";
+}
+
+/// Types of secrets.
+pub mod secret_type {
+    /// The type says nothing about the data.
+    pub const OPAQUE: &str = "Opaque";
+    /// A certificate and its key.
+    pub const TLS: &str = "kubernetes.io/tls";
+    /// Logins for registries, in the old format.
+    pub const DOCKER_CONFIG: &str = "kubernetes.io/dockercfg";
+    /// Logins for registries.
+    pub const DOCKER_CONFIG_JSON: &str = "kubernetes.io/dockerconfigjson";
+    /// User name and password.
+    pub const BASIC_AUTH: &str = "kubernetes.io/basic-auth";
+    /// A private key for SSH.
+    pub const SSH_AUTH: &str = "kubernetes.io/ssh-auth";
+    /// A token of a service account.
+    pub const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
+}
