@@ -2,26 +2,10 @@
 //!
 //! Each is here once, with what it means; every other crate and the tests of names use these constants.
 
-/// API groups.
+/// API groups. Those of Kubernetes' kinds come from the types of `k8s-openapi`.
 pub mod group {
     /// Kinds of nanocloud's own.
     pub const NANOCLOUD: &str = "nanocloud.io";
-    /// Kubernetes' first kinds, such as pods: the group without a name.
-    pub const CORE: &str = "";
-    /// Workloads.
-    pub const APPS: &str = "apps";
-    /// Leases.
-    pub const COORDINATION: &str = "coordination.k8s.io";
-    /// Events, as newer clients name them.
-    pub const EVENTS: &str = "events.k8s.io";
-    /// Questions about who the caller is.
-    pub const AUTHENTICATION: &str = "authentication.k8s.io";
-    /// Questions about what a caller may do.
-    pub const AUTHORIZATION: &str = "authorization.k8s.io";
-    /// Tables and other forms in which objects are shown.
-    pub const META: &str = "meta.k8s.io";
-    /// Discovery of every group in one document.
-    pub const DISCOVERY: &str = "apidiscovery.k8s.io";
 }
 
 /// Namespaces that always exist.

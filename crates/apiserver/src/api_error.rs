@@ -6,7 +6,7 @@ use api::{FieldError, Kind, Status};
 use keyspace::{EngineError, Error as KeyspaceError, Refusal};
 
 /// Our own group, whose field errors are 400 after the contract; Kubernetes' kinds answer 422.
-pub(crate) const OWN_GROUP: &str = "nanocloud.io";
+pub(crate) const OWN_GROUP: &str = api::names::group::NANOCLOUD;
 
 /// Why a request failed. The status goes to the caller, the cause only to the log.
 #[derive(Debug)]

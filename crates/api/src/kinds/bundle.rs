@@ -16,8 +16,6 @@ use crate::{
     names, quantity,
 };
 
-pub use crate::names::annotation::RESTARTED_AT;
-
 /// Default media type of a snapshot to restore.
 pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
 /// Longest value of an option, in bytes.

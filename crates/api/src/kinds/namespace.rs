@@ -10,9 +10,6 @@ use crate::{
     names::finalizer::NAMESPACE_CONTENTS,
 };
 
-/// Name of the finalizer that keeps a namespace until its contents are gone.
-pub const CONTENTS_FINALIZER: &str = NAMESPACE_CONTENTS.name();
-
 kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: Cluster {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::NAMESPACE;
     const SHORT_NAMES: &'static [&'static str] = &["ns"];

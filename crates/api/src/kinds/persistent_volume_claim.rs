@@ -7,7 +7,9 @@ use k8s_openapi::{
 
 pub use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use crate::{Column, FieldError, meta::is_dns_subdomain, quantity, selector::selector_errors};
+use crate::{
+    Column, FieldError, meta::is_dns_subdomain, names::annotation::SELECTED_NODE, quantity, selector::selector_errors,
+};
 
 /// The resource that claims ask for.
 const STORAGE: &str = "storage";
@@ -15,8 +17,6 @@ const STORAGE: &str = "storage";
 pub const ENCRYPTED_CLASS: &str = "encrypted";
 /// Ways to mount a volume that Kubernetes knows.
 const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"];
-
-pub use crate::names::annotation::SELECTED_NODE;
 
 /// The node that holds the claim's volume; `None` while no pod with the claim has been placed.
 #[must_use]

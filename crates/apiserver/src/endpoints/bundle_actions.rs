@@ -1,6 +1,6 @@
 //! What can be done to a bundle as a whole: start, stop, restart, uninstall.
 
-use api::{Kind, kinds::bundle::RESTARTED_AT};
+use api::{Kind, names::annotation::RESTARTED_AT};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::Kind;
+use api::{Kind, names::annotation::INITIAL_EVENTS_END};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,9 +19,6 @@ use crate::{
         response::{self, View},
     },
 };
-
-/// Annotation of the bookmark that ends the initial events.
-const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 pub(crate) async fn watch(context: RequestContext, kind: &'static Kind, namespace: Option<&str>) -> Result<Response> {
     let view = view(&context, kind)?;
@@ -91,7 +88,7 @@ fn shown(view: &View, object: Value, heads: bool) -> Value {
 fn bookmark(kind: &Kind, revision: u64, initial: bool) -> Value {
     let mut meta = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
     if initial {
-        meta["annotations"] = json!({INITIAL_END: "true"});
+        meta["annotations"] = json!({INITIAL_EVENTS_END: "true"});
     }
     json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta})
 }

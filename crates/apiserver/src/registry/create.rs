@@ -1,6 +1,6 @@
 //! Making objects.
 
-use api::{FieldError, Kind, meta::is_dns_subdomain};
+use api::{FieldError, Kind, meta::is_dns_subdomain, names::label};
 use keyspace::{Compare, Op, Put, Txn};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -130,7 +130,7 @@ fn label_namespace(object: &mut Value, name: &str) {
     if let Some(meta) = object::meta_mut(object) {
         let labels = meta.entry("labels").or_insert_with(|| json!({}));
         if let Some(labels) = labels.as_object_mut() {
-            labels.insert("kubernetes.io/metadata.name".into(), name.into());
+            labels.insert(label::NAMESPACE_NAME.into(), name.into());
         }
     }
 }

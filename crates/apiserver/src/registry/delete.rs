@@ -2,7 +2,11 @@
 
 use api::{
     Kind,
-    kinds::{namespace::CONTENTS_FINALIZER, pod::GRACE_SECONDS},
+    kinds::pod::GRACE_SECONDS,
+    names::{
+        finalizer::{FOREGROUND, NAMESPACE_CONTENTS, ORPHAN},
+        namespace::BUILT_IN,
+    },
 };
 use jiff::{SignedDuration, Timestamp};
 use keyspace::{Compare, KeyValue, KeyspaceExt, Op, Txn};
@@ -11,7 +15,6 @@ use serde_json::{Value, json};
 
 use super::{
     admit::all_finalizers,
-    namespace::BUILT_IN,
     store::{Registry, Stored, key},
 };
 use crate::{
@@ -83,8 +86,8 @@ impl DeleteOptions {
     /// The finalizer by which the garbage collector carries the policy out.
     fn finalizer(&self) -> Option<&'static str> {
         match (self.propagation_policy.as_deref(), self.orphan_dependents) {
-            (Some("Foreground"), _) => Some("foregroundDeletion"),
-            (Some("Orphan"), _) | (None, Some(true)) => Some("orphan"),
+            (Some("Foreground"), _) => Some(FOREGROUND.name()),
+            (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN.name()),
             _ => None,
         }
     }
@@ -271,8 +274,8 @@ fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -
     if kind.kind == "Namespace" && !deleting {
         // Also one of an earlier version, which may lack it: the contents go first.
         let mut all = object::strings(current.pointer("/spec/finalizers"));
-        if !all.contains(&CONTENTS_FINALIZER) {
-            all.push(CONTENTS_FINALIZER);
+        if !all.contains(&NAMESPACE_CONTENTS.name()) {
+            all.push(NAMESPACE_CONTENTS.name());
         }
         let all = json!(all);
         if !next.get("spec").is_some_and(Value::is_object) {

@@ -1,6 +1,9 @@
 //! Namespaces as the place of other objects.
 
-use api::{Kind, kinds};
+use api::{
+    Kind, kinds,
+    names::{label, namespace::BUILT_IN},
+};
 use keyspace::Compare;
 use serde_json::json;
 
@@ -10,9 +13,6 @@ use crate::{
     object,
     query::options::WriteOptions,
 };
-
-/// Namespaces that always exist.
-pub(crate) const BUILT_IN: [&str; 3] = ["default", "kube-node-lease", "kube-system"];
 
 /// The kind Namespace itself.
 fn namespaces() -> Option<&'static Kind> {
@@ -45,7 +45,7 @@ impl Registry {
             if self.find(kind, None, name).await?.is_some() {
                 continue;
             }
-            let object = json!({"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name}}});
+            let object = json!({"metadata": {"name": name, "labels": {label::NAMESPACE_NAME: name}}});
             match self.create(kind, None, object, &WriteOptions::default()).await {
                 Err(failure) if failure.status.reason == "AlreadyExists" => {}
                 other => drop(other?),

@@ -1,6 +1,6 @@
 //! Who asks, and whether it may.
 
-use api::kinds::{self, persistent_volume_claim::SELECTED_NODE};
+use api::{kinds, names::annotation::SELECTED_NODE};
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
