@@ -5,6 +5,7 @@ SHELL := /bin/bash
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/nanocloud
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export PATH := $(CACHE)/tools:$(PATH)
+PYTHON_TOOLS := $(CACHE)/tools/python
 PACKAGES ?= target/package
 PROOFS ?= all
 UNITS ?= $(CARGO_TARGET_DIR)/units
@@ -74,19 +75,30 @@ guides: ## Run the guides of docs/ as a reader would type them (root)
 	@scripts/run-guide docs/quickstart.md --cleanup 'make --no-print-directory quickstart-down'
 
 .PHONY: verify
-verify: ## Check formatting and layers; changes nothing
+verify: format layers circles words python deny lint ## Check formatting, layers, imports, words, Python, licences and lints; changes nothing
+
+.PHONY: format
+format: ## Fail when `make fix` would change a file
 	cargo fmt --all --check
 	rustfmt --edition 2024 --check crates/api/src/kinds/*.rs
-	@$(MAKE) --no-print-directory layers
 
 .PHONY: fix
 fix: ## Format everything
 	cargo fmt --all
 	rustfmt --edition 2024 crates/api/src/kinds/*.rs
 
-.PHONY: layers
-layers: ## Fail when a crate names a higher rank
-	@cargo run --quiet --release --package xtask -- layers
+.PHONY: layers circles words
+layers: ## Fail when a crate names what its row in ARCHITECTURE.md does not allow
+circles: ## Fail when files of a crate import each other
+words: ## Fail when a fact has a second home, or a file is too long
+layers circles words:
+	@cargo run --quiet --release --package xtask -- $@
+
+.PHONY: python
+python: ## Check the Python of scripts/ and nix/ with ruff
+	@scripts/install-deps verify
+	@scripts/install-python-tools $(PYTHON_TOOLS)
+	@$(PYTHON_TOOLS)/bin/ruff check --quiet && echo "python: ruff finds nothing"
 
 .PHONY: nix-check
 nix-check: ## Check the flake as far as it goes without nixpkgs
@@ -109,12 +121,16 @@ nix-units: ## Write the rendered unit files into UNITS (default: the target fold
 	@CACHE=$(CACHE) nix/ci/check.py units $(UNITS)
 
 .PHONY: lint
-lint: ## Run clippy on everything
-	@$(ROCKSDB) && cargo clippy --release --workspace --all-targets -- -D warnings
+lint: ## Run clippy on everything; warnings are errors
+	@scripts/install-deps build
+	@$(ROCKSDB) && cargo clippy --quiet --release --workspace --all-targets -- -D warnings && echo "lint: clippy finds nothing"
 
 .PHONY: deny
-deny: ## Check licences and banned crates (needs cargo-deny)
-	cargo deny check
+deny: ## Check licences, sources and banned crates
+	@scripts/install-deps verify
+	@scripts/install-python-tools $(PYTHON_TOOLS)
+	@# Advisories need RustSec's database from GitHub: `cargo deny check advisories`, where that is reachable.
+	@$(PYTHON_TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
 
 .PHONY: sim
 sim: ## Replay one simulated history of the keyspace: make sim SEED=7

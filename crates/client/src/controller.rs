@@ -210,6 +210,7 @@ async fn work<R: Reconciler>(
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 

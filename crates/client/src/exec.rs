@@ -138,6 +138,7 @@ where
     let (stdout_out, stdout) = mpsc::channel(MESSAGES_BUFFERED);
     let (stderr_out, stderr) = mpsc::channel(MESSAGES_BUFFERED);
     let (mut exit_out, exit) = oneshot::channel();
+    #[expect(clippy::disallowed_methods, reason = "ends with the connection, or with the session")]
     tokio::spawn(async move {
         let (sink, messages) = socket.split();
         // Both directions at once: a command that echoes its input must be read while it is fed.
@@ -284,6 +285,7 @@ fn exit(payload: &[u8]) -> Exit {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use tokio_tungstenite::tungstenite::protocol::Role;
 

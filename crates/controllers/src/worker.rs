@@ -101,6 +101,7 @@ impl Worker {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::{
         collections::BTreeMap,

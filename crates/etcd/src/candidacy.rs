@@ -38,6 +38,7 @@ impl Candidacy {
         let (told, acts) = watch::channel(false);
         let stop = CancellationToken::new();
         let candidate = Candidate { keyspace, name: Bytes::copy_from_slice(name.as_bytes()), told };
+        #[expect(clippy::disallowed_methods, reason = "stopped and waited for by the candidacy")]
         let task = tokio::spawn(candidate.run(stop.clone()));
         Candidacy { acts, stop, task: parking_lot::Mutex::new(Some(task)) }
     }

@@ -4,6 +4,8 @@
 //! the image's base, and stand-ins for the packages the recipe omits. It therefore names exactly what
 //! the new layer must hold. Signatures of the lists and hashes of the packages are checked by apt.
 
+#![expect(clippy::disallowed_methods, reason = "apt and dpkg-deb are programs, and are waited for")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};

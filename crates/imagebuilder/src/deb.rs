@@ -1,5 +1,7 @@
 //! Reading a `.deb` into the tree, without running anything of it.
 
+#![expect(clippy::disallowed_methods, reason = "apt and dpkg-deb are programs, and are waited for")]
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};

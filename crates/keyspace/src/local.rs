@@ -62,6 +62,7 @@ impl MemoryKeyspace {
         if needs_time {
             self.expiry.get_or_init(|| {
                 let keeper: Arc<dyn LeaseKeeper> = Arc::new(Keeper(Arc::downgrade(&self.inner)));
+                #[expect(clippy::disallowed_methods, reason = "aborted when the keyspace is dropped")]
                 tokio::spawn(expire_leases(keeper, self.inner.leases_changed.clone())).abort_handle()
             });
             self.inner.leases_changed.notify_one();

@@ -55,6 +55,7 @@ mod tests {
         let (assets, _) = SecureAssets::init(&config, Timestamp::now()).unwrap();
         let shown = ServerCertificate::new(assets.server());
         let stop = CancellationToken::new();
+        #[expect(clippy::disallowed_methods, reason = "stopped and waited for by its owner")]
         let task = tokio::spawn(renew(config.clone(), shown.clone(), in_a_year, stop.clone()));
         let renewed = async {
             loop {

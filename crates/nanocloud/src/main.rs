@@ -103,6 +103,7 @@ fn exit_of(error: &anyhow::Error) -> Exit {
 }
 
 fn settings(global: &Global, server: &Server) -> Result<Settings, SettingsError> {
+    #[expect(clippy::disallowed_methods, reason = "where the environment is read")]
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     Settings::resolve(&Sources::open(global, server, &variable)?)
 }
@@ -112,6 +113,7 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
     match &cli.verb {
         Verb::Setup(args) => setup::run(&settings(&global, &Server::default())?, args)?,
         Verb::Server(args) => {
+            #[expect(clippy::disallowed_methods, reason = "where the environment is read")]
             let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
             let word = settings::join_word(args, &variable)?;
             let token = word.map(|word| trust::JoinToken::parse(&word)).transpose()?;
@@ -145,6 +147,7 @@ fn serve(settings: Settings, join: Option<trust::JoinToken>, started: Instant) -
     telemetry::abort_on_panic();
     // No thread exists yet.
     runtime::memory::limit_arenas();
+    #[expect(clippy::disallowed_methods, reason = "where the environment is read")]
     let notify = env::var_os("NOTIFY_SOCKET");
     block_on(SERVER_THREADS, server::run(settings, join, notify, started))
 }

@@ -49,6 +49,7 @@ fn local_error(
 
 impl Sources for Machine {
     fn variable(&self, name: &str) -> Option<String> {
+        #[expect(clippy::disallowed_methods, reason = "where the environment is read")]
         env::var(name).ok().filter(|value| !value.is_empty())
     }
 

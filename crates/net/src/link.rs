@@ -38,6 +38,7 @@ impl Links {
             name: "netlink socket".into(),
             source,
         })?;
+        #[expect(clippy::disallowed_methods, reason = "aborted when the links are dropped")]
         Ok(Self { handle, task: tokio::spawn(connection) })
     }
 
@@ -48,6 +49,7 @@ impl Links {
             let _entered = reactor.enter();
             rtnetlink::new_connection().map(|(connection, handle, _)| (connection, handle))
         })?;
+        #[expect(clippy::disallowed_methods, reason = "aborted when the links are dropped")]
         Ok(Self { handle, task: tokio::spawn(connection) })
     }
 

@@ -47,6 +47,7 @@ pub(crate) async fn remove(table: &str) -> Result<()> {
     load(table, &format!("{}{}", one("inet"), one("bridge"))).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "nft(8) is the interface of nftables; killed with the future")]
 async fn run(arguments: &[&str], input: &str, what: impl Fn() -> String) -> Result<String> {
     let failed = |error: io::Error| Error::Nft { what: what(), stderr: error.to_string() };
     let mut child = Command::new("nft")

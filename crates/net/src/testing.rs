@@ -1,5 +1,7 @@
 //! A private "host" for tests: its own network and mount namespaces on a thread of its own.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::{fs, thread};
 
 use nix::{

@@ -109,6 +109,7 @@ impl Collector for Watchers {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::io::Write;
     use std::process::{Command, Stdio};

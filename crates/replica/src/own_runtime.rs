@@ -50,6 +50,7 @@ impl Drop for OwnRuntime {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use super::*;
     use tokio::sync::oneshot;

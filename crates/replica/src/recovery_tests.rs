@@ -1,5 +1,7 @@
 //! What is left of a real directory when files of its write-ahead log lost their ends.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::path::{Path, PathBuf};
 
 use keyspace::EngineError;

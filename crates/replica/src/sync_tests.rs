@@ -1,6 +1,8 @@
 //! What is acknowledged is durable, and what is replaced shows whole: on a disk whose syncs the test holds back, counts and
 //! fails, and whose writes it holds up.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;

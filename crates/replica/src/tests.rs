@@ -1,5 +1,7 @@
 //! The stores against openraft's suite, the replica against the keyspace's contract, and damage of all kinds.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};

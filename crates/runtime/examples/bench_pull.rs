@@ -5,6 +5,8 @@
 //! cargo run --release -p runtime --example bench_pull -- [rounds]
 //! ```
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -152,6 +152,7 @@ impl Luks {
     }
 
     /// Runs a program that is told paths only, never a key.
+    #[expect(clippy::disallowed_methods, reason = "cryptsetup and mkfs are programs, and are waited for")]
     fn tool<'a>(&self, program: &'static str, words: impl IntoIterator<Item = &'a OsStr>) -> Result<()> {
         let output = Command::new(program).args(words).stdin(Stdio::null()).output();
         let failed = |message: String| Error::Encryption { id: self.id.to_string(), program, message };

@@ -23,6 +23,7 @@
 //! x86-64 only. A power cut loses what the guest's kernel had not written; it does not tear writes that reached the
 //! emulator. Knows nothing of what is tested in the guests.
 
+#![expect(clippy::disallowed_methods, reason = "QEMU, what makes images and what runs in a guest are programs")]
 #![forbid(unsafe_code)]
 
 mod accelerator;

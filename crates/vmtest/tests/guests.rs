@@ -1,5 +1,7 @@
 //! Two tiny guests, really booted: commands, network, cut, disks, reboot, power cut, and nothing left behind.
 
+#![expect(clippy::disallowed_methods, reason = "tests read which accelerator to use")]
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

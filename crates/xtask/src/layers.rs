@@ -1,150 +1,126 @@
-//! A crate may name only the crates that the table of ARCHITECTURE.md allows it.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! A crate may name only what its row in ARCHITECTURE.md's table allows.
 
 use anyhow::bail;
 
-use crate::metadata::{self, Package};
-
-/// Each crate with its rank and the crates it may depend on. A new edge needs a line here and one
-/// in ARCHITECTURE.md.
-const TABLE: &[(&str, u8, &[&str])] = &[
-    ("api", 0, &[]),
-    ("fleet", 0, &[]),
-    ("dockyard", 0, &[]),
-    ("keyspace", 1, &[]),
-    ("trust", 1, &["api"]),
-    ("net", 1, &[]),
-    ("storage", 1, &[]),
-    ("runtime", 1, &[]),
-    ("imagebuilder", 1, &["dockyard"]),
-    ("replica", 2, &["keyspace", "trust"]),
-    ("keyspace-sim", 3, &["keyspace", "replica"]),
-    ("etcd", 2, &["keyspace", "trust"]),
-    ("client", 2, &["api", "trust"]),
-    ("apiserver", 2, &["api", "keyspace", "trust"]),
-    ("controllers", 3, &["api", "client", "dockyard", "trust"]),
-    ("kubelet", 3, &["api", "client", "net", "storage", "runtime"]),
-    ("cli", 4, &["api", "client", "dockyard", "fleet", "trust"]),
-    (
-        "nanocloud",
-        5,
-        &[
-            "api",
-            "apiserver",
-            "cli",
-            "client",
-            "controllers",
-            "dockyard",
-            "etcd",
-            "imagebuilder",
-            "keyspace",
-            "kubelet",
-            "net",
-            "replica",
-            "runtime",
-            "storage",
-            "trust",
-        ],
-    ),
-    ("vmtest", 0, &[]),
-    ("xtask", 0, &[]),
-];
-
-/// Crates that only the named crates may depend on directly, so that an exchange stays local.
-const WALLS: &[(&str, &[&str])] = &[
-    ("rocksdb", &["replica"]),
-    ("openraft", &["replica"]),
-    ("turmoil", &["keyspace-sim"]),
-    ("mad-turmoil", &["keyspace-sim"]),
-    ("tonic", &["etcd"]),
-    ("prost", &["etcd"]),
-    ("rtnetlink", &["net"]),
-    ("netlink-packet-netfilter", &["net"]),
-    ("oci-client", &["runtime"]),
-    ("axum", &["apiserver", "nanocloud"]),
-    ("clap", &["cli", "nanocloud"]),
-];
+use crate::{
+    architecture::{self, Row},
+    metadata::{self, Package},
+};
 
 /// Compares the workspace with the table; fails with every edge that is not allowed.
 pub(crate) fn check() -> anyhow::Result<()> {
-    let edges = workspace_edges()?;
-    let errors = violations(&edges);
+    let metadata = metadata::read(&["--no-deps"])?;
+    let table = architecture::read(&metadata.workspace_root)?;
+    let edges: Vec<Edges> = metadata.packages.into_iter().map(edges).collect();
+    let errors = violations(&table, &edges);
     if !errors.is_empty() {
-        bail!("layers are broken:\n  {}", errors.join("\n  "));
+        bail!("layers are broken (the table is in ARCHITECTURE.md):\n  {}", errors.join("\n  "));
     }
     println!("layers: {} crates, no edge upwards", edges.len());
     Ok(())
 }
 
-/// Each crate of the workspace with the crates it names outside its tests.
-fn workspace_edges() -> anyhow::Result<BTreeMap<String, BTreeSet<String>>> {
-    let metadata = metadata::read(&["--no-deps"])?;
-    let named = |package: Package| {
-        let normal = package.dependencies.into_iter().filter(|dependency| dependency.kind.is_none());
-        (package.name, normal.map(|dependency| dependency.name).collect())
-    };
-    Ok(metadata.packages.into_iter().map(named).collect())
+/// A crate of the workspace with what it depends on, and whether only in its tests.
+struct Edges {
+    name: String,
+    to: Vec<(String, bool)>,
 }
 
-/// What is wrong with the edges between crates, one line each.
-fn violations(edges: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let rank = |name: &str| TABLE.iter().find(|(known, _, _)| *known == name).map(|(_, rank, _)| *rank);
-    let mut errors = Vec::new();
-    for (name, dependencies) in edges {
-        let Some((_, own, allowed)) = TABLE.iter().find(|(known, _, _)| known == name) else {
-            errors.push(format!("{name} is in no rank: add it to the table in xtask and to ARCHITECTURE.md"));
-            continue;
-        };
-        for dependency in dependencies {
-            if let Some(other) = rank(dependency) {
-                if other > *own {
-                    errors.push(format!(
-                        "{name} (rank {own}) names {dependency} (rank {other}): a crate names lower ranks only"
-                    ));
-                } else if !allowed.contains(&dependency.as_str()) {
-                    errors.push(format!("{name} names {dependency}, which the table does not allow it"));
-                }
-            }
-            if let Some((_, users)) = WALLS.iter().find(|(walled, _)| walled == dependency)
-                && !users.contains(&name.as_str())
-            {
-                errors.push(format!("{name} names {dependency}, which only {} may", users.join(" and ")));
-            }
+fn edges(package: Package) -> Edges {
+    let to = package.dependencies.into_iter();
+    Edges { name: package.name, to: to.map(|to| (to.name, to.kind.as_deref() == Some("dev"))).collect() }
+}
+
+/// What is wrong, one line each.
+fn violations(table: &[Row], crates: &[Edges]) -> Vec<String> {
+    let mut errors: Vec<String> = Vec::new();
+    let known = |name: &str| table.iter().find(|row| row.name == name);
+    for row in table {
+        if !crates.iter().any(|edges| edges.name == row.name) {
+            errors.push(format!("the table has a row for {}, which is no crate", row.name));
+        }
+        let upwards = |name: &&String| known(name).is_none_or(|other| other.rank >= row.rank);
+        let named = row.may_name.iter().find(upwards);
+        errors.extend(named.map(|name| format!("the row of {} allows {name}, which has no lower rank", row.name)));
+    }
+    for Edges { name, to } in crates {
+        match known(name) {
+            Some(row) => errors.extend(to.iter().filter_map(|(to, tests)| refused(row, to, *tests, table))),
+            None => errors.push(format!("{name} has no row in the table")),
         }
     }
     errors
+}
+
+/// Why a crate may not depend on another, if it may not.
+fn refused(row: &Row, to: &str, tests: bool, table: &[Row]) -> Option<String> {
+    let Row { name, rank, .. } = row;
+    if let Some(other) = table.iter().find(|other| other.name == to) {
+        let allowed = row.may_name.iter().any(|name| name == to);
+        let in_tests = tests && row.tests_may_name.iter().any(|name| name == to);
+        return match other.rank {
+            _ if allowed || in_tests => None,
+            above if above > *rank => {
+                Some(format!("{name} (rank {rank}) names {to} (rank {above}): a crate names lower ranks only"))
+            }
+            _ if tests => Some(format!("tests of {name} name {to}, which its row does not allow")),
+            _ => Some(format!("{name} names {to}, which its row does not allow")),
+        };
+    }
+    let walled = |row: &Row| row.walls.iter().any(|wall| wall == to);
+    let owners: Vec<&str> = table.iter().filter(|row| walled(row)).map(|row| row.name.as_str()).collect();
+    let outside = !owners.is_empty() && !walled(row);
+    outside.then(|| format!("{name} names {to}, which only {} may", owners.join(" and ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn edges(list: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
-        list.iter().map(|(name, to)| ((*name).into(), to.iter().map(|to| (*to).into()).collect())).collect()
+    fn row(rank: u8, name: &str, may_name: &[&str], walls: &[&str]) -> Row {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Row { rank, name: name.into(), may_name: list(may_name), tests_may_name: list(&["wires"]), walls: list(walls) }
+    }
+
+    fn found(name: &str, to: &[(&str, bool)]) -> Vec<String> {
+        let table = [
+            row(0, "words", &[], &[]),
+            row(0, "wires", &[], &[]),
+            row(1, "disk", &["words"], &["rocks"]),
+            row(2, "server", &["words", "disk"], &[]),
+        ];
+        let edges = |name: &str, to: &[(&str, bool)]| Edges {
+            name: name.into(),
+            to: to.iter().map(|(to, tests)| ((*to).to_owned(), *tests)).collect(),
+        };
+        let others = ["words", "wires", "disk", "server"].into_iter().filter(|other| *other != name);
+        let mut crates: Vec<Edges> = others.map(|other| edges(other, &[])).collect();
+        crates.push(edges(name, to));
+        violations(&table, &crates)
     }
 
     #[test]
-    fn the_table_itself_never_points_upwards() {
-        for (name, own, allowed) in TABLE {
-            for other in *allowed {
-                let rank = TABLE.iter().find(|(known, _, _)| known == other).unwrap().1;
-                assert!(rank < *own, "{name} -> {other}");
-            }
-        }
+    fn every_kind_of_fault_is_found() {
+        let one = |name, to, tests, text: &str| {
+            let found = found(name, &[(to, tests)]);
+            assert!(found.len() == 1 && found[0].contains(text), "{name} to {to}: {found:?}");
+        };
+        one("words", "server", false, "words (rank 0) names server (rank 2)");
+        one("server", "wires", false, "which its row does not allow");
+        one("disk", "disk", true, "tests of disk name disk");
+        one("server", "rocks", false, "which only disk may");
+        one("server", "rocks", true, "which only disk may");
+        assert!(found("another", &[])[0].contains("no row"));
+        assert!(violations(&[row(0, "gone", &[], &[])], &[])[0].contains("which is no crate"));
+        let upwards = [row(1, "a", &["b"], &[]), row(1, "b", &[], &[])];
+        let crates = ["a", "b"].map(|name| Edges { name: name.into(), to: Vec::new() });
+        assert!(violations(&upwards, &crates)[0].contains("no lower rank"));
     }
 
     #[test]
-    fn an_edge_upwards_a_new_edge_and_a_wall_are_each_found() {
-        let found = violations(&edges(&[
-            ("api", &["client"]),
-            ("kubelet", &["keyspace"]),
-            ("cli", &["rocksdb"]),
-            ("new", &[]),
-        ]));
-        assert_eq!(found.len(), 4, "{found:?}");
-        assert!(found[0].contains("api (rank 0) names client (rank 2)"));
-        assert!(violations(&edges(&[("client", &["api", "trust", "serde"])])).is_empty());
+    fn what_the_rows_allow_is_no_fault() {
+        assert_eq!(found("server", &[("words", false), ("disk", false), ("wires", true), ("serde", false)]), [""; 0]);
+        assert_eq!(found("disk", &[("rocks", false)]), [""; 0]);
     }
 
     #[test]

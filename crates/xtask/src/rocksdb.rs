@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, ensure};
@@ -28,6 +27,7 @@ pub(crate) fn print_environment() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "where other programs keep their caches")]
 fn cache() -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
@@ -37,7 +37,7 @@ fn cache() -> anyhow::Result<PathBuf> {
 fn build(folder: &Path) -> anyhow::Result<()> {
     eprintln!("building RocksDB once into {} (about 15 minutes on two cores)", folder.display());
     let target = folder.join("build");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = metadata::cargo()
         .args(["build", "--release", "--quiet", "-p", CRATE, "--target-dir"])
         .arg(&target)
         .env_remove("ROCKSDB_LIB_DIR")

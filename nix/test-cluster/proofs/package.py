@@ -1,7 +1,7 @@
 """The Debian package: dpkg -i, systemctl start, and after apt purge nothing is left but data."""
 
-from cluster import STATE, check
 import nanocloud
+from cluster import STATE, check
 
 
 def prove(cluster):

@@ -25,11 +25,11 @@ kubernetes_kind!(ControllerRevision, plural: "controllerrevisions", singular: "c
         vec![
             Column::text("Controller", "Whose revision it is", |revision: &Self, _| {
                 let owners = revision.metadata.owner_references.iter().flatten();
-                let controller = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
+                let mut controller = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
                     let group = owner.api_version.split_once('/').map_or(String::new(), |(group, _)| format!(".{group}"));
                     format!("{}{group}/{}", owner.kind.to_lowercase(), owner.name)
                 });
-                Some(controller.last().unwrap_or_else(|| "<none>".into())).into()
+                Some(controller.next_back().unwrap_or_else(|| "<none>".into())).into()
             }),
             Column::text("Revision", "Place in the history", |revision: &Self, _| revision.revision.into()).integer(),
         ]

@@ -79,6 +79,7 @@ pub(crate) async fn serve(mut context: RequestContext, member: &Member) -> Resul
     let (mut sender, connection) = hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream))
         .await
         .map_err(|error| fail(error.to_string()))?;
+    #[expect(clippy::disallowed_methods, reason = "ends with either side, or when the server stops")]
     tokio::spawn(connection.with_upgrades());
     let request = request(&context, &url)?;
     let answered = tokio::time::timeout(RELAY_TIMEOUT, sender.send_request(request)).await;
@@ -99,6 +100,7 @@ pub(crate) async fn serve(mut context: RequestContext, member: &Member) -> Resul
     let ours = ours.ok_or_else(|| ApiError::bad_request("this connection cannot be upgraded"))?;
     let theirs = hyper::upgrade::on(&mut answer);
     let stop = context.state.stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "ends with either side, or when the server stops")]
     tokio::spawn(async move {
         let _place = place;
         let broken = stop.run_until_cancelled_owned(carry(ours, theirs)).await.and_then(Result::err);

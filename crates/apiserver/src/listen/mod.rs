@@ -170,6 +170,7 @@ fn peer<S>(stream: &TlsStream<S>) -> Option<PeerCertificate> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use axum::body::Body;
     use bytes::Bytes;

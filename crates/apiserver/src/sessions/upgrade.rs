@@ -135,6 +135,7 @@ where
     F: FnOnce(mpsc::Receiver<Stream>) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
+    #[expect(clippy::disallowed_methods, reason = "ends with the session, or when the server stops")]
     tokio::spawn(async move {
         match connection.await {
             Ok(connection) => note(spdy::serve(TokioIo::new(connection), talk).await),

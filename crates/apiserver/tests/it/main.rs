@@ -1,5 +1,7 @@
 //! The whole router over the memory keyspace, and stock kubectl over TLS.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 mod apply;
 mod authorisation;
 mod conformance;

@@ -207,6 +207,7 @@ echo "wrote $target; try: kubectl get pods -A" >&2
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::process::Command;
 

@@ -50,6 +50,7 @@ pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
 }
 
 /// Moves bytes until the command ended and its output is written.
+#[expect(clippy::disallowed_methods, reason = "each ends with the session, or is aborted below")]
 async fn attend(session: ExecSession, stdin: bool, tty: bool) -> Result<Ended> {
     let ExecSession { stdin: input, stdout, stderr, resize, exit } = session;
     if stdin {

@@ -1,5 +1,7 @@
 //! The two servers under measurement.
 
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -154,6 +154,7 @@ impl Inner {
         let (inner, marker) = (self.clone(), stream.marker());
         let marker = Marker::new(move || {
             let (inner, marker) = (inner.clone(), marker.clone());
+            #[expect(clippy::disallowed_methods, reason = "one request, which has a time limit")]
             tokio::spawn(async move {
                 // If the cluster cannot be asked there is no mark, as with a cluster that nothing is heard of.
                 if let Ok(newest) = self::newest(&inner.calls).await

@@ -20,7 +20,7 @@ async fn clients_neither_see_nor_touch_reserved_keys() {
     let own = || KeyRange::key(OWN);
     let everything = [KeyRange::all(), KeyRange::From(Bytes::from_static(b"\0")), KeyRange::span("\0", "zz")];
     let mut watch = client.watch(WatchRequest::new(KeyRange::all(), 2)).await.expect("watch");
-    for range in everything.iter().cloned() {
+    for range in &everything {
         let found = client.range(RangeRequest::new(range.clone())).await.expect("range");
         assert_eq!((found.count, found.kvs.len()), (1, 1), "{range:?}");
     }

@@ -51,6 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             accepted = listener.accept() => {
                 let (stream, _) = accepted?;
                 stream.set_nodelay(true)?;
+                #[expect(clippy::disallowed_methods, reason = "ends with the process, which is killed")]
                 tokio::spawn(serve(replica.clone(), stream));
             }
             // Whoever started it is gone.

@@ -344,6 +344,7 @@ impl replica::disk::Disk for Disk {
         };
         let state = self.state.clone();
         // It ends with the member's runtime: nobody is told of a sync that a crash interrupted.
+        #[expect(clippy::disallowed_methods, reason = "ends with the member's runtime, as the simulated machine does")]
         tokio::spawn(async move {
             tokio::time::sleep_until(ends).await;
             if fails {
@@ -356,6 +357,7 @@ impl replica::disk::Disk for Disk {
 
     fn run(&self, work: Box<dyn FnOnce() + Send>) {
         let takes = Duration::from_millis(self.state.lock().random.below(READ_MS + 1));
+        #[expect(clippy::disallowed_methods, reason = "ends with the member's runtime, as the simulated machine does")]
         tokio::spawn(async move {
             tokio::time::sleep(takes).await;
             work();

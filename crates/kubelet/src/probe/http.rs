@@ -86,6 +86,7 @@ pub(super) async fn ask(client: &Client, ask: Ask<'_>) -> Verdict {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},

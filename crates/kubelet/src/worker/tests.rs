@@ -1,5 +1,7 @@
 //! A worker in a small world: what it does, in which order, and what it says.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::sync::Arc;
 
 use api::{Time, kinds::Pod};

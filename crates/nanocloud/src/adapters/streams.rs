@@ -1,5 +1,7 @@
 //! Logs, commands and ports of pods for the API server, from the kubelet of this node.
 
+#![expect(clippy::disallowed_methods, reason = "each task ends with its stream or its session")]
+
 use std::{io, sync::Arc, time::Duration};
 
 use api::Status;

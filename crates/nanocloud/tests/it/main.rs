@@ -1,6 +1,8 @@
 //! The whole node, as a user runs it: the real binary, real images from Debian's packages, real
 //! containers. Needs root, apt and a kernel with namespaces; see CONTRIBUTING.md.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 mod bindings;
 mod cluster;
 mod faults;

@@ -138,6 +138,7 @@ impl Helper {
     async fn start(&self, sockets: super::server::Sockets) -> Result<Running> {
         let fail = |source| Error::DnsHelper { action: "start", source };
         let log = File::create(self.dir.join(LOG)).map_err(fail)?;
+        #[expect(clippy::disallowed_methods, reason = "the helper is this program, and outlives the server")]
         let mut command = Command::new(SELF);
         command
             .arg0("nanocloud")

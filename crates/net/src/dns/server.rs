@@ -225,6 +225,7 @@ fn encode(request: &Message, reply: &Message, transport: Transport) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::net::Ipv4Addr;
 

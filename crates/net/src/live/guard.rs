@@ -1,5 +1,7 @@
 //! What pods cannot do: reach the host, or speak for others.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 use std::os::fd::AsRawFd as _;
 
 use super::*;

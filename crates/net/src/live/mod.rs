@@ -1,5 +1,7 @@
 //! The network on a private host: real bridges, namespaces, nftables and packets. Needs root and `nft`.
 
+#![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
+
 mod attach;
 mod conntrack;
 mod guard;
@@ -82,7 +84,11 @@ pub(super) fn ip(words: &str) {
 
 /// Runs `ip` in a pod.
 pub(super) fn ip_in(pod: &Attachment, words: &'static str) {
-    netns::inside(&pod.netns, move || Ok(ip(words))).unwrap();
+    netns::inside(&pod.netns, move || {
+        ip(words);
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// A UDP server in a pod that answers every datagram with its name, until the test ends; and who asked it.

@@ -77,6 +77,7 @@ impl Link {
     /// Starts the lane's task.
     pub(crate) fn start(task: LinkTask) -> Self {
         let (calls, queue) = mpsc::channel(MAX_QUEUED_CALLS);
+        #[expect(clippy::disallowed_methods, reason = "ends with the queue, whose other end is the link")]
         tokio::spawn(task.run(queue));
         Link { calls }
     }

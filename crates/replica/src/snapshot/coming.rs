@@ -107,6 +107,7 @@ impl AsyncWrite for Coming {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use std::io::Write;
 

@@ -110,6 +110,7 @@ pub(super) fn watch_started(
     let record = dir.read_record()?.ok_or_else(|| io::Error::other("the shim wrote no record"))?;
     let (handle, publish, ended) = new_handle(dir, record, State::Running);
     let (inner, watched) = (Arc::clone(inner), Arc::clone(&handle));
+    #[expect(clippy::disallowed_methods, reason = "ends with the container, which outlives its handles")]
     tokio::spawn(async move {
         let exit = follow(&inner, &watched, &conversation).await;
         publish.send_replace(State::Exited(exit));
@@ -130,6 +131,7 @@ pub(super) fn watch_adopted(
 ) -> Arc<Handle> {
     let (handle, publish, ended) = new_handle(dir, record, State::Running);
     let (inner, watched) = (Arc::clone(inner), Arc::clone(&handle));
+    #[expect(clippy::disallowed_methods, reason = "ends with the container, which outlives its handles")]
     tokio::spawn(async move {
         let exit = follow(&inner, &watched, &conversation).await;
         publish.send_replace(State::Exited(exit));

@@ -99,6 +99,7 @@ impl Runtime {
         validate::container(&spec)?;
         let runtime = self.clone();
         let id = spec.id.clone();
+        #[expect(clippy::disallowed_methods, reason = "goes on when the caller is dropped; ends with the start")]
         let started = tokio::spawn(async move {
             let started = runtime.start_reserved(spec).await;
             if started.is_err() {
@@ -173,6 +174,7 @@ impl Runtime {
         Err(ContainerError::Start { id, problem })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the shim is this program, and outlives the server")]
     fn spawn_shim(&self, dir: &ShimDir, stdin: StdUnixStream) -> Result<tokio::process::Child, ContainerError> {
         let config = &self.inner.config;
         let shim = &self.inner.shim;

@@ -147,6 +147,7 @@ fn session(
         (None, None) => return Err(io::Error::other("the shim handed over no terminal")),
     };
     let (signals, queue) = mpsc::channel(SIGNALS_MAX);
+    #[expect(clippy::disallowed_methods, reason = "ends with the program, or with its handles")]
     tokio::spawn(supervise(conversation, queue, deadline, publish));
     let control = ExecControl { id: id.into(), terminal, signals, end };
     Ok(ExecSession { stdin, stdout, stderr, control })

@@ -200,6 +200,7 @@ impl Registries {
         let client = self.client_for(&image.host);
         let (name, digest) = (image.name.clone(), digest.to_owned());
         // Ends when the receiver is dropped.
+        #[expect(clippy::disallowed_methods, reason = "ends when the receiver is dropped")]
         tokio::spawn(async move {
             let mut offset = 0;
             let mut pause = RESUME_PAUSE;

@@ -122,7 +122,7 @@ pub(super) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: Syste
         let due = !image.named || policy.age_max.is_some_and(|most| age(image.last_used) >= most);
         // Asked once, when all that goes anyway is counted: then down to the low mark.
         let pressed = due || *pressed.get_or_insert_with(|| fuller(leaving.bytes, policy.high_percent));
-        if !due && !(pressed && fuller(leaving.bytes, policy.low_percent)) {
+        if !(due || pressed && fuller(leaving.bytes, policy.low_percent)) {
             break;
         }
         leaving.images.insert(image.digest.clone());

@@ -82,6 +82,7 @@ impl LogReader {
     fn stream(&self, query: LogQuery, ended: Option<impl Future<Output = ()> + Send + 'static>) -> LogChunks {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let path = self.path.clone();
+        #[expect(clippy::disallowed_methods, reason = "ends when the receiver is dropped")]
         tokio::spawn(async move {
             // The receiver is gone: nobody wants more.
             let _ = produce(path, query, ended, &sender).await;
@@ -325,6 +326,7 @@ fn tail_start(files: &[LogFile], lines: u64, streams: StreamFilter) -> io::Resul
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use futures::StreamExt;
 

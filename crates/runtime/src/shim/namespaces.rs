@@ -123,6 +123,7 @@ pub(super) fn loopback_up() -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 mod tests {
     use super::*;
 

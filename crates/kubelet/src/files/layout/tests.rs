@@ -85,7 +85,7 @@ fn the_logs_of_a_pod_are_found_by_its_name_or_by_its_uid_alone() {
     let path = layout.logs(&known).unwrap().path().to_owned();
     fs::create_dir(&path).unwrap();
     fs::create_dir(layout.logs(&pod("default", "b", "u-2")).unwrap().path()).unwrap();
-    assert_eq!(layout.log_dirs(&known), [path.clone()]);
+    assert_eq!(layout.log_dirs(&known), std::slice::from_ref(&path));
     let ghost: Pod = serde_json::from_value(json!({"metadata": {"uid": "u-1"}})).unwrap();
     assert_eq!(layout.log_dirs(&ghost), [path]);
     fs::create_dir(dir.path().join("state/pods/lost+found")).unwrap();

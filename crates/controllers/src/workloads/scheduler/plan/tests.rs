@@ -153,7 +153,8 @@ fn a_pod_goes_where_its_claims_lie_or_waits() {
     let nodes = [node("a", json!({})), node("b", json!({}))];
     let busy = with_claims("busy", "b", &[]);
     let lost = node("b", json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}));
-    let cases: &[(&[Pod], &[Node], &[PersistentVolumeClaim], &str)] = &[
+    type Case<'a> = (&'a [Pod], &'a [Node], &'a [PersistentVolumeClaim], &'a str);
+    let cases: &[Case] = &[
         // The emptier node would be `a`.
         (&[busy.clone(), with_claims("p", "", &["x"])], &nodes, &[claim("x", "b", true)], "b"),
         (&[busy.clone(), with_claims("p", "", &["x"])], &nodes, &[claim("x", "", false)], "a"),
@@ -249,7 +250,7 @@ fn gates_keep_a_pod_from_being_placed() {
     let [Step::ReplaceStatus { object, .. }] = &first.decisions[0].steps[..] else { panic!("{first:?}") };
     assert_eq!(object["status"]["conditions"][0]["reason"], "SchedulingGated");
     let told: Pod = decode(object.clone()).unwrap();
-    let again = plan(&observed(&[told.clone()], &nodes, &[]));
+    let again = plan(&observed(std::slice::from_ref(&told), &nodes, &[]));
     assert!(again.decisions.is_empty() && !again.unplaced);
     let mut open = told;
     open.spec.as_mut().unwrap().scheduling_gates = None;

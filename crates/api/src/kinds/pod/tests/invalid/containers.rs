@@ -1,5 +1,7 @@
 //! Containers that are refused.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use serde_json::{Value, json};
 
 use super::{one, refuses};

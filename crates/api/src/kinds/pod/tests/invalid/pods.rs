@@ -1,5 +1,7 @@
 //! What is refused of a pod beside its containers.
 
+#![expect(clippy::too_many_lines, reason = "tables of cases")]
+
 use serde_json::{Value, json};
 
 use super::{one, refuses};
