@@ -100,6 +100,10 @@ python: ## Check the Python of scripts/ and nix/ with ruff
 	@scripts/install-python-tools $(PYTHON_TOOLS)
 	@$(PYTHON_TOOLS)/bin/ruff check --quiet && echo "python: ruff finds nothing"
 
+.PHONY: openapi
+openapi: ## Write the description of the API into docs/openapi.json
+	@cargo test --quiet --release --package apiserver --lib renew_the_document_in_docs -- --ignored
+
 .PHONY: nix-check
 nix-check: ## Check the flake as far as it goes without nixpkgs
 	@scripts/install-deps nix

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     codec::{decode_from, decode_lenient, encode, unknown_fields},
     fields::Findings,
-    resource::{FieldError, Resource, Scope},
+    resource::{FieldError, Resource, Scope, Subresource},
     table::ColumnDefinition,
 };
 
@@ -37,6 +37,11 @@ pub struct Kind {
     pub has_status: bool,
     /// Whether values are sealed before they are stored.
     pub confidential: bool,
+    /// Whether objects can be deleted all at once.
+    pub deletes_collection: bool,
+    /// Whether a deletion is answered with the last state of the object.
+    pub shown_when_deleted: bool,
+    parts: &'static [Subresource],
     admit: fn(Value, Option<&Value>) -> Result<Admitted, Vec<FieldError>>,
     row: fn(&Value, Timestamp) -> Vec<Value>,
     columns: fn() -> Vec<ColumnDefinition>,
@@ -69,6 +74,9 @@ impl Kind {
             scope: R::SCOPE,
             has_status: R::HAS_STATUS,
             confidential: R::CONFIDENTIAL,
+            deletes_collection: R::DELETES_COLLECTION,
+            shown_when_deleted: R::SHOWN_WHEN_DELETED,
+            parts: R::SUBRESOURCES,
             admit: admit::<R>,
             row: row::<R>,
             columns: columns::<R>,
@@ -90,6 +98,11 @@ impl Kind {
     /// Whether objects live in namespaces.
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced
+    }
+
+    /// Parts of objects with endpoints of their own; the status first.
+    pub fn subresources(&self) -> impl Iterator<Item = Subresource> {
+        self.has_status.then_some(Subresource::STATUS).into_iter().chain(self.parts.iter().copied())
     }
 
     /// Decodes, defaults and validates a document; `old` is the stored object on update.

@@ -34,7 +34,7 @@ pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, 
 pub use kind::Kind;
 pub use meta::ObjectKey;
 pub use path::Path;
-pub use resource::{FieldError, KindVisitor, Resource, Scope};
+pub use resource::{FieldError, KindVisitor, Resource, Scope, Subresource};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Status, StatusCause, StatusDetails};
 pub use table::{Column, ColumnDefinition, human_age};

@@ -82,6 +82,35 @@ impl FieldError {
     }
 }
 
+/// A part of an object with an endpoint of its own, in the words of discovery and authorisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subresource {
+    /// Last segment of its path, such as `log`.
+    pub name: &'static str,
+    /// What can be done with it, such as `get`.
+    pub verbs: &'static [&'static str],
+    /// Group, version and kind of what is sent and answered, if they are not the object's own.
+    pub shape: Option<(&'static str, &'static str, &'static str)>,
+}
+
+impl Subresource {
+    /// The status, of a kind whose status has its own writers.
+    pub const STATUS: Self = Self::own("status", &["get", "patch", "update"]);
+    /// The number of replicas, of a kind that has `spec.replicas`, `spec.selector` and `status.replicas`.
+    pub const SCALE: Self =
+        Self { shape: Some(("autoscaling", "v1", "Scale")), ..Self::own("scale", &["get", "patch", "update"]) };
+
+    /// A part that is sent and answered as the object itself.
+    pub const fn own(name: &'static str, verbs: &'static [&'static str]) -> Self {
+        Self { name, verbs, shape: None }
+    }
+
+    /// A part with a kind of its own in the group `v1`.
+    pub const fn core(name: &'static str, verbs: &'static [&'static str], kind: &'static str) -> Self {
+        Self { name, verbs, shape: Some(("", "v1", kind)) }
+    }
+}
+
 /// A kind of object the API serves, after the Kubernetes API conventions.
 ///
 /// The Rust type holds `metadata` and the fields of the kind; `apiVersion` and `kind` are added by
@@ -105,6 +134,13 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
     const SCOPE: Scope;
     /// Whether the kind has a `/status` subresource of its own writers.
     const HAS_STATUS: bool = false;
+    /// Parts with endpoints of their own, beside the status.
+    const SUBRESOURCES: &'static [Subresource] = &[];
+    /// Whether objects can be deleted all at once.
+    const DELETES_COLLECTION: bool = true;
+    /// Whether a deletion is answered with the last state of the object, and not with a `Status`. Typed clients read
+    /// what OpenAPI of Kubernetes says of each kind, and nothing else.
+    const SHOWN_WHEN_DELETED: bool = false;
     /// Whether values are confidential and must be sealed before they are stored.
     const CONFIDENTIAL: bool = false;
     /// Which names objects of the kind may have.

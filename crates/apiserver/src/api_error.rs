@@ -3,6 +3,7 @@
 use std::{error::Error as StdError, fmt};
 
 use api::{FieldError, Kind, Status};
+use http::Method;
 use keyspace::{EngineError, Error as KeyspaceError, Refusal};
 
 /// Our own group, whose field errors are 400 after the contract; Kubernetes' kinds answer 422.
@@ -13,6 +14,8 @@ pub(crate) const OWN_GROUP: &str = api::names::group::NANOCLOUD;
 pub(crate) struct ApiError {
     pub(crate) status: Box<Status>,
     pub(crate) cause: Option<Box<dyn StdError + Send + Sync>>,
+    /// Methods that are served instead, for the header `Allow` of 405.
+    pub(crate) allow: Vec<Method>,
 }
 
 /// What a handler returns.
@@ -43,7 +46,7 @@ impl ApiError {
     pub(crate) fn internal(message: &str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let status =
             Status::failure(500, "InternalError", message).with_remedy("look for the trace id in the server's log");
-        Self { status: Box::new(status), cause: Some(cause.into()) }
+        Self { status: Box::new(status), cause: Some(cause.into()), allow: Vec::new() }
     }
 
     /// 410: history that old is gone.
@@ -70,9 +73,22 @@ impl ApiError {
             .remedy(format!("see what there is: kubectl get {}{everywhere}", kind.plural))
     }
 
+    /// 404 for a kind that this server does not have.
+    pub(crate) fn not_served(plural: &str) -> Self {
+        Self::new(404, "NotFound", format!("{plural} are not served"))
+    }
+
     /// 409 for an object.
     pub(crate) fn conflict(kind: &Kind, name: &str, message: &str) -> Self {
         Status::conflict(&kind.resource(), name, message).into()
+    }
+
+    /// 405 with the methods that are served.
+    pub(crate) fn method_not_allowed(method: &Method, served: Vec<Method>) -> Self {
+        let names = served.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        let error = Self::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
+            .remedy(format!("this endpoint takes {names}"));
+        Self { allow: served, ..error }
     }
 
     /// Says what to do about it.
@@ -100,7 +116,7 @@ impl ApiError {
 
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
-        Self { status: Box::new(status), cause: None }
+        Self { status: Box::new(status), cause: None, allow: Vec::new() }
     }
 }
 

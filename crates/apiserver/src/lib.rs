@@ -26,6 +26,7 @@
 
 mod api_error;
 mod document;
+mod endpoint;
 mod endpoints;
 mod error;
 pub mod limits;

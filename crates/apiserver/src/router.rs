@@ -1,6 +1,6 @@
 //! The one way in: trace, route, authenticate, authorise, serve, count, log.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -14,21 +14,31 @@ use trust::Subject;
 
 use crate::{
     api_error::{ApiError, Result},
-    endpoints::{
-        self, bundle_actions, collection, discovery, health, keyspace, object, pod_binding, pod_streams, review, scale,
-        watch,
-    },
+    endpoint::{Access, Load, Params},
+    endpoints::{Handler, collection, object, pod_binding, pod_streams, scale, watch},
     listen::Activity,
     places::Memory,
     query::options::Query,
     registry::Target,
     request::{auth, body, context::RequestContext, response},
-    route::{KeyspacePart, Route, Subresource},
+    route::{Route, Subresource},
     state::ServerState,
 };
 
 /// Header with the id of the request in the server's log.
 const TRACE_HEADER: &str = "x-trace-id";
+
+/// What the router needs: the state of the server, and the handlers of its table of endpoints.
+pub(crate) struct Service {
+    pub(crate) state: Arc<ServerState>,
+    pub(crate) handlers: Vec<Handler>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("state", &self.state).finish_non_exhaustive()
+    }
+}
 
 /// What a request is counted as.
 #[derive(Clone, Copy, Debug)]
@@ -39,15 +49,15 @@ struct Label {
 }
 
 /// Serves a request. Never fails: every failure is an answer.
-pub(crate) async fn serve(State(state): State<Arc<ServerState>>, request: Request) -> Response {
+pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request) -> Response {
     let began = Instant::now();
     let trace: Arc<str> = uuid::Uuid::new_v4().simple().to_string().into();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
     let is_own = request.extensions().get::<Subject>().is_some();
-    let route = Route::parse(&method, &decoded(&path));
+    let route = Route::parse(&service.state.endpoints, &method, &decoded(&path));
     let label = label(route.as_ref(), &method, request.uri().query());
-    let handled = AssertUnwindSafe(handle(state.clone(), route, request, trace.clone())).catch_unwind();
+    let handled = AssertUnwindSafe(handle(&service, route, request, trace.clone())).catch_unwind();
     let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
         let message = "the server failed on this request";
         Err(ApiError::new(500, "InternalError", message)
@@ -65,7 +75,13 @@ pub(crate) async fn serve(State(state): State<Arc<ServerState>>, request: Reques
         response.headers_mut().insert(TRACE_HEADER, value);
     }
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
-    state.metrics.answered(label.verb, label.group, label.resource, response.status().as_u16(), began.elapsed());
+    service.state.metrics.answered(
+        label.verb,
+        label.group,
+        label.resource,
+        response.status().as_u16(),
+        began.elapsed(),
+    );
     tracing::debug!(status = response.status().as_u16(), "answered");
     response
 }
@@ -126,26 +142,27 @@ impl Hex for std::str::Bytes<'_> {
     }
 }
 
-fn label(route: Option<&Route>, method: &Method, query: Option<&str>) -> Label {
+fn label(route: Option<&Route<'_>>, method: &Method, query: Option<&str>) -> Label {
     let (group, resource) = match route {
-        Some(Route::Collection { kind, .. } | Route::Object { kind, .. } | Route::BundleAction { kind, .. }) => {
-            (kind.group, kind.plural)
-        }
-        Some(Route::Review(review)) => (review.group, review.plural),
-        Some(_) => ("", "-"),
+        Some(Route::Collection { kind, .. } | Route::Object { kind, .. }) => (kind.group, kind.plural),
+        Some(Route::Endpoint(found)) => match found.endpoint.access {
+            Access::Resource { group, resource, .. } => (group, resource),
+            Access::Path => ("", "-"),
+        },
         None => ("", "unknown"),
     };
     let verb = auth::verb(route, method, &Query::parse(query));
     Label { verb, group, resource }
 }
 
-async fn handle(state: Arc<ServerState>, route: Option<Route>, request: Request, trace: Arc<str>) -> Result<Response> {
+async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, trace: Arc<str>) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let mut context = RequestContext {
-        state,
+        state: service.state.clone(),
         parts,
         body: Bytes::new(),
+        params: Params::default(),
         query,
         trace,
         subject: Subject::anonymous(),
@@ -154,16 +171,15 @@ async fn handle(state: Arc<ServerState>, route: Option<Route>, request: Request,
     let subject = auth::authenticate(&context, route.as_ref())?;
     tracing::Span::current().record("user", subject.user.as_str());
     // Whoever is spoken for, the places are the caller's own.
-    let state = context.state.clone();
-    let lane = state.places.of(&subject);
+    let lane = service.state.places.of(&subject);
     context.subject = auth::impersonate(&context, subject)?;
     let Some(route) = route else {
         return Err(auth::unknown_route(&context));
     };
     auth::authorize(&context, &route)?;
-    let methods = route.methods();
+    let methods = route.methods(&service.state.endpoints);
     if !methods.contains(&context.parts.method) {
-        return Err(wrong_method(&context.parts.method, methods));
+        return Err(ApiError::method_not_allowed(&context.parts.method, methods));
     }
     if reads_body(&route, &context.parts.method) {
         (context.body, context.memory) = body::read(body, lane).await?;
@@ -176,62 +192,42 @@ async fn handle(state: Arc<ServerState>, route: Option<Route>, request: Request,
     let _place = takes_place(&route).then(|| lane.admit()).transpose()?;
     auth::confine_node(&context.state, &context.subject, &context.parts.method, &route).await?;
     tracing::debug!("authorised");
-    dispatch(context, route).await
+    dispatch(service, context, route).await
 }
 
 /// Whether the request's body is read before it is served. Sessions have none: what follows is their conversation.
-fn reads_body(route: &Route, method: &Method) -> bool {
+fn reads_body(route: &Route<'_>, method: &Method) -> bool {
     let is_session = matches!(route, Route::Object { subresource: Some(part), .. } if part.is_session());
     !is_session && !matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// Whether people read the answer as they like, such as a log in a pager.
-fn is_read_at_leisure(route: &Route) -> bool {
+fn is_read_at_leisure(route: &Route<'_>) -> bool {
     match route {
         Route::Object { subresource: Some(part), .. } => *part == Subresource::Log || part.is_session(),
-        Route::Keyspace(part) => *part == KeyspacePart::Snapshot,
+        Route::Endpoint(found) => found.endpoint.load == Load::Download,
         _ => false,
     }
 }
 
 /// Whether the request takes a place of short ones. Probes answer when all are taken, and streams have their own.
-fn takes_place(route: &Route) -> bool {
+fn takes_place(route: &Route<'_>) -> bool {
     match route {
-        Route::Probe(_) | Route::Object { subresource: Some(Subresource::Log), .. } => false,
+        Route::Endpoint(found) => found.endpoint.load != Load::Probe,
+        Route::Object { subresource: Some(Subresource::Log), .. } => false,
         Route::Object { subresource: Some(part), .. } => !part.is_session(),
         _ => true,
     }
 }
 
-fn wrong_method(method: &Method, methods: &[Method]) -> ApiError {
-    let served = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-    ApiError::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
-        .remedy(format!("this endpoint takes {served}"))
-}
-
-async fn dispatch(context: RequestContext, route: Route) -> Result<Response> {
+async fn dispatch(service: &Service, mut context: RequestContext, route: Route<'_>) -> Result<Response> {
     match route {
-        Route::Probe(probe) => health::probe(context, probe).await,
-        Route::ServerVersion => Ok(health::version()),
-        Route::Metrics => health::metrics(context).await,
-        Route::Paths => Ok(discovery::paths()),
-        Route::CoreVersions => discovery::core_versions(&context),
-        Route::Groups => discovery::groups(&context),
-        Route::Group(group) => discovery::group(&context, group),
-        Route::Resources { group, version } => discovery::resources(&context, group, version),
-        Route::OpenApiV2 => endpoints::openapi::v2(&context),
-        Route::OpenApiIndex => endpoints::openapi::index(&context),
-        Route::OpenApi { group, version } => endpoints::openapi::document(&context, group, version),
-        Route::Review(asked) => review::answer(context, asked).await,
-        Route::Keyspace(part) => keyspace::serve(context, part).await,
-        Route::IssueToken => endpoints::tokens::issue(context).await,
-        Route::ExchangeToken => endpoints::tokens::exchange(context).await,
-        Route::SignCertificate => endpoints::certificates::sign(context).await,
-        Route::Members { status } => endpoints::members::list(context, status).await,
-        Route::JoinMember => endpoints::members::join(context).await,
-        Route::ChangeMember { name, action } => endpoints::members::change(context, &name, action).await,
-        Route::BundleAction { kind, namespace, name, action } => {
-            bundle_actions::run(context, kind, &namespace, &name, action).await
+        Route::Endpoint(found) => {
+            context.params = found.params;
+            match service.handlers.get(found.index) {
+                Some(handler) => handler(context).await,
+                None => Err(auth::unknown_route(&context)),
+            }
         }
         Route::Collection { kind, namespace } => {
             let namespace = namespace.as_deref();

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use trust::{Authority, Envelope, Tokens};
 
 use crate::{
+    endpoints,
     error::Error,
     limits, listen,
     metrics::{Metrics, MetricsRegistry},
@@ -19,7 +20,7 @@ use crate::{
     ports::{Membership, PodStreams},
     readiness::Readiness,
     registry::Registry,
-    router,
+    router::{self, Service},
     seal::Seal,
     state::ServerState,
 };
@@ -54,7 +55,7 @@ pub struct Security {
 /// The API over a keyspace. Cloning is cheap; clones are the same server.
 #[derive(Clone, Debug)]
 pub struct ApiServer {
-    state: Arc<ServerState>,
+    service: Arc<Service>,
 }
 
 impl ApiServer {
@@ -69,6 +70,8 @@ impl ApiServer {
         let metrics = Metrics::new(metrics);
         let (seal, unreadable) = (Seal::new(security.envelope), metrics.unreadable.clone());
         let registry = Registry::new(keyspace, seal, config.service_cidr, config.now, unreadable);
+        let (endpoints, handlers) = endpoints::table();
+        let openapi = OpenApi::build(&endpoints);
         let state = ServerState {
             registry: Arc::new(registry),
             authority: security.authority,
@@ -76,20 +79,21 @@ impl ApiServer {
             streams,
             membership: OnceLock::new(),
             metrics,
-            openapi: OpenApi::build(),
+            endpoints,
+            openapi,
             stop: CancellationToken::new(),
             places: Places::default(),
             readiness: Readiness::default(),
             watches: Arc::new(Semaphore::new(limits::MAX_WATCHES)),
             sessions: Arc::new(Semaphore::new(limits::MAX_STREAMS)),
         };
-        Self { state: Arc::new(state) }
+        Self { service: Arc::new(Service { state: Arc::new(state), handlers }) }
     }
 
     /// Serves the members of the cluster from now on. Only the first call has an effect.
     pub fn serve_members(&self, membership: Membership) {
         // A second membership would be of another keyspace; the first one stays.
-        let _ = self.state.membership.set(membership);
+        let _ = self.service.state.membership.set(membership);
     }
 
     /// Makes the namespaces that always exist. Call it once the keyspace answers; `/readyz` does it too.
@@ -97,7 +101,12 @@ impl ApiServer {
     /// # Errors
     /// When the keyspace cannot be written.
     pub async fn prepare(&self) -> Result<(), Error> {
-        self.state.registry.ensure_namespaces().await.map_err(|failure| Error::Prepare { source: Box::new(failure) })
+        self.service
+            .state
+            .registry
+            .ensure_namespaces()
+            .await
+            .map_err(|failure| Error::Prepare { source: Box::new(failure) })
     }
 
     /// The whole API as a tower service.
@@ -105,12 +114,12 @@ impl ApiServer {
     /// A request may carry a [`trust::Subject`] as an extension: then it is that subject's, without further proof.
     /// Only callers in the process can set one.
     pub fn router(&self) -> Router {
-        Router::new().fallback(router::serve).with_state(self.state.clone())
+        Router::new().fallback(router::serve).with_state(self.service.clone())
     }
 
     /// Ends open watches and sessions; short requests are still served.
     pub fn stop_streams(&self) {
-        self.state.stop.cancel();
+        self.service.state.stop.cancel();
     }
 
     /// Serves TLS connections until told to stop, then lets open requests end for a while.
@@ -123,6 +132,6 @@ impl ApiServer {
         tls: Arc<rustls::ServerConfig>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        listen::serve(self.router(), listener, tls, stop, self.state.stop.clone()).await
+        listen::serve(self.router(), listener, tls, stop, self.service.state.stop.clone()).await
     }
 }

@@ -13,6 +13,7 @@ use trust::{Authority, Tokens};
 
 use crate::{
     api_error::{ApiError, Result},
+    endpoint::Endpoints,
     limits,
     metrics::Metrics,
     openapi::OpenApi,
@@ -31,6 +32,8 @@ pub(crate) struct ServerState {
     /// There when the server's keyspace has members of its own.
     pub(crate) membership: OnceLock<Membership>,
     pub(crate) metrics: Metrics,
+    /// Every endpoint that belongs to no stored kind.
+    pub(crate) endpoints: Endpoints,
     pub(crate) openapi: OpenApi,
     /// Ends watches and sessions at shutdown.
     pub(crate) stop: CancellationToken,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stateful_set;
 use crate::{
-    Column, FieldError, Resource, Scope,
+    Column, FieldError, Resource, Scope, Subresource,
     meta::{NameRule, is_dns_label},
     names, quantity,
 };
@@ -220,6 +220,7 @@ impl Resource for Bundle {
     const CATEGORIES: &'static [&'static str] = &["all"];
     const SCOPE: Scope = Scope::Namespaced;
     const HAS_STATUS: bool = true;
+    const SUBRESOURCES: &'static [Subresource] = &[Subresource::own("actions", &["create"])];
     const STRICT: bool = true;
     // It becomes a host name.
     const NAMES: NameRule = NameRule::Label;

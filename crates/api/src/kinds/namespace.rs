@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::NamespaceStatus;
 pub use k8s_openapi::api::core::v1::Namespace;
 
 use crate::{
-    Column, FieldError,
+    Column, FieldError, Subresource,
     meta::{NameRule, finalizer_errors},
     names::finalizer::NAMESPACE_CONTENTS,
 };
@@ -14,6 +14,8 @@ kubernetes_kind!(Namespace, plural: "namespaces", singular: "namespace", scope: 
     const FIELDS: &'static crate::fields::Shape = &crate::fields::NAMESPACE;
     const SHORT_NAMES: &'static [&'static str] = &["ns"];
     const HAS_STATUS: bool = true;
+    const SUBRESOURCES: &'static [Subresource] = &[Subresource::own("finalize", &["update"])];
+    const DELETES_COLLECTION: bool = false;
     const NAMES: NameRule = NameRule::Label;
 
     fn apply_defaults(&mut self) {

@@ -28,6 +28,7 @@ pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
 kubernetes_kind!(PersistentVolumeClaim, plural: "persistentvolumeclaims", singular: "persistentvolumeclaim", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::PERSISTENT_VOLUME_CLAIM;
     const SHORT_NAMES: &'static [&'static str] = &["pvc"];
+    const SHOWN_WHEN_DELETED: bool = true;
     const HAS_STATUS: bool = true;
 
     fn apply_defaults(&mut self) {

@@ -31,13 +31,21 @@ pub use k8s_openapi::api::core::v1::Pod;
 
 pub use self::{columns::summary, defaults::GRACE_SECONDS};
 pub(super) use self::{defaults::fill_template, spec::check_template, warnings::of_spec as spec_warnings};
-use crate::{Column, FieldError, Path, fields};
+use crate::{Column, FieldError, Path, Subresource, fields};
 
 kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::POD;
     const SHORT_NAMES: &'static [&'static str] = &["po"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
+    const SHOWN_WHEN_DELETED: bool = true;
+    const SUBRESOURCES: &'static [Subresource] = &[
+        Subresource::core("binding", &["create"], "Binding"),
+        Subresource::own("log", &["get"]),
+        Subresource::core("exec", &["create", "get"], "PodExecOptions"),
+        Subresource::core("attach", &["create", "get"], "PodAttachOptions"),
+        Subresource::core("portforward", &["create", "get"], "PodPortForwardOptions"),
+    ];
 
     fn apply_defaults(&mut self) {
         if let Some(spec) = &mut self.spec {

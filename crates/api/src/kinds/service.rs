@@ -19,6 +19,7 @@ pub const AFFINITY_SECONDS: i32 = 10_800;
 kubernetes_kind!(Service, plural: "services", singular: "service", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::SERVICE;
     const SHORT_NAMES: &'static [&'static str] = &["svc"];
+    const SHOWN_WHEN_DELETED: bool = true;
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
     const NAMES: NameRule = NameRule::Label;

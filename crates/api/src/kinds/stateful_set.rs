@@ -8,13 +8,14 @@ pub use k8s_openapi::api::apps::v1::StatefulSet;
 
 pub use self::validate::{CLAIM_TEMPLATES_MAX, NAME_MAX, REPLICAS_MAX, REVISIONS_MAX};
 use super::{persistent_volume_claim, pod};
-use crate::{Column, FieldError, Path, meta::NameRule};
+use crate::{Column, FieldError, Path, Subresource, meta::NameRule};
 
 kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::STATEFUL_SET;
     const SHORT_NAMES: &'static [&'static str] = &["sts"];
     const CATEGORIES: &'static [&'static str] = &["all"];
     const HAS_STATUS: bool = true;
+    const SUBRESOURCES: &'static [Subresource] = &[Subresource::SCALE];
     const NAMES: NameRule = NameRule::Label;
 
     fn apply_defaults(&mut self) {

@@ -1,26 +1,31 @@
 //! What can be done to a bundle as a whole: start, stop, restart, uninstall.
 
-use api::{Kind, names::annotation::RESTARTED_AT};
+use api::{kinds, names::annotation::RESTARTED_AT};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    api_error::Result,
+    api_error::{ApiError, Result},
     object,
     patch::Patch,
     registry::{DeleteOptions, Deleted, Edit, Target},
     request::{context::RequestContext, response},
-    route::Action,
 };
 
-pub(crate) async fn run(
-    context: RequestContext,
-    kind: &'static Kind,
-    namespace: &str,
-    name: &str,
-    action: Action,
-) -> Result<Response> {
+/// What can be done to a bundle as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Start,
+    Stop,
+    Restart,
+    Uninstall,
+}
+
+/// `POST bundles/NAME/actions/ACTION`.
+pub(super) async fn run(context: RequestContext, action: Action) -> Result<Response> {
+    let Some(kind) = kinds::find("bundles") else { return Err(ApiError::not_served("bundles")) };
+    let (namespace, name) = (context.params.get("namespace"), context.params.get("name"));
     let registry = &context.state.registry;
     let change = match action {
         Action::Start => json!({"spec": {"start": true}}),

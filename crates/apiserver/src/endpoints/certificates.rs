@@ -36,7 +36,7 @@ struct Request {
     _kind: Option<String>,
 }
 
-pub(crate) async fn sign(mut context: RequestContext) -> Result<Response> {
+pub(super) async fn sign(mut context: RequestContext) -> Result<Response> {
     let bytes = context.take_body();
     let document = body::document(&context.parts.headers, &bytes)?;
     let request: Request = serde_json::from_value(document)
@@ -86,11 +86,11 @@ fn identity(subject: &Subject, user: Option<String>, groups: Option<Vec<String>>
 }
 
 /// What a certificate is to say.
-pub(crate) struct Wanted {
-    pub(crate) user: String,
-    pub(crate) groups: Vec<String>,
-    pub(crate) names: Vec<String>,
-    pub(crate) ttl_seconds: Option<u64>,
+pub(super) struct Wanted {
+    pub(super) user: String,
+    pub(super) groups: Vec<String>,
+    pub(super) names: Vec<String>,
+    pub(super) ttl_seconds: Option<u64>,
 }
 
 /// Refuses a signing request that asks for what its certificate would not say: nobody is to hold another certificate
@@ -116,7 +116,7 @@ fn check(request: &SigningRequest, wanted: &Wanted) -> Result<()> {
 }
 
 /// Signs a request for a user.
-pub(crate) fn certify(state: &ServerState, csr: &str, wanted: Wanted) -> Result<SignedCertificate> {
+pub(super) fn certify(state: &ServerState, csr: &str, wanted: Wanted) -> Result<SignedCertificate> {
     let refused = |error: trust::Error| ApiError {
         cause: None,
         ..ApiError::bad_request(format!("the certificate cannot be issued: {error}"))
@@ -135,7 +135,7 @@ pub(crate) fn certify(state: &ServerState, csr: &str, wanted: Wanted) -> Result<
 }
 
 /// The public parts of a certificate that was issued.
-pub(crate) fn shown(issued: &SignedCertificate) -> Value {
+pub(super) fn shown(issued: &SignedCertificate) -> Value {
     json!({
         "apiVersion": "nanocloud.io/v1",
         "certificate": issued.certificate_pem,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::{
-    Kind, kinds,
+    Kind, Subresource, kinds,
     review::{self, Review},
 };
 use axum::response::Response;
@@ -11,91 +11,50 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    api_error::{OWN_GROUP, Result, not_acceptable},
+    api_error::{Result, not_acceptable},
+    endpoint::{Access, Endpoints},
     query::negotiate::{self, DiscoveryFormat},
     request::{context::RequestContext, response},
     route,
 };
 
-const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-/// Verbs of namespaces, which are deleted one by one.
-const NAMESPACE_VERBS: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
-
-fn verbs(kind: &Kind) -> &'static [&'static str] {
-    if kind.kind == "Namespace" { NAMESPACE_VERBS } else { VERBS }
+/// Verbs of a kind's objects, in the words of authorisation.
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+    all.into_iter().filter(|verb| kind.deletes_collection || *verb != "deletecollection").collect()
 }
 
 /// Verbs of reviews.
-const ASKED: &[&str] = &["create"];
+const ASKED: [&str; 1] = ["create"];
 
-/// A part of a kind with an endpoint of its own.
-struct Part {
-    name: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
+/// What rules can be about: a resource or subresource, and the verbs it is served with.
+pub(super) struct Target {
+    pub(super) group: &'static str,
+    pub(super) resource: &'static str,
+    pub(super) subresource: &'static str,
+    pub(super) verbs: Vec<&'static str>,
 }
 
-/// The subresources of a kind.
-fn parts(kind: &Kind) -> Vec<Part> {
-    let own = |name, verbs| Part { name, group: kind.group, version: kind.version, kind: kind.kind, verbs };
+/// Every resource and subresource that is served: those of the kinds, and those of other endpoints.
+pub(super) fn targets(endpoints: &Endpoints) -> Vec<Target> {
     let mut all = Vec::new();
-    if kind.has_status {
-        all.push(own("status", &["get", "patch", "update"][..]));
+    for kind in kinds::all() {
+        let (group, resource) = (kind.group, kind.plural);
+        all.push(Target { group, resource, subresource: "", verbs: verbs(kind) });
+        let parts = kind.subresources();
+        all.extend(parts.map(|part| Target { group, resource, subresource: part.name, verbs: part.verbs.to_vec() }));
     }
-    match kind.kind {
-        "Pod" => {
-            all.push(Part { kind: "Binding", ..own("binding", &["create"]) });
-            all.push(own("log", &["get"]));
-            for (name, kind) in
-                [("exec", "PodExecOptions"), ("attach", "PodAttachOptions"), ("portforward", "PodPortForwardOptions")]
-            {
-                all.push(Part { kind, ..own(name, &["create", "get"]) });
-            }
+    for endpoint in endpoints.iter() {
+        let Access::Resource { group, resource, subresource } = endpoint.access else { continue };
+        let same =
+            |known: &&mut Target| (known.group, known.resource, known.subresource) == (group, resource, subresource);
+        match all.iter_mut().find(same) {
+            Some(known) if known.verbs.contains(&endpoint.verb()) => {}
+            Some(known) => known.verbs.push(endpoint.verb()),
+            None => all.push(Target { group, resource, subresource, verbs: vec![endpoint.verb()] }),
         }
-        "Namespace" => all.push(own("finalize", &["update"])),
-        "StatefulSet" => all.push(Part {
-            name: "scale",
-            group: "autoscaling",
-            version: "v1",
-            kind: "Scale",
-            verbs: &["get", "patch", "update"],
-        }),
-        "Bundle" => all.push(own("actions", &["create"])),
-        _ => {}
     }
     all
-}
-
-/// Group, resource, subresource and verbs of an endpoint, in the words of authorisation.
-pub(crate) type Endpoint = (&'static str, &'static str, &'static str, &'static [&'static str]);
-
-/// The endpoints of a kind.
-pub(crate) fn endpoints(kind: &'static Kind) -> impl Iterator<Item = Endpoint> {
-    let parts = parts(kind).into_iter().map(|part| (kind.group, kind.plural, part.name, part.verbs));
-    [(kind.group, kind.plural, "", verbs(kind))].into_iter().chain(parts)
-}
-
-/// Endpoints that belong to no kind that is stored.
-pub(crate) fn other_endpoints() -> impl Iterator<Item = Endpoint> {
-    const OURS: [Endpoint; 13] = [
-        (OWN_GROUP, "certificates", "", &["create"]),
-        (OWN_GROUP, "keyspace", "", &["get"]),
-        (OWN_GROUP, "keyspace", "alarms", &["delete", "get"]),
-        (OWN_GROUP, "keyspace", "compact", &["create"]),
-        (OWN_GROUP, "keyspace", "defragment", &["create"]),
-        (OWN_GROUP, "keyspace", "snapshot", &["get"]),
-        (OWN_GROUP, "members", "", &["get"]),
-        (OWN_GROUP, "members", "join", &["create"]),
-        (OWN_GROUP, "members", "lead", &["create"]),
-        (OWN_GROUP, "members", "promote", &["create"]),
-        (OWN_GROUP, "members", "remove", &["create"]),
-        (OWN_GROUP, "tokens", "exchange", &["create"]),
-        (OWN_GROUP, "tokens", "issue", &["create"]),
-    ];
-    let reviews = review::all().iter().map(|review| (review.group, review.plural, "", ASKED));
-    reviews.chain(OURS)
 }
 
 fn reviews(group: &str, version: &str) -> impl Iterator<Item = &'static Review> {
@@ -111,20 +70,22 @@ fn format(context: &RequestContext) -> Result<DiscoveryFormat> {
 }
 
 /// `/`: where to look on, as `RootPaths` of the Kubernetes API.
-pub(crate) fn paths() -> Response {
-    let one = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+pub(super) async fn paths(context: RequestContext) -> Result<Response> {
+    let fixed = context.state.endpoints.iter();
+    let fixed = fixed.filter(|row| row.access == Access::Path && !row.is_pattern() && row.path != "/");
+    let fixed = fixed.map(|row| row.path.clone().into_owned());
     let groups = names().into_iter().map(|group| format!("/apis/{group}"));
     let versions = route::groups().map(|(group, version)| match group {
         "" => format!("/api/{version}"),
         group => format!("/apis/{group}/{version}"),
     });
-    let all: BTreeSet<String> = one.map(str::to_owned).into_iter().chain(groups).chain(versions).collect();
-    response::json(StatusCode::OK, &json!({"paths": all}))
+    let all: BTreeSet<String> = fixed.chain(groups).chain(versions).collect();
+    Ok(response::json(StatusCode::OK, &json!({"paths": all})))
 }
 
 /// `/api`.
-pub(crate) fn core_versions(context: &RequestContext) -> Result<Response> {
-    match format(context)? {
+pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
+    match format(&context)? {
         DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| group.is_empty())),
         DiscoveryFormat::Plain => Ok(response::json(
             StatusCode::OK,
@@ -134,8 +95,8 @@ pub(crate) fn core_versions(context: &RequestContext) -> Result<Response> {
 }
 
 /// `/apis`.
-pub(crate) fn groups(context: &RequestContext) -> Result<Response> {
-    match format(context)? {
+pub(super) async fn groups(context: RequestContext) -> Result<Response> {
+    match format(&context)? {
         DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| !group.is_empty())),
         DiscoveryFormat::Plain => {
             let groups: Vec<_> = names().into_iter().map(describe).collect();
@@ -145,17 +106,18 @@ pub(crate) fn groups(context: &RequestContext) -> Result<Response> {
 }
 
 /// `/apis/{group}`.
-pub(crate) fn group(context: &RequestContext, group: &'static str) -> Result<Response> {
-    format(context)?;
-    let mut body = describe(group);
+pub(super) async fn group(context: RequestContext) -> Result<Response> {
+    format(&context)?;
+    let mut body = describe(context.params.get("group"));
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(response::json(StatusCode::OK, &body))
 }
 
 /// `/api/v1` and `/apis/{group}/{version}`.
-pub(crate) fn resources(context: &RequestContext, group: &'static str, version: &'static str) -> Result<Response> {
-    format(context)?;
+pub(super) async fn resources(context: RequestContext) -> Result<Response> {
+    format(&context)?;
+    let (group, version) = (context.params.get("group"), context.params.get("version"));
     let mut resources = Vec::new();
     for kind in of(group, version) {
         resources.push(json!({
@@ -167,14 +129,15 @@ pub(crate) fn resources(context: &RequestContext, group: &'static str, version: 
             "shortNames": kind.short_names,
             "categories": kind.categories,
         }));
-        for part in parts(kind) {
+        for part in kind.subresources() {
+            let (group, version, shape) = shape(kind, &part);
             resources.push(json!({
                 "name": format!("{}/{}", kind.plural, part.name),
                 "singularName": "",
                 "namespaced": kind.is_namespaced(),
-                "group": part.group,
-                "version": part.version,
-                "kind": part.kind,
+                "group": group,
+                "version": version,
+                "kind": shape,
                 "verbs": part.verbs,
             }));
         }
@@ -207,7 +170,7 @@ fn names() -> Vec<&'static str> {
     names
 }
 
-fn describe(group: &'static str) -> Value {
+fn describe(group: &str) -> Value {
     let versions: Vec<_> = route::groups()
         .filter(|(name, _)| *name == group)
         .map(|(group, version)| json!({"groupVersion": group_version(group, version), "version": version}))
@@ -246,6 +209,11 @@ fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
     response::typed(StatusCode::OK, media_type, body.to_string())
 }
 
+/// Group, version and kind of what a part is sent and answered as.
+fn shape(kind: &Kind, part: &Subresource) -> (&'static str, &'static str, &'static str) {
+    part.shape.unwrap_or((kind.group, kind.version, kind.kind))
+}
+
 fn response_kind(group: &str, version: &str, kind: &str) -> Value {
     json!({"group": group, "version": version, "kind": kind})
 }
@@ -261,12 +229,13 @@ fn asked(review: &'static Review) -> Value {
 }
 
 fn resource(kind: &'static Kind) -> Value {
-    let parts: Vec<_> = parts(kind)
-        .into_iter()
+    let parts: Vec<_> = kind
+        .subresources()
         .map(|part| {
+            let (group, version, shape) = shape(kind, &part);
             json!({
                 "subresource": part.name,
-                "responseKind": response_kind(part.group, part.version, part.kind),
+                "responseKind": response_kind(group, version, shape),
                 "verbs": part.verbs,
             })
         })

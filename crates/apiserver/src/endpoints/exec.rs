@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-pub(crate) async fn serve(
+pub(super) async fn serve(
     mut context: RequestContext,
     namespace: &str,
     name: &str,

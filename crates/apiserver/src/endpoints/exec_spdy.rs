@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The version that is served.
-pub(crate) const PROTOCOL: &str = "v4.channel.k8s.io";
+pub(super) const PROTOCOL: &str = "v4.channel.k8s.io";
 /// Longest wait until the client has opened all streams.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -61,7 +61,7 @@ impl Streams {
 }
 
 /// Carries data both ways until the command ends or the server stops.
-pub(crate) async fn converse(
+pub(super) async fn converse(
     mut opened: mpsc::Receiver<Stream>,
     session: ExecSession,
     options: &ExecOptions,

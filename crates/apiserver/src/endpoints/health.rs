@@ -9,14 +9,21 @@ use crate::{
     metrics,
     query::negotiate,
     request::{context::RequestContext, response},
-    route::Probe,
 };
 
 /// Kubernetes' version whose API we follow, for clients that look at it.
 const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+nanocloud-");
 
+/// Which health endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    Health,
+    Live,
+    Ready,
+}
+
 /// `/version`.
-pub(crate) fn version() -> Response {
+pub(super) async fn version(_context: RequestContext) -> Result<Response> {
     let (major, minor, prefix) = KUBERNETES;
     let body = json!({
         "major": major,
@@ -29,11 +36,11 @@ pub(crate) fn version() -> Response {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
-    response::json(StatusCode::OK, &body)
+    Ok(response::json(StatusCode::OK, &body))
 }
 
 /// `/healthz`, `/livez` and `/readyz`: `ok`, or 503 when the keyspace cannot be read; `/readyz` also when it has damage.
-pub(crate) async fn probe(context: RequestContext, probe: Probe) -> Result<Response> {
+pub(super) async fn probe(context: RequestContext, probe: Probe) -> Result<Response> {
     let verbose = context.query.flag("verbose")?;
     let keyspace = match probe {
         // That this is answered is all there is to know.
@@ -69,7 +76,7 @@ pub(crate) async fn probe(context: RequestContext, probe: Probe) -> Result<Respo
 }
 
 /// `/metrics`: every metric of the process.
-pub(crate) async fn metrics(context: RequestContext) -> Result<Response> {
+pub(super) async fn metrics(context: RequestContext) -> Result<Response> {
     let status = context.state.registry.keyspace().status().await?;
     context.state.metrics.keyspace(&status);
     let text = context.state.metrics.encode()?;

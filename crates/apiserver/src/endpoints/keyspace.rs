@@ -2,41 +2,48 @@
 
 use axum::{body::Body, response::Response};
 use futures::StreamExt;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
     api_error::Result,
     request::{context::RequestContext, response},
-    route::KeyspacePart,
 };
 
 /// Media type of a snapshot.
 const SNAPSHOT: &str = "application/octet-stream";
 
-pub(crate) async fn serve(context: RequestContext, part: KeyspacePart) -> Result<Response> {
+/// Its state.
+pub(super) async fn status(context: RequestContext) -> Result<Response> {
+    let status = context.state.registry.keyspace().status().await?;
+    Ok(response::json(StatusCode::OK, &document(&status)))
+}
+
+/// Forgets history, then answers the state.
+pub(super) async fn compact(context: RequestContext) -> Result<Response> {
     let keyspace = context.state.registry.keyspace();
-    match (part, context.parts.method.clone()) {
-        (KeyspacePart::Status, _) => {}
-        (KeyspacePart::Snapshot, _) => return snapshot(context).await,
-        (KeyspacePart::Compact, _) => {
-            let newest = keyspace.status().await?.revision;
-            let revision = context.query.number("revision")?.unwrap_or(newest);
-            keyspace.compact(revision).await?;
-        }
-        (KeyspacePart::Defragment, _) => keyspace.defragment().await?,
-        (KeyspacePart::Alarms, Method::DELETE) => {
-            for alarm in keyspace.alarms().await? {
-                keyspace.alarm_clear(alarm).await?;
-            }
-        }
-        (KeyspacePart::Alarms, _) => {}
+    let newest = keyspace.status().await?.revision;
+    keyspace.compact(context.query.number("revision")?.unwrap_or(newest)).await?;
+    status(context).await
+}
+
+/// Gives free room back to the disk, then answers the state.
+pub(super) async fn defragment(context: RequestContext) -> Result<Response> {
+    context.state.registry.keyspace().defragment().await?;
+    status(context).await
+}
+
+/// Clears all alarms, then answers the state.
+pub(super) async fn clear_alarms(context: RequestContext) -> Result<Response> {
+    let keyspace = context.state.registry.keyspace();
+    for alarm in keyspace.alarms().await? {
+        keyspace.alarm_clear(alarm).await?;
     }
-    Ok(response::json(StatusCode::OK, &document(&keyspace.status().await?)))
+    status(context).await
 }
 
 /// Streams a snapshot. When it fails on the way the connection is cut; the file then lacks its digest.
-async fn snapshot(context: RequestContext) -> Result<Response> {
+pub(super) async fn snapshot(context: RequestContext) -> Result<Response> {
     let place = context.state.admit_stream()?;
     let stop = context.state.stop.clone();
     let pieces = context.state.registry.keyspace().snapshot().await?;

@@ -22,7 +22,7 @@ use crate::{
 /// Subprotocol of a log over a WebSocket: what comes are the bytes of the log.
 const BINARY: &str = "binary.k8s.io";
 
-pub(crate) async fn serve(mut context: RequestContext, namespace: &str, name: &str) -> Result<Response> {
+pub(super) async fn serve(mut context: RequestContext, namespace: &str, name: &str) -> Result<Response> {
     let options = parse(&context.query, context.state.registry.now())?;
     let upgrade = match context.parts.headers.contains_key(header::UPGRADE) {
         true => Some(Upgrade::of(&mut context, &Served { websocket: vec![BINARY], spdy: None }).await?),

@@ -14,7 +14,6 @@ use crate::{
     ports::Membership,
     registry::{DeleteOptions, Registry},
     request::{body, context::RequestContext, response},
-    route::MemberAction,
 };
 
 /// What a server that joins says of itself.
@@ -47,12 +46,23 @@ fn membership(context: &RequestContext) -> Result<Membership> {
         .ok_or_else(|| ApiError::new(404, "NotFound", "this server keeps its state where it has no members of its own"))
 }
 
-/// `GET members` and `GET members/status`.
-pub(crate) async fn list(context: RequestContext, status: bool) -> Result<Response> {
+/// What can be done to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Promote,
+    Remove,
+    Lead,
+}
+
+/// `GET members`.
+pub(super) async fn list(context: RequestContext) -> Result<Response> {
     let state = membership(&context)?.cluster.members().await;
-    if !status {
-        return Ok(response::json(StatusCode::OK, &shown(&state)));
-    }
+    Ok(response::json(StatusCode::OK, &shown(&state)))
+}
+
+/// `GET members/status`.
+pub(super) async fn status(context: RequestContext) -> Result<Response> {
+    let state = membership(&context)?.cluster.members().await;
     let keyspace = context.state.registry.keyspace().status().await?;
     let mut document = shown(&state);
     document["kind"] = "MemberStatus".into();
@@ -96,8 +106,8 @@ fn shown(state: &ClusterState) -> Value {
     })
 }
 
-/// `POST members/NAME/ACTION`.
-pub(crate) async fn change(mut context: RequestContext, named: &str, action: MemberAction) -> Result<Response> {
+/// `POST members/NAME/CHANGE`.
+pub(super) async fn change(mut context: RequestContext, action: Change) -> Result<Response> {
     let cluster = membership(&context)?.cluster;
     let bytes = context.take_body();
     let wanted: ChangeRequest = match body::optional(&context.parts.headers, &bytes)? {
@@ -106,17 +116,17 @@ pub(crate) async fn change(mut context: RequestContext, named: &str, action: Mem
             .map_err(|error| ApiError::bad_request(format!("the request cannot be read: {error}")))?,
     };
     let state = cluster.members().await;
-    let Some(member) = state.find(named).map(|state| state.member.clone()) else {
-        return Err(ApiError::new(404, "NotFound", format!("there is no member {named:?}"))
+    let Some(member) = state.find(context.params.get("name")).map(|state| state.member.clone()) else {
+        return Err(ApiError::new(404, "NotFound", format!("there is no member {:?}", context.params.get("name")))
             .remedy("see `nanocloud member list`"));
     };
     let change = match action {
-        MemberAction::Promote => MemberChange::Promote { id: member.id },
-        MemberAction::Remove => MemberChange::Remove { id: member.id, force: wanted.force },
-        MemberAction::Lead => MemberChange::Lead { id: member.id },
+        Change::Promote => MemberChange::Promote { id: member.id },
+        Change::Remove => MemberChange::Remove { id: member.id, force: wanted.force },
+        Change::Lead => MemberChange::Lead { id: member.id },
     };
     cluster.change(change).await.map_err(refused)?;
-    if action == MemberAction::Remove {
+    if action == Change::Remove {
         forget_node(&context.state.registry, &member.name).await;
     }
     tracing::info!(member = id(member.id), name = member.name, ?action, by = %context.subject, "membership changed");
@@ -139,7 +149,7 @@ async fn forget_node(registry: &Registry, name: &str) {
 }
 
 /// `POST members/join`: takes in the bearer of a join token as a learner and hands it what members share.
-pub(crate) async fn join(mut context: RequestContext) -> Result<Response> {
+pub(super) async fn join(mut context: RequestContext) -> Result<Response> {
     let Membership { cluster, assets } = membership(&context)?;
     let bytes = context.take_body();
     let document = body::document(&context.parts.headers, &bytes)?;

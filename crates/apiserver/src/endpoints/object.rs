@@ -16,10 +16,6 @@ use crate::{
     request::{auth, body, context::RequestContext, response},
 };
 
-/// Kinds whose deletion is answered with the last state of the object; for the others it is a `Status`. Typed clients
-/// read what OpenAPI of Kubernetes says of each kind, and nothing else.
-const SHOWN_WHEN_DELETED: [&str; 4] = ["PersistentVolumeClaim", "Pod", "Service", "ServiceAccount"];
-
 pub(crate) async fn get(
     context: RequestContext,
     kind: &'static Kind,
@@ -76,8 +72,7 @@ fn config(context: &RequestContext, document: Value) -> Result<ApplyConfig> {
     if document.pointer("/metadata/managedFields").is_some_and(|list| !list.is_null()) {
         return Err(ApiError::bad_request("metadata.managedFields must not be set in what is applied"));
     }
-    let may_create = auth::may_create(context);
-    Ok(ApplyConfig { document, force: context.query.flag("force")?, may_create })
+    Ok(ApplyConfig { document, force: context.query.flag("force")?, may_create: false })
 }
 
 pub(crate) async fn update(
@@ -89,7 +84,10 @@ pub(crate) async fn update(
 ) -> Result<Response> {
     let view = view(&context, kind)?;
     let mut options = context.write_options()?;
-    let edit = edit(&mut context, kind, &mut options)?;
+    let mut edit = edit(&mut context, kind, &mut options)?;
+    if let Edit::Apply(config) = &mut edit {
+        config.may_create = auth::may_create(&context.subject, kind, namespace, name);
+    }
     let written = context.state.registry.update(kind, namespace, name, &edit, target, &options).await?;
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
     let response = response::json(code, &view.one(written.stored.published()));
@@ -106,7 +104,7 @@ pub(crate) async fn delete(
     let bytes = context.take_body();
     let options = DeleteOptions::parse(body::optional(&context.parts.headers, &bytes)?, &context.query)?;
     match context.state.registry.delete(kind, namespace, name, &options).await? {
-        Deleted::Gone(stored) if !SHOWN_WHEN_DELETED.contains(&kind.kind) => {
+        Deleted::Gone(stored) if !kind.shown_when_deleted => {
             Ok(response::json(StatusCode::OK, &response::deleted(kind, name, object::uid(&stored.object))))
         }
         Deleted::Gone(stored) | Deleted::Pending(stored) => {

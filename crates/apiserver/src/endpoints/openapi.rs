@@ -18,7 +18,7 @@ fn serve(context: &RequestContext, body: &Bytes) -> Result<Response> {
 }
 
 /// `/openapi/v2`.
-pub(crate) fn v2(context: &RequestContext) -> Result<Response> {
+pub(super) async fn v2(context: RequestContext) -> Result<Response> {
     match negotiate::openapi(context.accept()) {
         Some(OpenApiFormat::Json) => {
             Ok(response::typed(StatusCode::OK, "application/json", context.state.openapi.v2.clone()))
@@ -31,14 +31,14 @@ pub(crate) fn v2(context: &RequestContext) -> Result<Response> {
 }
 
 /// `/openapi/v3`.
-pub(crate) fn index(context: &RequestContext) -> Result<Response> {
-    serve(context, &context.state.openapi.index)
+pub(super) async fn index(context: RequestContext) -> Result<Response> {
+    serve(&context, &context.state.openapi.index)
 }
 
 /// `/openapi/v3/{api/version, apis/group/version}`.
-pub(crate) fn document(context: &RequestContext, group: &'static str, version: &'static str) -> Result<Response> {
-    match context.state.openapi.documents.get(&(group, version)) {
-        Some(body) => serve(context, body),
+pub(super) async fn document(context: RequestContext) -> Result<Response> {
+    match context.state.openapi.document(context.params.get("group"), context.params.get("version")) {
+        Some(body) => serve(&context, body),
         None => Err(ApiError::new(404, "NotFound", "no such document")),
     }
 }

@@ -35,7 +35,7 @@ const NOT_PASSED: [HeaderName; 4] =
 const IMPERSONATE: &str = "impersonate-";
 
 /// The member that serves the streams of a pod; nothing when it is the one that was asked. Pure.
-pub(crate) fn member(pod: &Value, state: &ClusterState) -> Result<Option<Member>> {
+pub(super) fn member(pod: &Value, state: &ClusterState) -> Result<Option<Member>> {
     let (name, node) = (object::name(pod), object::text(pod, "/spec/nodeName"));
     // Who is alone runs what there is.
     if state.members.len() < 2 {
@@ -67,7 +67,7 @@ fn unreachable(node: &str, url: &str, why: &str) -> ApiError {
 }
 
 /// Passes the request on to a member.
-pub(crate) async fn serve(mut context: RequestContext, member: &Member) -> Result<Response> {
+pub(super) async fn serve(mut context: RequestContext, member: &Member) -> Result<Response> {
     let place = context.state.admit_stream()?;
     let fail = |why: String| unreachable(&member.name, &member.api_url, &why);
     if context.parts.headers.contains_key(RELAYED) {

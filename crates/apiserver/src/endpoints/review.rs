@@ -1,12 +1,11 @@
 //! Who somebody is and what they may do, as `kubectl auth` asks it.
 
-use api::{
-    kinds,
-    review::{
-        NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
-        SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview,
-        SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
-    },
+use std::collections::BTreeSet;
+
+use api::review::{
+    NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
+    SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview, SubjectAccessReview,
+    SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
 };
 use axum::response::Response;
 use http::StatusCode;
@@ -14,32 +13,18 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use trust::{Attributes, Subject};
 
-use super::discovery;
+use super::discovery::{self, Target};
 use crate::{
     api_error::{ApiError, Result},
+    endpoint::{Access, Endpoint, Endpoints},
     request::{body, context::RequestContext, response},
 };
 
 /// Everything, in the words of rules.
 const EVERYTHING: &str = "*";
 
-/// Paths that are for no resource, as a rule names them and as a request for one asks.
-const PATHS: [(&str, &str); 11] = [
-    ("/", "/"),
-    ("/api", "/api"),
-    ("/api/*", "/api/v1"),
-    ("/apis", "/apis"),
-    ("/apis/*", "/apis/apps"),
-    ("/healthz", "/healthz"),
-    ("/livez", "/livez"),
-    ("/metrics", "/metrics"),
-    ("/openapi/*", "/openapi/v3"),
-    ("/readyz", "/readyz"),
-    ("/version", "/version"),
-];
-
 /// Answers a question. Nothing is stored.
-pub(crate) async fn answer(mut context: RequestContext, review: &'static Review) -> Result<Response> {
+pub(super) async fn answer(mut context: RequestContext, review: &'static Review) -> Result<Response> {
     let bytes = context.take_body();
     let document = body::document(&context.parts.headers, &bytes)?;
     check_kind(review, &document)?;
@@ -61,7 +46,7 @@ pub(crate) async fn answer(mut context: RequestContext, review: &'static Review)
             let Some(namespace) = asked.spec.namespace.as_deref().filter(|name| !name.is_empty()) else {
                 return Err(ApiError::bad_request("spec.namespace: name the namespace that is asked about"));
             };
-            let status = rules(subject, namespace);
+            let status = rules(subject, namespace, &context.state.endpoints);
             written(&SelfSubjectRulesReview { status: Some(status), ..asked })
         }
         Question::Access => {
@@ -158,7 +143,7 @@ fn access(
 }
 
 /// What the subject may do in a namespace: each endpoint is asked for, so that it cannot differ from what is decided.
-fn rules(subject: &Subject, namespace: &str) -> SubjectRulesReviewStatus {
+fn rules(subject: &Subject, namespace: &str, endpoints: &Endpoints) -> SubjectRulesReviewStatus {
     let allowed = |attributes: &Attributes<'_>| trust::authorize(subject, attributes).is_allowed();
     let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| ResourceRule {
@@ -178,8 +163,8 @@ fn rules(subject: &Subject, namespace: &str) -> SubjectRulesReviewStatus {
             ..SubjectRulesReviewStatus::default()
         };
     }
-    let endpoints = kinds::all().iter().flat_map(discovery::endpoints).chain(discovery::other_endpoints());
-    let resource_rules = endpoints.filter_map(|(group, resource, subresource, verbs)| {
+    let targets = discovery::targets(endpoints);
+    let resource_rules = targets.into_iter().filter_map(|Target { group, resource, subresource, verbs }| {
         let may = |verb: &&&str| {
             allowed(&Attributes { verb, group, resource, subresource, namespace, ..Attributes::default() })
         };
@@ -187,12 +172,22 @@ fn rules(subject: &Subject, namespace: &str) -> SubjectRulesReviewStatus {
         let name = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
         (!verbs.is_empty()).then(|| rule(&[group], &[&name], &verbs))
     });
-    let non_resource_rules = PATHS.iter().filter(|(_, asked)| {
-        allowed(&Attributes { verb: "get", non_resource_path: Some(asked), ..Attributes::default() })
+    let paths: BTreeSet<String> = endpoints.iter().filter(|row| row.access == Access::Path).map(in_rules).collect();
+    let non_resource_rules = paths.iter().filter(|name| {
+        let asked = name.replace('*', "x");
+        allowed(&Attributes { verb: "get", non_resource_path: Some(&asked), ..Attributes::default() })
     });
     SubjectRulesReviewStatus {
         resource_rules: resource_rules.collect(),
-        non_resource_rules: non_resource_rules.map(|(name, _)| path(name, &["get"])).collect(),
+        non_resource_rules: non_resource_rules.map(|name| path(name, &["get"])).collect(),
         ..SubjectRulesReviewStatus::default()
+    }
+}
+
+/// A path as rules name it: a `*` stands for what follows its first parameter.
+fn in_rules(endpoint: &Endpoint) -> String {
+    match endpoint.path.split_once('{') {
+        Some((fixed, _)) => format!("{fixed}*"),
+        None => endpoint.path.clone().into_owned(),
     }
 }

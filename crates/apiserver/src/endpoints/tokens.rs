@@ -54,10 +54,10 @@ enum Credential {
 }
 
 fn tokens() -> Result<&'static Kind> {
-    kinds::find("tokens").ok_or_else(|| ApiError::new(404, "NotFound", "tokens are not served"))
+    kinds::find("tokens").ok_or_else(|| ApiError::not_served("tokens"))
 }
 
-pub(crate) async fn issue(mut context: RequestContext) -> Result<Response> {
+pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
     let bytes = context.take_body();
     let document = body::document(&context.parts.headers, &bytes)?;
     let wanted: IssueRequest = serde_json::from_value(document)
@@ -91,7 +91,7 @@ pub(crate) async fn issue(mut context: RequestContext) -> Result<Response> {
     Ok(confidential(response::json(StatusCode::CREATED, &answer)))
 }
 
-pub(crate) async fn exchange(mut context: RequestContext) -> Result<Response> {
+pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
     let token = presented(&context)?;
     let bytes = context.take_body();
     let wanted = if bytes.is_empty() {
@@ -123,7 +123,7 @@ pub(crate) async fn exchange(mut context: RequestContext) -> Result<Response> {
 
 /// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. Who used it up
 /// with that key before may do so again until it expires: the answer may have been lost.
-pub(crate) async fn consume(state: &ServerState, token: &SingleUseToken, user: &str, key: Option<&str>) -> Result<()> {
+pub(super) async fn consume(state: &ServerState, token: &SingleUseToken, user: &str, key: Option<&str>) -> Result<()> {
     let (kind, registry) = (tokens()?, &state.registry);
     let stored = registry.find(kind, None, token.id()).await?;
     let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
@@ -199,7 +199,7 @@ fn shown(state: &ServerState, grant: &Token, credential: &Credential) -> serde_j
 }
 
 /// The single-use token of the request's `Authorization`.
-pub(crate) fn presented(context: &RequestContext) -> Result<SingleUseToken> {
+pub(super) fn presented(context: &RequestContext) -> Result<SingleUseToken> {
     let value = context.parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token =
         value.and_then(|value| value.split_once(' ')).and_then(|(_, token)| SingleUseToken::parse(token.trim()));
@@ -264,7 +264,7 @@ fn credential(state: &ServerState, grant: &Token, wanted: &ExchangeRequest, now:
 }
 
 /// Nobody on the way may keep the answer.
-pub(crate) fn confidential(mut response: Response) -> Response {
+pub(super) fn confidential(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -7,9 +7,16 @@ mod v2;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::route;
+use crate::{
+    endpoint::{Access, Endpoint, Endpoints},
+    route,
+};
+
+/// Where schemas are in a document of OpenAPI 3, as a JSON pointer and as the prefix of references.
+const COMPONENTS: &str = "/components/schemas";
+const SCHEMAS: &str = "#/components/schemas/";
 
 /// The documents, as they are served.
 #[derive(Debug)]
@@ -17,15 +24,16 @@ pub(crate) struct OpenApi {
     pub(crate) v2: Bytes,
     pub(crate) v2_protobuf: Bytes,
     pub(crate) index: Bytes,
-    pub(crate) documents: BTreeMap<(&'static str, &'static str), Bytes>,
+    documents: BTreeMap<(&'static str, &'static str), Bytes>,
 }
 
 impl OpenApi {
     /// Builds every document.
-    pub(crate) fn build() -> Self {
-        let documents: BTreeMap<_, Bytes> =
-            route::groups().map(|(group, version)| ((group, version), v3(group, version).to_string().into())).collect();
-        let paths: serde_json::Map<String, Value> = documents
+    pub(crate) fn build(endpoints: &Endpoints) -> Self {
+        let documents: BTreeMap<_, Bytes> = route::groups()
+            .map(|(group, version)| ((group, version), v3(endpoints, group, version).to_string().into()))
+            .collect();
+        let paths: Map<String, Value> = documents
             .iter()
             .map(|((group, version), text)| {
                 let path = paths::prefix(group, version);
@@ -33,13 +41,18 @@ impl OpenApi {
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016x}")}))
             })
             .collect();
-        let second = v2_document();
+        let second = v2_document(endpoints);
         Self {
             v2: second.to_string().into(),
             v2_protobuf: v2::protobuf(&second).into(),
             index: json!({"paths": paths}).to_string().into(),
             documents,
         }
+    }
+
+    /// The document of a group and version.
+    pub(crate) fn document(&self, group: &str, version: &str) -> Option<&Bytes> {
+        self.documents.iter().find(|(known, _)| **known == (group, version)).map(|(_, document)| document)
     }
 }
 
@@ -48,22 +61,47 @@ fn fingerprint(text: &[u8]) -> u64 {
     text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn v3(group: &'static str, version: &'static str) -> Value {
+/// The rows of a group and version; those that are for no resource are in no group.
+fn rows<'a>(endpoints: &'a Endpoints, group: &str, version: &str) -> impl Iterator<Item = &'a Endpoint> {
+    let base = format!("/{}/", paths::prefix(group, version));
+    endpoints.iter().filter(move |row| row.access != Access::Path && row.path.starts_with(&base))
+}
+
+/// The paths of a group and version. `schemas` is the prefix of references to schemas.
+fn paths_of(endpoints: &Endpoints, group: &str, version: &str, schemas: &str) -> Map<String, Value> {
+    let mut paths = paths::of(group, version, schemas);
+    paths.extend(paths::fixed(rows(endpoints, group, version), schemas));
+    paths
+}
+
+/// Every path that is served.
+fn all_paths(endpoints: &Endpoints, schemas: &str) -> Map<String, Value> {
+    let groups = route::groups().flat_map(|(group, version)| paths_of(endpoints, group, version, schemas));
+    let others = endpoints.iter().filter(|row| row.access == Access::Path);
+    groups.chain(paths::fixed(others, schemas)).collect()
+}
+
+fn v3(endpoints: &Endpoints, group: &str, version: &str) -> Value {
     json!({
         "openapi": "3.0.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
-        "paths": paths::of(group, version, "#/components/schemas/"),
-        "components": {"schemas": schemas::of(|g, v| (g, v) == (group, version), "/components/schemas")},
+        "paths": paths_of(endpoints, group, version, SCHEMAS),
+        "components": {"schemas": schemas::of(|g, v| (g, v) == (group, version), COMPONENTS)},
     })
 }
 
-fn v2_document() -> Value {
-    let mut all = serde_json::Map::new();
-    for (group, version) in route::groups() {
-        if let Value::Object(paths) = paths::of(group, version, "#/definitions/") {
-            all.extend(paths);
-        }
-    }
+/// All groups in one document.
+#[cfg(test)]
+fn whole(endpoints: &Endpoints) -> Value {
+    json!({
+        "openapi": "3.0.0",
+        "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
+        "paths": all_paths(endpoints, SCHEMAS),
+        "components": {"schemas": schemas::of(|_, _| true, COMPONENTS)},
+    })
+}
+
+fn v2_document(endpoints: &Endpoints) -> Value {
     let mut definitions = schemas::of(|_, _| true, "/definitions");
     for schema in definitions.as_object_mut().into_iter().flatten().map(|(_, schema)| schema) {
         *schema = v2::schema(schema);
@@ -71,7 +109,7 @@ fn v2_document() -> Value {
     json!({
         "swagger": "2.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
-        "paths": paths::as_v2(all),
+        "paths": paths::as_v2(all_paths(endpoints, "#/definitions/")),
         "definitions": definitions,
     })
 }
@@ -97,8 +135,9 @@ mod tests {
 
     #[test]
     fn documents_hold_what_they_refer_to_and_every_kind() {
+        let (endpoints, _) = crate::endpoints::table();
         for kind in api::kinds::all() {
-            let document = v3(kind.group, kind.version);
+            let document = v3(&endpoints, kind.group, kind.version);
             check_references(&document, &document);
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
             let schemas = document["components"]["schemas"].as_object().unwrap();
@@ -109,22 +148,56 @@ mod tests {
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}]);
             assert!(schemas.values().any(|schema| schema["x-kubernetes-group-version-kind"] == gvk), "{kind:?}");
         }
-        let reviews = v3("authorization.k8s.io", "v1");
+        let reviews = v3(&endpoints, "authorization.k8s.io", "v1");
         check_references(&reviews, &reviews);
         let asked = &reviews["paths"]["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]["post"];
         assert_eq!(asked["x-kubernetes-group-version-kind"]["kind"], "SelfSubjectAccessReview");
-        let own = v3("nanocloud.io", "v1");
+        let own = v3(&endpoints, "nanocloud.io", "v1");
         assert!(own["paths"].get("/apis/nanocloud.io/v1/tokens/issue").is_some());
-        let v2 = v2_document();
+        let v2 = v2_document(&endpoints);
         check_references(&v2, &v2);
     }
 
     #[test]
     fn patches_name_field_validation_so_that_kubectl_lets_the_server_validate() {
-        let document = v3("", "v1");
+        let (endpoints, _) = crate::endpoints::table();
+        let document = v3(&endpoints, "", "v1");
         let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
         assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
         let parameters = patch["parameters"].as_array().unwrap();
         assert!(parameters.iter().any(|parameter| parameter["name"] == "fieldValidation"));
+    }
+    #[test]
+    fn every_row_of_the_table_is_described_once() {
+        let (endpoints, handlers) = crate::endpoints::table();
+        assert_eq!(endpoints.iter().count(), handlers.len());
+        let document = whole(&endpoints);
+        check_references(&document, &document);
+        let mut names: Vec<&str> = Vec::new();
+        for row in endpoints.iter() {
+            let operation = &document["paths"][&*row.path][row.method.as_str().to_ascii_lowercase()];
+            assert_eq!(operation["operationId"], *row.operation, "{} {}", row.method, row.path);
+            assert!(!row.operation.is_empty() && !row.summary.is_empty(), "{} {}", row.method, row.path);
+            assert!(!names.contains(&&*row.operation), "two rows are called {}", row.operation);
+            names.push(&row.operation);
+        }
+    }
+
+    const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+
+    fn golden() -> String {
+        serde_json::to_string_pretty(&whole(&crate::endpoints::table().0)).unwrap() + "\n"
+    }
+
+    #[test]
+    fn the_document_in_docs_is_what_is_served() {
+        let found = std::fs::read_to_string(GOLDEN).unwrap_or_default();
+        assert!(found == golden(), "docs/openapi.json is not what is served; `make openapi` renews it");
+    }
+
+    #[test]
+    #[ignore = "writes docs/openapi.json; `make openapi` runs it"]
+    fn renew_the_document_in_docs() {
+        std::fs::write(GOLDEN, golden()).unwrap();
     }
 }

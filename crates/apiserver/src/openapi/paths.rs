@@ -1,13 +1,13 @@
 //! Paths of the API as OpenAPI describes them.
 
-use api::{
-    Kind, kinds,
-    review::{self, Review},
-};
+use api::{Kind, kinds, review::Review};
 use serde_json::{Map, Value, json};
 
 use super::schemas::{LIST, component, component_of_review};
-use crate::{api_error::OWN_GROUP, patch::MEDIA_TYPES};
+use crate::{
+    endpoint::{Body, Endpoint, Field},
+    patch::MEDIA_TYPES,
+};
 
 const JSON: &str = "application/json";
 
@@ -16,8 +16,8 @@ pub(super) fn prefix(group: &str, version: &str) -> String {
     if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
-/// The paths of a group and version. `schemas` is the prefix of references to schemas.
-pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {
+/// The paths of the kinds of a group and version. `schemas` is the prefix of references to schemas.
+pub(super) fn of(group: &str, version: &str, schemas: &str) -> Map<String, Value> {
     let mut paths = Map::new();
     for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
         let base = format!("/{}", prefix(group, version));
@@ -37,110 +37,56 @@ pub(super) fn of(group: &str, version: &str, schemas: &str) -> Value {
             paths.insert(format!("{one}/status"), object(kind, &schema, false));
         }
     }
-    for review in review::all().iter().filter(|review| (review.group, review.version) == (group, version)) {
-        let schema = json!({"$ref": format!("{schemas}{}", component_of_review(review))});
-        paths.insert(format!("/{}/{}", prefix(group, version), review.plural), json!({"post": asked(review, &schema)}));
-    }
-    if group == OWN_GROUP {
-        paths.extend(own(&format!("/{}", prefix(group, version))));
-    }
-    Value::Object(paths)
+    paths
 }
 
-fn asked(review: &Review, schema: &Value) -> Value {
-    json!({
-        "operationId": format!("post{}", review.kind),
-        "x-kubernetes-action": "post",
-        "x-kubernetes-group-version-kind": {"group": review.group, "version": review.version, "kind": review.kind},
-        "parameters": [],
-        "requestBody": body(schema, &[JSON]),
-        "responses": {"201": {"description": "Answered", "content": {JSON: {"schema": schema}}}},
-    })
-}
-
-/// A field of a request: name, type, whether it is needed, and what it says.
-type Field = (&'static str, &'static str, bool, &'static str);
-
-/// Endpoints beside those of the kinds: path, identifier, what it does, fields of the request.
-const OWN: [(&str, &str, &str, &[Field]); 4] = [
-    (
-        "tokens/issue",
-        "issueToken",
-        "Issues a token that can be exchanged once.",
-        &[
-            ("user", "string", true, "Whom the token speaks for."),
-            ("groups", "array", false, "Groups of that user."),
-            ("scopes", "array", false, "What it is limited to."),
-            ("ttlSeconds", "integer", false, "How long it can be exchanged."),
-        ],
-    ),
-    (
-        "tokens/exchange",
-        "exchangeToken",
-        "Exchanges the token of the Authorization header, once.",
-        &[
-            ("csr", "string", false, "PKCS #10 in PEM: the answer is a certificate; without it a bearer token."),
-            ("ttlSeconds", "integer", false, "How long the credential is valid."),
-        ],
-    ),
-    (
-        "certificates",
-        "signCertificate",
-        "Signs a client certificate.",
-        &[
-            ("csr", "string", true, "PKCS #10 in PEM."),
-            ("user", "string", false, "For whom; administrators only, else the caller."),
-            ("groups", "array", false, "Groups; administrators only, else the caller's."),
-            ("names", "array", false, "DNS names and addresses it carries; administrators only."),
-            ("ttlSeconds", "integer", false, "How long it is valid."),
-        ],
-    ),
-    (
-        "namespaces/{namespace}/bundles/{name}/actions/{action}",
-        "actOnBundle",
-        "Starts, stops, restarts or uninstalls a bundle.",
-        &[],
-    ),
-];
-
-fn own(base: &str) -> Map<String, Value> {
-    let all = OWN.iter().map(|(path, id, description, fields)| {
-        let mut post = json!({
-            "operationId": id,
-            "description": description,
-            "parameters": [],
-            "responses": {"200": {"description": "OK", "content": {JSON: {"schema": {"type": "object"}}}}},
-        });
-        if !fields.is_empty() {
-            post["requestBody"] = body(&request(fields), &[JSON]);
-        }
-        let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+/// The endpoints of the table that are wanted, each path with its methods.
+pub(super) fn fixed<'a>(rows: impl Iterator<Item = &'a Endpoint>, schemas: &str) -> Map<String, Value> {
+    let mut paths = Map::new();
+    for row in rows {
+        let names = row.parameters();
         let parameters: Vec<_> = names
-            .map(|name| {
-                let schema = match name {
-                    "action" => json!({"type": "string", "enum": ["start", "stop", "restart", "uninstall"]}),
-                    _ => json!({"type": "string"}),
-                };
-                json!({"name": name, "in": "path", "required": true, "schema": schema})
-            })
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
             .collect();
-        (format!("{base}/{path}"), json!({"post": post, "parameters": parameters}))
-    });
-    all.collect()
+        let item = paths.entry(row.path.clone().into_owned()).or_insert_with(|| json!({"parameters": parameters}));
+        item[row.method.as_str().to_ascii_lowercase()] = described(row, schemas);
+    }
+    paths
+}
+
+fn described(row: &Endpoint, schemas: &str) -> Value {
+    let query: Vec<_> =
+        row.query.iter().map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
+    let mut operation = json!({"operationId": row.operation, "description": row.summary, "parameters": query});
+    let mut answer = json!({"type": if row.media_type == JSON { "object" } else { "string" }});
+    match &row.body {
+        Body::Fields(fields) if fields.is_empty() => {}
+        Body::Fields(fields) => operation["requestBody"] = body(&request(fields), &[JSON]),
+        Body::Review(review) => {
+            let Review { group, version, kind, .. } = review;
+            answer = json!({"$ref": format!("{schemas}{}", component_of_review(review))});
+            operation["x-kubernetes-action"] = "post".into();
+            operation["x-kubernetes-group-version-kind"] = json!({"group": group, "version": version, "kind": kind});
+            operation["requestBody"] = body(&answer, &[JSON]);
+        }
+    }
+    let code = row.success.to_string();
+    operation["responses"] = json!({code: {"description": "OK", "content": {row.media_type: {"schema": answer}}}});
+    operation
 }
 
 fn request(fields: &[Field]) -> Value {
     let properties: Map<_, _> = fields
         .iter()
-        .map(|(name, kind, _, description)| {
-            let mut schema = json!({"type": kind, "description": description});
-            if *kind == "array" {
+        .map(|field| {
+            let mut schema = json!({"type": field.kind, "description": field.description});
+            if field.kind == "array" {
                 schema["items"] = json!({"type": "string"});
             }
-            ((*name).to_owned(), schema)
+            (field.name.to_owned(), schema)
         })
         .collect();
-    let required: Vec<_> = fields.iter().filter(|field| field.2).map(|field| field.0).collect();
+    let required: Vec<_> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let mut schema = json!({"type": "object", "properties": properties});
     if !required.is_empty() {
         schema["required"] = json!(required);
@@ -159,7 +105,7 @@ fn collection(kind: &Kind, schema: &Value, list: &Value) -> Value {
             ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
         ]),
     });
-    if kind.kind != "Namespace" {
+    if kind.deletes_collection {
         let selectors = [("labelSelector", "string"), ("fieldSelector", "string")];
         item["delete"] = operation(kind, "deletecollection", list, &selectors);
     }
@@ -248,7 +194,8 @@ pub(super) fn as_v2(paths: Map<String, Value>) -> Value {
             }
             operation["parameters"] = json!(parameters);
             let answers = value["responses"].as_object().into_iter().flatten().map(|(code, answer)| {
-                let schema = &answer["content"][JSON]["schema"];
+                let content = answer["content"].as_object().and_then(|content| content.values().next());
+                let schema = content.map(|content| &content["schema"]);
                 (code.clone(), json!({"description": answer["description"], "schema": schema}))
             });
             operation["responses"] = Value::Object(answers.collect());

@@ -1,13 +1,14 @@
 //! Who asks, and whether it may.
 
-use api::{kinds, names::annotation::SELECTED_NODE};
+use api::{Kind, kinds, names::annotation::SELECTED_NODE};
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
 
 use super::context::RequestContext;
 use crate::{
-    api_error::{ApiError, OWN_GROUP, Result},
+    api_error::{ApiError, Result},
+    endpoint::{self, Access, Found},
     object,
     query::options::Query,
     route::{Route, Subresource},
@@ -27,7 +28,7 @@ pub(crate) struct PeerCertificate(pub(crate) std::sync::Arc<[u8]>);
 ///
 /// In-process callers carry their [`Subject`] as a request extension, which no header can set. Others prove
 /// themselves by a bearer token or a TLS certificate; who brings neither is anonymous.
-pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route>) -> Result<Subject> {
+pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) -> Result<Subject> {
     if let Some(subject) = context.parts.extensions.get::<Subject>() {
         return Ok(subject.clone());
     }
@@ -46,7 +47,7 @@ pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route>) -> R
     match of_bearer(&context.state, token)? {
         Bearer::Signed(subject) => Ok(subject),
         Bearer::SingleUse(id) => match route {
-            Some(Route::ExchangeToken | Route::JoinMember) => Ok(Subject::bootstrapper(&id)),
+            Some(Route::Endpoint(found)) if found.endpoint.takes_single_use_token => Ok(Subject::bootstrapper(&id)),
             _ => Err(ApiError::unauthorized("a single-use token is good for its exchange only")
                 .remedy("exchange it first: POST /apis/nanocloud.io/v1/tokens/exchange")),
         },
@@ -125,16 +126,8 @@ pub(crate) fn impersonate(context: &RequestContext, subject: Subject) -> Result<
 }
 
 /// The verb of a request, in the words of authorisation.
-pub(crate) fn verb(route: Option<&Route>, method: &Method, query: &Query) -> &'static str {
-    let get = match method.as_str() {
-        "GET" => "get",
-        "HEAD" => "head",
-        "POST" => "create",
-        "PUT" => "update",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
-        _ => "other",
-    };
+pub(crate) fn verb(route: Option<&Route<'_>>, method: &Method, query: &Query) -> &'static str {
+    let get = endpoint::verb(method);
     match route {
         Some(Route::Collection { .. }) => match get {
             // What cannot be read as a flag is judged as the stronger verb and refused later.
@@ -150,9 +143,7 @@ pub(crate) fn verb(route: Option<&Route>, method: &Method, query: &Query) -> &'s
 }
 
 /// What a request wants.
-pub(crate) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str) -> Attributes<'a> {
-    let ours =
-        |resource, subresource| Attributes { verb, group: OWN_GROUP, resource, subresource, ..Attributes::default() };
+pub(crate) fn attributes<'a>(route: &'a Route<'_>, verb: &'static str, path: &'a str) -> Attributes<'a> {
     match route {
         Route::Collection { kind, namespace } => Attributes {
             verb,
@@ -170,23 +161,18 @@ pub(crate) fn attributes<'a>(route: &'a Route, verb: &'static str, path: &'a str
             name,
             non_resource_path: None,
         },
-        Route::BundleAction { namespace, name, .. } => Attributes { namespace, name, ..ours("bundles", "actions") },
-        Route::Review(review) => {
-            Attributes { verb, group: review.group, resource: review.plural, ..Attributes::default() }
-        }
-        Route::Keyspace(part) => ours("keyspace", part.name()),
-        Route::IssueToken => ours("tokens", "issue"),
-        Route::ExchangeToken => ours("tokens", "exchange"),
-        Route::SignCertificate => ours("certificates", ""),
-        Route::Members { status } => ours("members", if *status { "status" } else { "" }),
-        Route::JoinMember => ours("members", "join"),
-        Route::ChangeMember { name, action } => Attributes { name, ..ours("members", action.name()) },
-        _ => Attributes { verb, non_resource_path: Some(path), ..Attributes::default() },
+        Route::Endpoint(Found { endpoint, params, .. }) => match endpoint.access {
+            Access::Path => Attributes { verb, non_resource_path: Some(path), ..Attributes::default() },
+            Access::Resource { group, resource, subresource } => {
+                let (namespace, name) = (params.get("namespace"), params.get("name"));
+                Attributes { verb, group, resource, subresource, namespace, name, non_resource_path: None }
+            }
+        },
     }
 }
 
 /// Refuses what the subject may not do: 401 without credentials, 403 with them.
-pub(crate) fn authorize(context: &RequestContext, route: &Route) -> Result<()> {
+pub(crate) fn authorize(context: &RequestContext, route: &Route<'_>) -> Result<()> {
     let verb = verb(Some(route), &context.parts.method, &context.query);
     let path = match context.parts.uri.path().trim_end_matches('/') {
         "" => "/",
@@ -203,18 +189,20 @@ pub(crate) fn authorize(context: &RequestContext, route: &Route) -> Result<()> {
     }
 }
 
-/// Whether the caller may create what its request names: applying to what is not there creates it.
-pub(crate) fn may_create(context: &RequestContext) -> bool {
-    let path = context.parts.uri.path();
-    let route = Route::parse(&Method::PATCH, path);
-    let allowed = |route: &Route| {
-        let decision = trust::authorize(&context.subject, &attributes(route, "create", path));
-        matches!(decision, Decision::Allow { .. })
+/// Whether the caller may create an object: applying to what is not there creates it.
+pub(crate) fn may_create(subject: &Subject, kind: &Kind, namespace: Option<&str>, name: &str) -> bool {
+    let wanted = Attributes {
+        verb: "create",
+        group: kind.group,
+        resource: kind.plural,
+        namespace: namespace.unwrap_or_default(),
+        name,
+        ..Attributes::default()
     };
-    route.as_ref().is_some_and(allowed)
+    trust::authorize(subject, &wanted).is_allowed()
 }
 
-/// 404, but only for who is somebody: the others learn nothing of what is there.
+/// 404 for authenticated callers; anonymous ones get 401 and cannot probe for endpoints.
 pub(crate) fn unknown_route(context: &RequestContext) -> ApiError {
     if context.subject.is_anonymous() {
         return ApiError::unauthorized("authentication is needed")
@@ -230,7 +218,12 @@ pub(crate) fn unknown_route(context: &RequestContext) -> ApiError {
 
 /// Keeps a node to what is its own: pods bound to it, secrets that such a pod names, claims whose volume no other node
 /// has, and bindings whose command runs in one of its pods.
-pub(crate) async fn confine_node(state: &ServerState, subject: &Subject, method: &Method, route: &Route) -> Result<()> {
+pub(crate) async fn confine_node(
+    state: &ServerState,
+    subject: &Subject,
+    method: &Method,
+    route: &Route<'_>,
+) -> Result<()> {
     let Some(node) = subject.node_name() else { return Ok(()) };
     let Route::Object { kind, namespace: Some(namespace), name, subresource } = route else { return Ok(()) };
     let changes = !matches!(*method, Method::GET | Method::HEAD);

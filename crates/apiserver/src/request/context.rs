@@ -8,6 +8,7 @@ use trust::Subject;
 
 use crate::{
     api_error::Result,
+    endpoint::Params,
     limits,
     places::Memory,
     query::options::{Query, WriteOptions},
@@ -20,6 +21,8 @@ pub(crate) struct RequestContext {
     pub(crate) parts: Parts,
     /// The body, once the request is authorised; empty when its method has none.
     pub(crate) body: Bytes,
+    /// Values of the parameters of the endpoint's path.
+    pub(crate) params: Params,
     pub(crate) query: Query,
     pub(crate) trace: Arc<str>,
     /// Set once the request is authenticated.

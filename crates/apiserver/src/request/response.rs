@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use api::Kind;
 use axum::{body::Body, response::Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -148,6 +148,12 @@ pub(crate) fn failure(failure: &ApiError, trace: &str) -> Response {
     let headers = response.headers_mut();
     if let Some(seconds) = status.details.as_ref().and_then(|details| details.retry_after_seconds) {
         headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if !failure.allow.is_empty() {
+        let methods = failure.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+        if let Ok(methods) = HeaderValue::try_from(methods) {
+            headers.insert(header::ALLOW, methods);
+        }
     }
     if code == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nanocloud\""));

@@ -44,6 +44,28 @@ async fn every_failure_is_a_status_with_a_trace_id() {
 }
 
 #[tokio::test]
+async fn a_method_that_is_not_served_is_answered_with_those_that_are() {
+    let server = server::start().await;
+    let own = "/apis/nanocloud.io/v1";
+    for (method, path, allowed) in [
+        ("PUT", "/api/v1/configmaps".to_owned(), "GET, POST"),
+        ("DELETE", "/api/v1/namespaces".to_owned(), "GET, POST"),
+        ("PUT", "/api/v1/namespaces/default/configmaps".to_owned(), "GET, POST, DELETE"),
+        ("POST", "/api/v1/namespaces/default".to_owned(), "GET, PUT, PATCH, DELETE"),
+        ("GET", "/api/v1/namespaces/default/finalize".to_owned(), "PUT"),
+        ("POST", "/healthz".to_owned(), "GET"),
+        ("POST", format!("{own}/keyspace/alarms"), "GET, DELETE"),
+        ("GET", format!("{own}/members/m/promote"), "POST"),
+        ("DELETE", format!("{own}/certificates"), "POST"),
+    ] {
+        let refused = ask(method, &path).send(&server).await.expect(405);
+        assert_eq!(refused.headers["allow"], allowed, "{method} {path}");
+    }
+    // What is no row for this method may be an object.
+    ask("GET", &format!("{own}/tokens/issue")).send(&server).await.expect(404);
+}
+
+#[tokio::test]
 async fn unknown_fields_warn_or_fail_as_asked() {
     let server = server::start().await;
     let maps = "/api/v1/namespaces/default/configmaps";
