@@ -20,6 +20,7 @@ pub mod meta;
 pub mod names;
 mod path;
 pub mod quantity;
+mod reason;
 mod resource;
 pub mod review;
 pub mod selector;
@@ -34,6 +35,7 @@ pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, 
 pub use kind::Kind;
 pub use meta::ObjectKey;
 pub use path::Path;
+pub use reason::{Reason, cause};
 pub use resource::{FieldError, KindVisitor, Resource, Scope, Subresource};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Status, StatusCause, StatusDetails};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::FieldError;
+use crate::{reason::Reason, resource::FieldError};
 
 /// A failed request (`meta/v1 Status`).
 ///
@@ -25,9 +25,9 @@ pub struct Status {
     /// What happened, for a person.
     #[serde(default)]
     pub message: String,
-    /// Stable machine-readable reason such as `NotFound`, `AlreadyExists`, `Conflict`, `Invalid`.
+    /// Stable machine-readable reason.
     #[serde(default)]
-    pub reason: String,
+    pub reason: Reason,
     /// What the error is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<StatusDetails>,
@@ -87,35 +87,49 @@ fn status_kind() -> String {
 }
 
 impl Status {
-    /// A failure with its HTTP code, stable reason and message.
-    pub fn failure(code: u16, reason: impl Into<String>, message: impl Into<String>) -> Self {
+    /// A failure with its reason, whose HTTP code it has, and a message.
+    pub fn failure(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             api_version: v1(),
             kind: status_kind(),
             metadata: serde_json::Map::new(),
             status: "Failure".into(),
             message: message.into(),
-            reason: reason.into(),
+            code: reason.code(),
+            reason,
             details: None,
-            code,
             trace_id: String::new(),
             remedy: String::new(),
         }
     }
 
+    /// A failure of which HTTP's code is known, and a word for a code that has no reason of its own.
+    pub fn of_code(code: u16, word: &str, message: impl Into<String>) -> Self {
+        let reason = Reason::of_code(code).unwrap_or_else(|| Reason::Other(word.replace(' ', "")));
+        Self { code, ..Self::failure(reason, message) }
+    }
+
+    /// The reason, or what the code says when the reason is none that is known.
+    pub fn class(&self) -> Reason {
+        match &self.reason {
+            Reason::Other(_) => Reason::of_code(self.code).unwrap_or_else(|| self.reason.clone()),
+            known => known.clone(),
+        }
+    }
+
     /// 404: no such object. `resource` is the plural, with its group.
     pub fn not_found(resource: &str, name: &str) -> Self {
-        Self::failure(404, "NotFound", format!("{resource} {name:?} not found")).about(resource, name)
+        Self::failure(Reason::NotFound, format!("{resource} {name:?} not found")).about(resource, name)
     }
 
     /// 409: the name is taken.
     pub fn already_exists(resource: &str, name: &str) -> Self {
-        Self::failure(409, "AlreadyExists", format!("{resource} {name:?} already exists")).about(resource, name)
+        Self::failure(Reason::AlreadyExists, format!("{resource} {name:?} already exists")).about(resource, name)
     }
 
     /// 409: somebody else changed the object.
     pub fn conflict(resource: &str, name: &str, message: &str) -> Self {
-        Self::failure(409, "Conflict", format!("Operation cannot be fulfilled on {resource} {name:?}: {message}"))
+        Self::failure(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} {name:?}: {message}"))
             .about(resource, name)
             .with_remedy("read the object again, apply your change to the latest version and retry")
     }
@@ -126,8 +140,8 @@ impl Status {
             .iter()
             .map(|e| if e.field.is_empty() { e.message.clone() } else { format!("{}: {}", e.field, e.message) })
             .collect();
-        let mut status =
-            Self::failure(422, "Invalid", format!("{kind} {name:?} is invalid: {}", text.join("; "))).about(kind, name);
+        let mut status = Self::failure(Reason::Invalid, format!("{kind} {name:?} is invalid: {}", text.join("; ")))
+            .about(kind, name);
         if let Some(details) = &mut status.details {
             details.causes = errors
                 .iter()
@@ -158,7 +172,7 @@ impl Status {
 
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.message.is_empty() { &self.reason } else { &self.message })
+        f.write_str(if self.message.is_empty() { self.reason.word() } else { &self.message })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
-use api::{FieldError, Kind, Status};
+use api::{FieldError, Kind, Reason, Status, cause};
 use http::Method;
 use keyspace::{EngineError, Error as KeyspaceError, Refusal};
 
@@ -22,36 +22,36 @@ pub(crate) struct ApiError {
 pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
-    /// A failure with HTTP code, stable reason and message.
-    pub(crate) fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
-        Status::failure(code, reason, message).into()
+    /// A failure with its reason, which says the HTTP code, and a message.
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Status::failure(reason, message).into()
     }
 
     /// 400: the request itself is wrong.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message)
+        Self::new(Reason::BadRequest, message)
     }
 
     /// 403 with what to do.
     pub(crate) fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(403, "Forbidden", message)
+        Self::new(Reason::Forbidden, message)
     }
 
     /// 401 with what to do.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
-        Self::new(401, "Unauthorized", message)
+        Self::new(Reason::Unauthorized, message)
     }
 
     /// 500 with a cause for the log.
     pub(crate) fn internal(message: &str, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let status =
-            Status::failure(500, "InternalError", message).with_remedy("look for the trace id in the server's log");
+            Status::failure(Reason::InternalError, message).with_remedy("look for the trace id in the server's log");
         Self { status: Box::new(status), cause: Some(cause.into()), allow: Vec::new() }
     }
 
     /// 410: history that old is gone.
     pub(crate) fn expired(message: impl Into<String>) -> Self {
-        Self::new(410, "Expired", message).remedy("list again without continue or resourceVersion")
+        Self::new(Reason::Expired, message).remedy("list again without continue or resourceVersion")
     }
 
     /// Fields of an object are wrong.
@@ -61,7 +61,7 @@ impl ApiError {
             details.group = kind.group.into();
         }
         if kind.group == OWN_GROUP {
-            status.code = 400;
+            status.code = Reason::BadRequest.code();
         }
         Self::from(status).remedy("correct the fields named in details.causes")
     }
@@ -75,7 +75,7 @@ impl ApiError {
 
     /// 404 for a kind that this server does not have.
     pub(crate) fn not_served(plural: &str) -> Self {
-        Self::new(404, "NotFound", format!("{plural} are not served"))
+        Self::new(Reason::NotFound, format!("{plural} are not served"))
     }
 
     /// 409 for an object.
@@ -86,7 +86,7 @@ impl ApiError {
     /// 405 with the methods that are served.
     pub(crate) fn method_not_allowed(method: &Method, served: Vec<Method>) -> Self {
         let names = served.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        let error = Self::new(405, "MethodNotAllowed", format!("{method} is not allowed here"))
+        let error = Self::new(Reason::MethodNotAllowed, format!("{method} is not allowed here"))
             .remedy(format!("this endpoint takes {names}"));
         Self { allow: served, ..error }
     }
@@ -134,7 +134,7 @@ impl StdError for ApiError {
 
 impl From<KeyspaceError> for ApiError {
     fn from(error: KeyspaceError) -> Self {
-        let busy = |code, reason, message: &str| Self::new(code, reason, message).retry_after(1);
+        let busy = |reason, message: &str| Self::new(reason, message).retry_after(1);
         match &error {
             KeyspaceError::Refused(refusal) => refused(refusal, &error),
             KeyspaceError::Storage(EngineError::NoSpace { .. }) => {
@@ -142,18 +142,18 @@ impl From<KeyspaceError> for ApiError {
             }
             KeyspaceError::Storage(_) => Self::internal("the keyspace cannot be read or written", error),
             KeyspaceError::Unavailable { .. } => {
-                busy(504, "Timeout", "the keyspace did not answer in time; it is unknown whether a write took effect")
+                busy(Reason::Timeout, "the keyspace did not answer in time; it is unknown whether a write took effect")
             }
             KeyspaceError::NoLeader { .. } => {
-                busy(503, "ServiceUnavailable", "the keyspace has no leader right now; nothing was done")
+                busy(Reason::ServiceUnavailable, "the keyspace has no leader right now; nothing was done")
             }
             KeyspaceError::NotLeader { .. } => {
-                busy(503, "ServiceUnavailable", "this member does not lead the keyspace")
+                busy(Reason::ServiceUnavailable, "this member does not lead the keyspace")
             }
             KeyspaceError::Overloaded { .. } => {
-                busy(429, "TooManyRequests", "too many requests wait for the keyspace already")
+                busy(Reason::TooManyRequests, "too many requests wait for the keyspace already")
             }
-            KeyspaceError::Closed => busy(503, "ServiceUnavailable", "the server is shutting down"),
+            KeyspaceError::Closed => busy(Reason::ServiceUnavailable, "the server is shutting down"),
             _ => Self::internal("the keyspace failed", error),
         }
     }
@@ -166,21 +166,19 @@ fn refused(refusal: &Refusal, error: &KeyspaceError) -> ApiError {
         }
         Refusal::FutureRevision { requested, current } => too_large(*requested, *current),
         Refusal::RequestTooLarge { bytes, limit } => ApiError::new(
-            413,
-            "RequestEntityTooLarge",
+            Reason::RequestEntityTooLarge,
             format!("the object takes {bytes} bytes, at most {limit} are stored in one write"),
         )
         .remedy("split the object, or keep large data in a volume"),
-        Refusal::NoSpace { .. } => ApiError::new(507, "InsufficientStorage", "the keyspace is full")
+        Refusal::NoSpace { .. } => ApiError::new(Reason::InsufficientStorage, "the keyspace is full")
             .remedy("delete what is not needed, then see `nanocloud keyspace --help`; or free room on the disk"),
         Refusal::Corrupt { member } => ApiError::new(
-            503,
-            "ServiceUnavailable",
+            Reason::ServiceUnavailable,
             format!("member {member} differs from the leader, so nothing is written"),
         )
         .remedy("replace that member or restore a snapshot, then clear the alarm: `nanocloud keyspace alarms --clear`"),
         Refusal::TooManyWatchers { limit } => {
-            ApiError::new(429, "TooManyRequests", format!("{limit} watchers are open already")).retry_after(1)
+            ApiError::new(Reason::TooManyRequests, format!("{limit} watchers are open already")).retry_after(1)
         }
         _ => ApiError::internal("the keyspace refused the request", error.clone()),
     }
@@ -188,13 +186,13 @@ fn refused(refusal: &Refusal, error: &KeyspaceError) -> ApiError {
 
 /// 406.
 pub(crate) fn not_acceptable(served: &str) -> ApiError {
-    ApiError::new(406, "NotAcceptable", format!("only the following media types are accepted: {served}"))
+    ApiError::new(Reason::NotAcceptable, format!("only the following media types are accepted: {served}"))
         .remedy("send Accept: application/json")
 }
 
 /// 504 as Kubernetes answers a version nobody has seen yet.
 pub(crate) fn too_large(requested: u64, current: u64) -> ApiError {
-    ApiError::new(504, "Timeout", format!("Too large resource version: {requested}, current: {current}"))
-        .with_cause("ResourceVersionTooLarge", "Too large resource version")
+    ApiError::new(Reason::Timeout, format!("Too large resource version: {requested}, current: {current}"))
+        .with_cause(cause::RESOURCE_VERSION_TOO_LARGE, "Too large resource version")
         .retry_after(1)
 }

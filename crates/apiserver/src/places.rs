@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use api::Reason;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use trust::{
     Subject,
@@ -94,7 +95,7 @@ impl Lane {
 }
 
 fn full(message: String) -> ApiError {
-    ApiError::new(429, "TooManyRequests", message).retry_after(1).remedy("try again in a second")
+    ApiError::new(Reason::TooManyRequests, message).retry_after(1).remedy("try again in a second")
 }
 
 #[cfg(test)]

@@ -113,8 +113,8 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin> Connection for C {}
 
 /// Why a stream could not be opened: answered to the client as it is, with the server's trace id added.
 ///
-/// Use `Status::failure(400, "BadRequest", ..)` for a container that is not running or not named, 404 for one that
-/// does not exist, 500 for the rest.
+/// Use `api::Reason::BadRequest` for a container that is not running or not named, `NotFound` for one that
+/// does not exist, and `InternalError` for the rest.
 pub type StreamError = Box<Status>;
 
 /// Logs of pods, commands in them and connections to them.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::Reason;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
@@ -34,7 +35,7 @@ impl Readiness {
     pub(crate) async fn check(&self, look: impl Future<Output = Result<()>>) -> Result<()> {
         let Ok(_place) = self.places.try_acquire() else {
             return Err(
-                ApiError::new(429, "TooManyRequests", format!("{MAX_PROBES} probes wait already")).retry_after(1)
+                ApiError::new(Reason::TooManyRequests, format!("{MAX_PROBES} probes wait already")).retry_after(1)
             );
         };
         let mut found = self.found.lock().await;
@@ -47,7 +48,7 @@ impl Readiness {
                 result
             }
         };
-        result.map_err(|why| ApiError::new(503, "ServiceUnavailable", format!("not ready: {why}")).retry_after(1))
+        result.map_err(|why| ApiError::new(Reason::ServiceUnavailable, format!("not ready: {why}")).retry_after(1))
     }
 }
 
@@ -65,7 +66,7 @@ mod tests {
             readiness.check(async {
                 looks.fetch_add(1, Ordering::Relaxed);
                 tokio::task::yield_now().await;
-                Err(ApiError::new(500, "InternalError", "broken"))
+                Err(ApiError::new(Reason::InternalError, "broken"))
             })
         };
         let answers = futures::future::join_all((0..MAX_PROBES + 10).map(|_| probe())).await;
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!((count(503), count(429)), (MAX_PROBES, 10));
         // What is old is looked at again.
         let stale = Readiness { fresh: Duration::ZERO, ..Readiness::default() };
-        assert!(stale.check(async { Err(ApiError::new(500, "InternalError", "broken")) }).await.is_err());
+        assert!(stale.check(async { Err(ApiError::new(Reason::InternalError, "broken")) }).await.is_err());
         assert!(stale.check(async { Ok(()) }).await.is_ok());
     }
 }

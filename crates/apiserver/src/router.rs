@@ -2,6 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
+use api::Reason;
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -60,7 +61,7 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     let handled = AssertUnwindSafe(handle(&service, route, request, trace.clone())).catch_unwind();
     let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
         let message = "the server failed on this request";
-        Err(ApiError::new(500, "InternalError", message)
+        Err(ApiError::new(Reason::InternalError, message)
             .remedy("look for the trace id in the server's log and report it"))
     });
     let _entered = span.enter();
@@ -94,8 +95,8 @@ fn log(failure: &ApiError, is_own: bool) {
     let (code, reason, message) = (failure.status.code, &failure.status.reason, &failure.status.message);
     if code < 500 {
         match is_own {
-            true => tracing::debug!(code, reason, "request refused"),
-            false => tracing::info!(code, reason, "request refused"),
+            true => tracing::debug!(code, %reason, "request refused"),
+            false => tracing::info!(code, %reason, "request refused"),
         }
         return;
     }
@@ -105,7 +106,7 @@ fn log(failure: &ApiError, is_own: bool) {
         chain.push_str(&format!(": {error}"));
         source = error.source();
     }
-    tracing::error!(code, reason, message, cause = chain.trim_start_matches(": "), "request failed");
+    tracing::error!(code, %reason, message, cause = chain.trim_start_matches(": "), "request failed");
 }
 
 /// A path with its percent signs resolved, part by part: an encoded slash never makes a part.

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use api::Reason;
 use keyspace::AlarmKind;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -78,7 +79,7 @@ impl ServerState {
         let look = async {
             let status = self.registry.keyspace().status().await?;
             if status.leader.is_none() {
-                return Err(ApiError::new(503, "ServiceUnavailable", "the keyspace has no leader"));
+                return Err(ApiError::new(Reason::ServiceUnavailable, "the keyspace has no leader"));
             }
             self.registry.ensure_namespaces().await
         };
@@ -96,7 +97,7 @@ impl ServerState {
             None => Ok(()),
             Some(kind) => {
                 let message = format!("the keyspace of this member has the alarm {kind}");
-                Err(ApiError::new(503, "ServiceUnavailable", message).remedy(
+                Err(ApiError::new(Reason::ServiceUnavailable, message).remedy(
                     "replace this member, or stop it and run `nanocloud setup --repair`; then clear the alarm: `nanocloud keyspace alarms --clear`",
                 ))
             }
@@ -106,7 +107,7 @@ impl ServerState {
 
 fn permit(all: &Arc<Semaphore>, gauge: &Gauge, limit: usize, what: &str) -> Result<Permit> {
     let permit = all.clone().try_acquire_owned().map_err(|_| {
-        ApiError::new(429, "TooManyRequests", format!("{limit} {what} are being served already"))
+        ApiError::new(Reason::TooManyRequests, format!("{limit} {what} are being served already"))
             .retry_after(1)
             .remedy("try again in a second")
     })?;

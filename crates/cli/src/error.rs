@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io};
 
-use api::Status;
+use api::{Reason, Status};
 
 use crate::exit::Exit;
 
@@ -76,7 +76,9 @@ impl Error {
             Self::Io { source, .. } => io_exit(source),
             Self::Local { .. } => Exit::Permission,
             Self::Request(error) => match error {
-                client::Error::Api(status) if matches!(status.code, 401 | 403) => Exit::Permission,
+                client::Error::Api(status) if matches!(status.class(), Reason::Unauthorized | Reason::Forbidden) => {
+                    Exit::Permission
+                }
                 client::Error::Api(_) => Exit::Failed,
                 client::Error::Config { .. } => Exit::Usage,
                 client::Error::Transport { source, .. } if is_tls(source.as_ref()) => Exit::Trust,
@@ -168,11 +170,11 @@ fn status_remedy(status: &Status) -> String {
     if !status.remedy.is_empty() {
         return status.remedy.clone();
     }
-    match status.code {
-        401 => "get credentials: `sudo nanocloud config | sh` on the server, or --token".into(),
-        403 => "use credentials with more rights: `nanocloud token --help`".into(),
-        404 => "see what there is: `nanocloud get all -A`".into(),
-        429 | 503 => "try again in a moment".into(),
+    match status.class() {
+        Reason::Unauthorized => "get credentials: `sudo nanocloud config | sh` on the server, or --token".into(),
+        Reason::Forbidden => "use credentials with more rights: `nanocloud token --help`".into(),
+        Reason::NotFound => "see what there is: `nanocloud get all -A`".into(),
+        Reason::TooManyRequests | Reason::ServiceUnavailable => "try again in a moment".into(),
         _ => String::new(),
     }
 }
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn refused_credentials_and_a_full_disk_have_codes_of_their_own() {
-        let status = Status::failure(401, "Unauthorized", "no");
+        let status = Status::failure(Reason::Unauthorized, "no");
         assert_eq!(Error::Request(client::Error::from(status)).exit(), Exit::Permission);
         assert_eq!(Error::io("write x", io::ErrorKind::StorageFull.into()).exit(), Exit::Storage);
     }

@@ -1,6 +1,6 @@
 //! Why a request failed.
 
-use api::Status;
+use api::{Reason, Status};
 
 use crate::body::BoxError;
 
@@ -71,50 +71,53 @@ impl Error {
         }
     }
 
-    fn has_reason(&self, reason: &str) -> bool {
-        self.status().is_some_and(|status| status.reason == reason)
+    /// The reason of the server's answer, if it gave one.
+    pub fn reason(&self) -> Option<Reason> {
+        self.status().map(Status::class)
     }
 
     /// The object does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 404)
+        self.reason() == Some(Reason::NotFound)
     }
 
     /// The name is taken.
     pub fn is_already_exists(&self) -> bool {
-        self.has_reason("AlreadyExists")
+        self.reason() == Some(Reason::AlreadyExists)
     }
 
-    /// Somebody else changed the object: read it again and decide anew.
+    /// Another writer changed the object: read it and decide again.
     pub fn is_conflict(&self) -> bool {
-        self.has_reason("Conflict")
+        self.reason() == Some(Reason::Conflict)
     }
 
     /// The wanted revision was compacted: list again.
     pub fn is_gone(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 410)
+        matches!(self.reason(), Some(Reason::Expired | Reason::Gone))
     }
 
     /// The object was refused for its content.
     pub fn is_invalid(&self) -> bool {
-        self.has_reason("Invalid")
+        self.reason() == Some(Reason::Invalid)
     }
 
     /// The caller may not do this.
     pub fn is_forbidden(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 403)
+        self.reason() == Some(Reason::Forbidden)
     }
 
-    /// Who the caller is was not accepted.
+    /// The credentials were not accepted.
     pub fn is_unauthorized(&self) -> bool {
-        self.status().is_some_and(|status| status.code == 401)
+        self.reason() == Some(Reason::Unauthorized)
     }
 
     /// The same request may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } | Self::Timeout { .. } => true,
-            Self::Api(status) => status.code == 429 || status.code >= 500,
+            Self::Api(status) => {
+                status.class() == Reason::TooManyRequests || status.code >= Reason::InternalError.code()
+            }
             _ => false,
         }
     }

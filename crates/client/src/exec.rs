@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::Status;
+use api::{Reason, Status, cause};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use http::{HeaderValue, header};
@@ -31,6 +31,8 @@ pub const MESSAGES_BUFFERED: usize = 32;
 /// How long opening a session may take.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const PROTOCOL: &str = "v5.channel.k8s.io";
+/// Reason of a session that ended before its command did.
+const STREAM_CLOSED: &str = "StreamClosed";
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
 const STDERR: u8 = 2;
@@ -189,7 +191,7 @@ fn refusal(response: &http::Response<Option<Vec<u8>>>) -> Status {
     let body = response.body().as_deref().unwrap_or_default();
     serde_json::from_slice(body).unwrap_or_else(|_| {
         let code = response.status();
-        Status::failure(code.as_u16(), code.canonical_reason().unwrap_or("Unknown"), String::from_utf8_lossy(body))
+        Status::of_code(code.as_u16(), code.canonical_reason().unwrap_or("Unknown"), String::from_utf8_lossy(body))
     })
 }
 
@@ -246,7 +248,10 @@ where
             _ => {}
         }
     }
-    Exit::Failed(Box::new(Status::failure(500, "StreamClosed", "the session ended before the command did")))
+    Exit::Failed(Box::new(Status::failure(
+        Reason::Other(STREAM_CLOSED.into()),
+        "the session ended before the command did",
+    )))
 }
 
 fn frame(channel: u8, payload: &[u8]) -> Message {
@@ -274,13 +279,13 @@ async fn take(message: &Bytes, stdout: &mpsc::Sender<Bytes>, stderr: &mpsc::Send
 fn exit(payload: &[u8]) -> Exit {
     let status: Status = match serde_json::from_slice(payload) {
         Ok(status) => status,
-        Err(_) => Status::failure(500, "InternalError", String::from_utf8_lossy(payload)),
+        Err(_) => Status::failure(Reason::InternalError, String::from_utf8_lossy(payload)),
     };
     if status.status == "Success" {
         return Exit::Code(0);
     }
     let causes = status.details.iter().flat_map(|details| &details.causes);
-    let code = causes.filter(|cause| cause.reason == "ExitCode").find_map(|cause| cause.message.parse().ok());
+    let code = causes.filter(|cause| cause.reason == cause::EXIT_CODE).find_map(|cause| cause.message.parse().ok());
     code.map_or_else(|| Exit::Failed(Box::new(status)), Exit::Code)
 }
 
@@ -360,7 +365,7 @@ mod tests {
         drop(stdin);
         assert_eq!(stderr.recv().await.unwrap(), "oops");
         let Exit::Failed(status) = exit.await.unwrap() else { panic!("there was no status") };
-        assert_eq!(status.reason, "StreamClosed");
+        assert_eq!(status.reason.word(), STREAM_CLOSED);
     }
 
     #[tokio::test]

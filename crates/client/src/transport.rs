@@ -102,8 +102,11 @@ impl Client {
         let code = response.status();
         let bytes = self.collect(response, &what).await?;
         let status = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-            let reason = code.canonical_reason().unwrap_or("Unknown").replace(' ', "");
-            Status::failure(code.as_u16(), reason, String::from_utf8_lossy(&bytes))
+            Status::of_code(
+                code.as_u16(),
+                code.canonical_reason().unwrap_or("Unknown"),
+                String::from_utf8_lossy(&bytes),
+            )
         });
         Err(status.into())
     }

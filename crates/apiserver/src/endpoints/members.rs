@@ -1,5 +1,6 @@
 //! Members of the cluster: who they are, taking one in against its token, and changing them.
 
+use api::Reason;
 use axum::response::Response;
 use http::StatusCode;
 use keyspace::{ClusterError, ClusterState, Member, MemberChange, MemberRole, MemberState};
@@ -38,12 +39,9 @@ struct ChangeRequest {
 }
 
 fn membership(context: &RequestContext) -> Result<Membership> {
-    context
-        .state
-        .membership
-        .get()
-        .cloned()
-        .ok_or_else(|| ApiError::new(404, "NotFound", "this server keeps its state where it has no members of its own"))
+    context.state.membership.get().cloned().ok_or_else(|| {
+        ApiError::new(Reason::NotFound, "this server keeps its state where it has no members of its own")
+    })
 }
 
 /// What can be done to a member.
@@ -117,7 +115,7 @@ pub(super) async fn change(mut context: RequestContext, action: Change) -> Resul
     };
     let state = cluster.members().await;
     let Some(member) = state.find(context.params.get("name")).map(|state| state.member.clone()) else {
-        return Err(ApiError::new(404, "NotFound", format!("there is no member {:?}", context.params.get("name")))
+        return Err(ApiError::new(Reason::NotFound, format!("there is no member {:?}", context.params.get("name")))
             .remedy("see `nanocloud member list`"));
     };
     let change = match action {
@@ -137,7 +135,7 @@ pub(super) async fn change(mut context: RequestContext, action: Change) -> Resul
 async fn forget_node(registry: &Registry, name: &str) {
     let Some(kind) = api::kinds::find("nodes") else { return };
     match registry.delete(kind, None, name, &DeleteOptions::default()).await {
-        Err(failure) if failure.status.code != 404 => {
+        Err(failure) if failure.status.reason != Reason::NotFound => {
             tracing::warn!(
                 node = name,
                 error = failure.status.message,
@@ -206,17 +204,17 @@ fn is_ghost(state: &MemberState) -> bool {
 }
 
 fn refused(error: ClusterError) -> ApiError {
-    let (code, reason) = match &error {
-        ClusterError::NotFound { .. } => (404, "NotFound"),
-        ClusterError::Unavailable { .. } => (503, "ServiceUnavailable"),
-        ClusterError::Alone => (400, "BadRequest"),
+    let reason = match &error {
+        ClusterError::NotFound { .. } => Reason::NotFound,
+        ClusterError::Unavailable { .. } => Reason::ServiceUnavailable,
+        ClusterError::Alone => Reason::BadRequest,
         ClusterError::Exists { .. }
         | ClusterError::Removed { .. }
         | ClusterError::Quorum { .. }
         | ClusterError::Voters { .. }
         | ClusterError::Behind { .. }
         | ClusterError::Silent { .. }
-        | ClusterError::NotVoter { .. } => (409, "Conflict"),
+        | ClusterError::NotVoter { .. } => Reason::Conflict,
     };
-    ApiError::new(code, reason, error.to_string())
+    ApiError::new(reason, error.to_string())
 }

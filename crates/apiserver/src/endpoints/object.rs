@@ -1,6 +1,6 @@
 //! Endpoints of one object: get, update, patch, delete, and its status.
 
-use api::Kind;
+use api::{Kind, Reason};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -57,7 +57,7 @@ pub(crate) fn edit(context: &mut RequestContext, kind: &'static Kind, options: &
 /// nothing any more, and take away all that was applied before.
 fn config(context: &RequestContext, document: Value) -> Result<ApplyConfig> {
     if context.query.get("fieldManager").is_none() {
-        return Err(ApiError::new(422, "Invalid", "fieldManager: Required value: is required for apply patch")
+        return Err(ApiError::new(Reason::Invalid, "fieldManager: Required value: is required for apply patch")
             .remedy("add fieldManager=NAME to the query"));
     }
     if !document.is_object() {

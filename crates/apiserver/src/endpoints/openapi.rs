@@ -1,5 +1,6 @@
 //! `/openapi/v2` and `/openapi/v3`.
 
+use api::Reason;
 use axum::response::Response;
 use bytes::Bytes;
 use http::StatusCode;
@@ -39,6 +40,6 @@ pub(super) async fn index(context: RequestContext) -> Result<Response> {
 pub(super) async fn document(context: RequestContext) -> Result<Response> {
     match context.state.openapi.document(context.params.get("group"), context.params.get("version")) {
         Some(body) => serve(&context, body),
-        None => Err(ApiError::new(404, "NotFound", "no such document")),
+        None => Err(ApiError::new(Reason::NotFound, "no such document")),
     }
 }

@@ -1,7 +1,7 @@
 //! Logs of pods, commands in them, and connections to them.
 
 use super::{exec, logs, portforward, relay};
-use api::Kind;
+use api::{Kind, Reason};
 use axum::response::Response;
 
 use crate::{
@@ -29,6 +29,6 @@ pub(crate) async fn serve(
         Subresource::Log => logs::serve(context, namespace, name).await,
         Subresource::Exec | Subresource::Attach => exec::serve(context, namespace, name, subresource).await,
         Subresource::PortForward => portforward::serve(context, namespace, name).await,
-        other => Err(ApiError::new(404, "NotFound", format!("pods/{} is no stream", other.name()))),
+        other => Err(ApiError::new(Reason::NotFound, format!("pods/{} is no stream", other.name()))),
     }
 }

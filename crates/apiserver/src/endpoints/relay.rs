@@ -4,6 +4,7 @@
 
 use std::io;
 
+use api::Reason;
 use axum::{body::Body, response::Response};
 use futures::StreamExt;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
@@ -51,7 +52,7 @@ pub(super) fn member(pod: &Value, state: &ClusterState) -> Result<Option<Member>
         Some(found) => Ok(Some(found.member.clone())),
         None => {
             let message = format!("pod {name} is on node {node:?}, which is no member of the cluster any more");
-            Err(ApiError::new(503, "ServiceUnavailable", message).remedy("see `nanocloud member list`"))
+            Err(ApiError::new(Reason::ServiceUnavailable, message).remedy("see `nanocloud member list`"))
         }
     }
 }
@@ -59,8 +60,7 @@ pub(super) fn member(pod: &Value, state: &ClusterState) -> Result<Option<Member>
 fn unreachable(node: &str, url: &str, why: &str) -> ApiError {
     let url = if url.is_empty() { "an address it did not tell" } else { url };
     ApiError::new(
-        503,
-        "ServiceUnavailable",
+        Reason::ServiceUnavailable,
         format!("node {node:?} runs the pod and cannot be reached at {url}: {why}"),
     )
     .remedy(format!("ask it directly (--server {url}), or see `nanocloud member list`"))

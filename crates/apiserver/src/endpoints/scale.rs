@@ -1,6 +1,6 @@
 //! The `scale` subresource (`autoscaling/v1 Scale`) of stateful sets.
 
-use api::{Kind, LabelSelector};
+use api::{Kind, LabelSelector, Reason};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(crate) async fn serve(
             Edit::Replace(document) => document.clone(),
             Edit::Patch(patch) => patch.apply(kind, current)?,
             Edit::Apply(_) => {
-                return Err(ApiError::new(415, "UnsupportedMediaType", "scale is not applied")
+                return Err(ApiError::new(Reason::UnsupportedMediaType, "scale is not applied")
                     .remedy("apply spec.replicas of the object itself, or send application/merge-patch+json"));
             }
         };
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
         }
         wanted["spec"]["replicas"] = replicas.into();
         match registry.update(kind, namespace, name, &Edit::Replace(wanted), Target::Object, &options).await {
-            Err(failure) if failure.status.reason == "Conflict" && !pinned => {}
+            Err(failure) if failure.status.reason == Reason::Conflict && !pinned => {}
             other => return Ok(response::json(StatusCode::OK, &scale(other?.stored))),
         }
     }

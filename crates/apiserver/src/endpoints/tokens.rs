@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{Kind, kinds, kinds::token::Token};
+use api::{Kind, Reason, cause, kinds, kinds::token::Token};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -43,9 +43,6 @@ struct ExchangeRequest {
     csr: Option<String>,
     ttl_seconds: Option<u64>,
 }
-
-/// Reason of the cause when a token with scopes was to become a certificate.
-const SCOPED: &str = "ScopedToken";
 
 /// The credential a token became.
 enum Credential {
@@ -178,7 +175,9 @@ async fn mark_used(
     let edit = Edit::Replace(object);
     match registry.update(tokens()?, None, token.id(), &edit, Target::Status, &WriteOptions::default()).await {
         Ok(_) => Ok(()),
-        Err(failure) if matches!(failure.status.code, 404 | 409) => Err(refuse(token, TokenOutcome::Replayed)),
+        Err(failure) if matches!(failure.status.reason, Reason::NotFound | Reason::Conflict) => {
+            Err(refuse(token, TokenOutcome::Replayed))
+        }
         Err(failure) => Err(failure),
     }
 }
@@ -236,7 +235,7 @@ fn credential(state: &ServerState, grant: &Token, wanted: &ExchangeRequest, now:
             return Err(ApiError::bad_request(
                 "a token with scopes becomes a bearer token: certificates carry no scopes",
             )
-            .with_cause(SCOPED, "certificates carry no scopes")
+            .with_cause(cause::SCOPED_TOKEN, "certificates carry no scopes")
             .remedy("exchange it without csr"));
         }
         let wanted = certificates::Wanted {

@@ -4,7 +4,7 @@
 //! Source: `Patch.Apply` of gopkg.in/evanphx/json-patch.v4, which kube-apiserver uses. Unlike there, what an operation
 //! may cost is bounded: bytes copied, values looked at and moved, and how deep things nest.
 
-use api::{FieldError, Kind};
+use api::{FieldError, Kind, Reason};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ pub(crate) enum Operation {
 pub(super) fn parse(document: Value) -> Result<Vec<Operation>> {
     if let Some(count) = document.as_array().map(Vec::len).filter(|count| *count > MAX_JSON_PATCH_OPERATIONS) {
         let message = format!("{count} operations, at most {MAX_JSON_PATCH_OPERATIONS} are taken in one patch");
-        return Err(ApiError::new(413, "RequestEntityTooLarge", message).remedy("split the patch"));
+        return Err(ApiError::new(Reason::RequestEntityTooLarge, message).remedy("split the patch"));
     }
     serde_json::from_value(document)
         .map_err(|error| ApiError::bad_request(format!("the JSON patch cannot be read: {error}")))
@@ -65,11 +65,11 @@ pub(super) fn apply(kind: &Kind, mut object: Value, operations: &[Operation]) ->
             Fault::Invalid(message) => {
                 let error = FieldError::invalid(format!("patch[{index}]"), message);
                 let mut failure = ApiError::invalid(kind, &name, &[error]);
-                failure.status.code = 422;
+                failure.status.code = failure.status.reason.code();
                 failure
             }
             Fault::TooLarge(message) => {
-                ApiError::new(413, "RequestEntityTooLarge", format!("patch[{index}]: {message}"))
+                ApiError::new(Reason::RequestEntityTooLarge, format!("patch[{index}]: {message}"))
                     .remedy("split the patch")
             }
         })?;

@@ -6,7 +6,7 @@ mod order;
 mod strategic;
 mod strategy;
 
-use api::Kind;
+use api::{Kind, Reason};
 use serde_json::Value;
 
 use crate::{
@@ -81,5 +81,5 @@ impl Patch {
 }
 
 fn unsupported(message: &str, remedy: &str) -> ApiError {
-    ApiError::new(415, "UnsupportedMediaType", message).remedy(remedy)
+    ApiError::new(Reason::UnsupportedMediaType, message).remedy(remedy)
 }

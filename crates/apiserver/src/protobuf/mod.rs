@@ -8,6 +8,7 @@
 mod messages;
 mod wire;
 
+use api::Reason;
 use serde_json::{Map, Value};
 
 use self::{
@@ -26,7 +27,7 @@ const MAX_DEPTH: usize = 16;
 /// The JSON document of a body.
 pub(crate) fn document(body: &[u8]) -> Result<Value> {
     let fail = |why: &str| {
-        ApiError::new(415, "UnsupportedMediaType", format!("the {MEDIA_TYPE} body cannot be read: {why}"))
+        ApiError::new(Reason::UnsupportedMediaType, format!("the {MEDIA_TYPE} body cannot be read: {why}"))
             .remedy("send application/json")
     };
     read(body).map_err(|why| fail(&why))

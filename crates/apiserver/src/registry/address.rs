@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use api::{FieldError, Kind, kinds::service::HEADLESS};
+use api::{FieldError, Kind, Reason, kinds::service::HEADLESS};
 use ipnet::Ipv4Net;
 use keyspace::{Compare, KeyspaceExt, Op, Projection, RangeRequest};
 use serde_json::{Value, json};
@@ -87,8 +87,7 @@ impl Registry {
         let seed = object::uid(service).bytes().fold(0_u32, |seed, byte| seed.rotate_left(5) ^ u32::from(byte));
         first_free(self.service_cidr, seed, &taken).ok_or_else(|| {
             ApiError::new(
-                507,
-                "InsufficientStorage",
+                Reason::InsufficientStorage,
                 format!("every service address of {} is taken", self.service_cidr),
             )
             .remedy("delete services, or run with a wider service CIDR")

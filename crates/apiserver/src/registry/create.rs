@@ -1,6 +1,6 @@
 //! Making objects.
 
-use api::{FieldError, Kind, meta::is_dns_subdomain, names::label};
+use api::{FieldError, Kind, Reason, meta::is_dns_subdomain, names::label};
 use keyspace::{Compare, Op, Put, Txn};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -44,7 +44,7 @@ impl Registry {
         let mut last = None;
         for _ in 0..attempts {
             match self.create_named(kind, namespace, document.clone(), options, Change::Updated).await {
-                Err(failure) if failure.status.reason == "AlreadyExists" => last = Some(failure),
+                Err(failure) if failure.status.reason == Reason::AlreadyExists => last = Some(failure),
                 other => return other,
             }
         }

@@ -1,7 +1,7 @@
 //! Deleting objects: at once, or after finalizers and, for pods, a period of grace.
 
 use api::{
-    Kind,
+    Kind, Reason,
     kinds::pod::GRACE_SECONDS,
     names::{
         finalizer::{FOREGROUND, NAMESPACE_CONTENTS, ORPHAN},
@@ -172,7 +172,7 @@ impl Registry {
             };
             match self.delete(kind, place, name, options).await {
                 Ok(Deleted::Gone(stored) | Deleted::Pending(stored)) => deleted.push(stored),
-                Err(failure) if failure.status.code == 404 => {}
+                Err(failure) if failure.status.reason == Reason::NotFound => {}
                 Err(failure) => return Err(failure),
             }
         }
@@ -183,7 +183,7 @@ impl Registry {
             }
             match self.delete(kind, Some(place).filter(|place| !place.is_empty()), name, options).await {
                 Ok(Deleted::Gone(stored) | Deleted::Pending(stored)) => deleted.push(stored),
-                Err(failure) if failure.status.code == 404 => {}
+                Err(failure) if failure.status.reason == Reason::NotFound => {}
                 Err(failure) => return Err(failure),
             }
         }

@@ -1,7 +1,7 @@
 //! Namespaces as the place of other objects.
 
 use api::{
-    Kind, kinds,
+    Kind, Reason, cause, kinds,
     names::{label, namespace::BUILT_IN},
 };
 use keyspace::Compare;
@@ -32,7 +32,7 @@ impl Registry {
         if object::is_deleting(&found.object) {
             let message = format!("namespace {namespace} is being terminated, so nothing new is made in it");
             return Err(ApiError::forbidden(&message)
-                .with_cause("NamespaceTerminating", message)
+                .with_cause(cause::NAMESPACE_TERMINATING, message)
                 .remedy("wait until it is gone, or use another namespace"));
         }
         Ok(Some(Compare::unchanged(key(kind, None, namespace), found.revision)))
@@ -47,7 +47,7 @@ impl Registry {
             }
             let object = json!({"metadata": {"name": name, "labels": {label::NAMESPACE_NAME: name}}});
             match self.create(kind, None, object, &WriteOptions::default()).await {
-                Err(failure) if failure.status.reason == "AlreadyExists" => {}
+                Err(failure) if failure.status.reason == Reason::AlreadyExists => {}
                 other => drop(other?),
             }
         }

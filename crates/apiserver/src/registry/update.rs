@@ -1,6 +1,6 @@
 //! Changing objects: replacement and patches, of the object or of its status.
 
-use api::{FieldError, Kind};
+use api::{FieldError, Kind, Reason, cause};
 use keyspace::{Compare, Op, Put, Txn};
 use serde_json::{Value, json};
 
@@ -112,7 +112,7 @@ impl Registry {
                 (Some(current), _) => current,
                 (None, Edit::Apply(config)) if target == Target::Object => {
                     match self.create_applied(kind, namespace, name, config, options).await {
-                        Err(failure) if failure.status.reason == "AlreadyExists" => continue,
+                        Err(failure) if failure.status.reason == Reason::AlreadyExists => continue,
                         other => return other,
                     }
                 }
@@ -234,13 +234,13 @@ fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> ApiError {
         _ => format!("conflicts with\n{}", list.join("\n")),
     };
     let status =
-        api::Status::failure(409, "Conflict", format!("Apply failed with {} conflict{s}: {message}", conflicts.len()));
+        api::Status::failure(Reason::Conflict, format!("Apply failed with {} conflict{s}: {message}", conflicts.len()));
     let mut failure = ApiError::from(status.about(&kind.resource(), name))
         .remedy("leave these fields to their managers, apply the values they have, or apply with force");
     failure.status.details.get_or_insert_default().causes = conflicts
         .iter()
         .map(|conflict| api::StatusCause {
-            reason: "FieldManagerConflict".into(),
+            reason: cause::FIELD_MANAGER_CONFLICT.into(),
             message: format!("conflict with {:?} {}", conflict.manager, conflict.using),
             field: conflict.field.clone(),
         })

@@ -1,6 +1,6 @@
 //! Who asks, and whether it may.
 
-use api::{Kind, kinds, names::annotation::SELECTED_NODE};
+use api::{Kind, Reason, kinds, names::annotation::SELECTED_NODE};
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::Value;
 use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
@@ -209,7 +209,7 @@ pub(crate) fn unknown_route(context: &RequestContext) -> ApiError {
             .remedy("use a client certificate or Authorization: Bearer <token>");
     }
     let mut failure =
-        ApiError::new(404, "NotFound", format!("the server has no endpoint {}", context.parts.uri.path()))
+        ApiError::new(Reason::NotFound, format!("the server has no endpoint {}", context.parts.uri.path()))
             .remedy("see `kubectl api-resources` for what is served");
     // kubectl reads the details of every 404 to tell a missing object from a missing endpoint.
     failure.status.details.get_or_insert_default();

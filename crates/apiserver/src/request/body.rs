@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 
+use api::Reason;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -20,7 +21,7 @@ use crate::{
 pub(crate) async fn read(body: Body, lane: &Lane) -> Result<(Bytes, Memory)> {
     tokio::time::timeout(limits::BODY_TIMEOUT, collect(body, lane))
         .await
-        .map_err(|_| ApiError::new(408, "Timeout", "the request's body did not arrive in time"))?
+        .map_err(|_| ApiError::new(Reason::RequestTimeout, "the request's body did not arrive in time"))?
 }
 
 async fn collect(body: Body, lane: &Lane) -> Result<(Bytes, Memory)> {
@@ -47,7 +48,7 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
         return ApiError::bad_request(format!("the body cannot be read: {error}"));
     }
     let message = format!("the body is larger than {} bytes", limits::MAX_BODY_BYTES);
-    ApiError::new(413, "RequestEntityTooLarge", message).remedy("split the request, or keep large data in a volume")
+    ApiError::new(Reason::RequestEntityTooLarge, message).remedy("split the request, or keep large data in a volume")
 }
 
 /// The media type of the body without parameters, in lower case; empty when not said.
@@ -67,8 +68,10 @@ pub(crate) fn object(headers: &HeaderMap, body: &[u8]) -> Result<Document> {
         "" | "application/json" | "text/json" => json(body),
         "application/yaml" | "text/yaml" | "application/x-yaml" => yaml(body).map(Document::from),
         protobuf::MEDIA_TYPE => protobuf::document(body).map(Document::from),
-        other => Err(ApiError::new(415, "UnsupportedMediaType", format!("bodies of type {other:?} are not read here"))
-            .remedy("send application/json or application/yaml")),
+        other => {
+            Err(ApiError::new(Reason::UnsupportedMediaType, format!("bodies of type {other:?} are not read here"))
+                .remedy("send application/json or application/yaml"))
+        }
     }
 }
 

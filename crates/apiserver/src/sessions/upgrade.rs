@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use api::Reason;
 use axum::{
     body::Body,
     extract::{
@@ -97,8 +98,7 @@ enum Wanted {
 fn wanted(context: &RequestContext) -> Result<Wanted> {
     if context.parts.version == Version::HTTP_2 {
         return Err(ApiError::new(
-            426,
-            "UpgradeRequired",
+            Reason::UpgradeRequired,
             "a session needs HTTP/1.1, because it upgrades the connection",
         )
         .remedy("connect with HTTP/1.1 and Upgrade: websocket"));

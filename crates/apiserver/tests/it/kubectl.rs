@@ -421,7 +421,7 @@ impl apiserver::PodStreams for NoPods {
         _: &str,
         _: apiserver::LogOptions,
     ) -> Result<futures::stream::BoxStream<'static, std::io::Result<bytes::Bytes>>, apiserver::StreamError> {
-        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+        Err(Box::new(api::Status::failure(api::Reason::NotFound, "no such pod here")))
     }
 
     async fn exec(
@@ -430,7 +430,7 @@ impl apiserver::PodStreams for NoPods {
         _: &str,
         _: apiserver::ExecOptions,
     ) -> Result<apiserver::ExecSession, apiserver::StreamError> {
-        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+        Err(Box::new(api::Status::failure(api::Reason::NotFound, "no such pod here")))
     }
 
     async fn attach(
@@ -448,7 +448,7 @@ impl apiserver::PodStreams for NoPods {
         _: &str,
         _: u16,
     ) -> Result<Box<dyn apiserver::Connection>, apiserver::StreamError> {
-        Err(Box::new(api::Status::failure(404, "NotFound", "no such pod here")))
+        Err(Box::new(api::Status::failure(api::Reason::NotFound, "no such pod here")))
     }
 }
 

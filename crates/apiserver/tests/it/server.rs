@@ -62,7 +62,7 @@ impl PodStreams for ScriptedPods {
 
     async fn connect(&self, _: &str, _: &str, port: u16) -> Result<Box<dyn Connection>, StreamError> {
         if port != 7 {
-            return Err(Box::new(Status::failure(500, "InternalError", "nobody listens")));
+            return Err(Box::new(Status::failure(api::Reason::InternalError, "nobody listens")));
         }
         let (near, far) = tokio::io::duplex(1024);
         tokio::spawn(async move {

@@ -153,7 +153,7 @@ fn note_user(answer: &Value, called: &str) {
 /// Whether a token was not taken for a certificate because it has scopes.
 fn is_scoped(error: &client::Error) -> bool {
     let client::Error::Api(status) = error else { return false };
-    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == "ScopedToken")
+    status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == api::cause::SCOPED_TOKEN)
 }
 
 fn word(answer: &Value, field: &str) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use api::{Kind, Status, kinds};
+use api::{Kind, Reason, Status, kinds};
 use client::{DeleteParams, DynamicApi};
 use serde::Deserialize;
 use serde_json::Value;
@@ -156,7 +156,7 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
             .ok_or_else(|| broken(format!("there is no kind {word:?} in {version:?} (object {:?})", name(&object))))?;
         if name(&object).is_empty() {
             return Err(Error::Request(
-                Status::failure(400, "BadRequest", format!("a {word} in {source} has no metadata.name")).into(),
+                Status::failure(Reason::BadRequest, format!("a {word} in {source} has no metadata.name")).into(),
             ));
         }
         Ok((kind, object))

@@ -58,7 +58,7 @@ fn map(name: &str, revision: &str) -> ConfigMap {
 }
 
 fn failure(code: u16) -> Error {
-    Status::failure(code, "Test", "as told").into()
+    Status::of_code(code, "Test", "as told").into()
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event<ConfigMap>>> + Send>>;

@@ -4,7 +4,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use api::Status;
+use api::{Reason, Status};
 use apiserver::{Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, StreamError, TerminalSize};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,7 +48,7 @@ impl Streams {
             kubelet.started().await;
             kubelet
         };
-        let starting = || Status::failure(503, "ServiceUnavailable", "the kubelet of this node is still starting");
+        let starting = || Status::failure(Reason::ServiceUnavailable, "the kubelet of this node is still starting");
         timeout(PATIENCE, started).await.map_err(|_| Box::new(starting().with_remedy("try again in a moment")))
     }
 }
@@ -136,10 +136,10 @@ fn not_started(why: String) -> ExecSession {
 
 /// A failure of the kubelet as the API answers it.
 fn refusal(error: kubelet::Error) -> StreamError {
-    let (code, reason) = match &error {
-        kubelet::Error::Missing { .. } => (404, "NotFound"),
-        kubelet::Error::Refused { .. } | kubelet::Error::NotRunning(_) => (400, "BadRequest"),
-        _ => (500, "InternalError"),
+    let reason = match &error {
+        kubelet::Error::Missing { .. } => Reason::NotFound,
+        kubelet::Error::Refused { .. } | kubelet::Error::NotRunning(_) => Reason::BadRequest,
+        _ => Reason::InternalError,
     };
     let mut message = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -147,7 +147,7 @@ fn refusal(error: kubelet::Error) -> StreamError {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    Box::new(Status::failure(code, reason, message))
+    Box::new(Status::failure(reason, message))
 }
 
 fn output(from: ExecOutput) -> BoxStream<'static, Bytes> {
