@@ -148,12 +148,6 @@ impl<R: Resource> Api<R> {
         self.send(json(Method::PUT, &path, &[], &encode(object))?).await
     }
 
-    /// Replaces what an object waits for before it goes: the finalizers in a namespace's spec, and nothing else.
-    pub async fn finalize(&self, object: &R) -> Result<R> {
-        let path = self.target.subresource(object.meta().name.as_deref().unwrap_or_default(), "finalize");
-        self.send(json(Method::PUT, &path, &[], &encode(object))?).await
-    }
-
     /// Changes fields of an object by a JSON merge patch (RFC 7386).
     pub async fn patch_merge(&self, name: &str, changes: &Value) -> Result<R> {
         self.send(patch(&self.target.object(name), &[], changes)?).await
@@ -249,6 +243,10 @@ impl<R: Resource> Watchable for Api<R> {
 
     fn watch_objects<'a>(&'a self, params: &'a ListParams, from: &'a str) -> BoxFuture<'a, Result<Changes<R>>> {
         async { self.watch(params, from).await.map(StreamExt::boxed) }.boxed()
+    }
+
+    fn kind_name(&self) -> &'static str {
+        R::KIND
     }
 
     fn revision(object: &R) -> Option<String> {

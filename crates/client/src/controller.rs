@@ -1,8 +1,17 @@
-//! Runs a reconciler for every key whose objects changed.
+//! The one controller runtime: caches wake keys, workers reconcile them.
+//!
+//! ```text
+//!   Store ─► Change ─► keys ─► WorkQueue ─► worker ─► Reconciler::reconcile(key)
+//!                                 ▲            │ Ok(After)  wait, then again
+//!                                 │            │ Err        back-off, then again
+//!                                 └────────────┤ panic      quarantine, then again
+//! ```
+//!
+//! A panic over one key is a failure of that key; all others go on.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
 
-use api::{ObjectKey, Resource};
+use api::ObjectKey;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::broadcast::error::RecvError,
@@ -11,31 +20,78 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{BoxError, Store, WorkQueue};
+use crate::{
+    Store, WorkQueue,
+    error::chain,
+    isolation::{self, Panicked, Quarantine},
+};
 
-/// Every key is reconciled at least this often, whatever the watches told.
+/// Every key is reconciled at least this often, whatever the watches report.
 pub const RESYNC: Duration = Duration::from_secs(600);
 /// Keys reconciled at the same time by one controller.
 pub const WORKERS: usize = 4;
+/// Reason of the event about an object over which a controller panicked.
+const PANICKED: &str = "ReconcilePanicked";
 
-/// When a key is to be looked at again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// When to reconcile a key again, apart from when something it watches changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Next {
-    /// When something changes.
+    /// Only when something changes.
+    #[default]
     OnChange,
-    /// After this long, or when something changes.
+    /// After this long.
     After(Duration),
 }
 
-/// Makes what is into what should be, for one key at a time.
-///
-/// It reads everything anew, is idempotent, never sleeps and never remembers.
-pub trait Reconciler: Send + Sync + 'static {
-    /// Name of the controller in logs and metrics.
-    const NAME: &'static str;
+impl Next {
+    /// The earlier of two.
+    #[must_use]
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::After(a), Self::After(b)) => Self::After(a.min(b)),
+            (Self::After(a), Self::OnChange) | (Self::OnChange, Self::After(a)) => Self::After(a),
+            (Self::OnChange, Self::OnChange) => Self::OnChange,
+        }
+    }
+}
 
-    /// Brings the key one step or all the way to where it should be.
-    fn reconcile(&self, key: &ObjectKey) -> impl Future<Output = Result<Next, BoxError>> + Send;
+/// One change of an object, as a controller sees it.
+#[derive(Debug)]
+pub struct Change<'a, O> {
+    /// The object as it is, or as it last was.
+    pub object: &'a O,
+    /// Whether it is gone.
+    pub gone: bool,
+    /// Whether it is part of a full listing, as at the start: its earlier changes are not known.
+    pub listed: bool,
+}
+
+impl<O> Clone for Change<'_, O> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<O> Copy for Change<'_, O> {}
+
+/// Brings the actual state to the desired one, for one key at a time.
+///
+/// It reads everything afresh, is idempotent, never sleeps and keeps no state.
+pub trait Reconciler: Send + Sync + 'static {
+    /// Why one reconcile did not finish.
+    type Error: Error + Send + 'static;
+
+    /// Name of the controller in logs, metrics and events.
+    fn name(&self) -> &'static str;
+
+    /// Brings the key one step, or all the way, to where it should be.
+    fn reconcile(&self, key: &ObjectKey) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+
+    /// Whether the error only says that another writer came first: planning again is right, and no fault.
+    fn is_conflict(error: &Self::Error) -> bool;
+
+    /// Records a warning event about the object of a key.
+    fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) -> impl Future<Output = ()> + Send;
 }
 
 /// How a reconcile ended.
@@ -45,11 +101,11 @@ pub enum Outcome {
     Done,
     /// It failed and is retried.
     Failed,
-    /// It panicked; what it was about is left alone for a while.
+    /// It panicked; its key is in quarantine.
     Panicked,
 }
 
-/// Is told of every reconcile; metrics implement it.
+/// Observes every reconcile; metrics implement it.
 pub trait Observer: Send + Sync + 'static {
     /// A reconcile of `controller` ended.
     fn observe(&self, controller: &'static str, outcome: Outcome, took: Duration);
@@ -57,7 +113,7 @@ pub trait Observer: Send + Sync + 'static {
 
 type Trigger = Box<dyn FnOnce(Arc<WorkQueue>, CancellationToken) -> BoxFuture<'static, ()> + Send>;
 
-/// A reconciler with what wakes it.
+/// A reconciler with the caches that wake it.
 pub struct Controller<R> {
     reconciler: Arc<R>,
     queue: Arc<WorkQueue>,
@@ -68,7 +124,7 @@ pub struct Controller<R> {
 
 impl<R: Reconciler> fmt::Debug for Controller<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Controller({})", R::NAME)
+        write!(f, "Controller({})", self.reconciler.name())
     }
 }
 
@@ -84,44 +140,27 @@ impl<R: Reconciler> Controller<R> {
         }
     }
 
-    /// Wakes a key when its own object changes.
+    /// Wakes the keys that `keys` names for each change of a store's objects.
     #[must_use]
-    pub fn primary<K: Resource>(self, store: &Store<K>) -> Self {
-        self.watches(store, |object| vec![ObjectKey::of(object)])
-    }
-
-    /// Wakes the object of kind `O` that owns (as a controller) the object that changed.
-    #[must_use]
-    pub fn owned<O: Resource, K: Resource>(self, store: &Store<K>) -> Self {
-        self.watches(store, |object| {
-            let owners = object.meta().owner_references.iter().flatten();
-            let ours = owners.filter(|owner| owner.kind == O::KIND && owner.api_version == O::api_version());
-            let namespace = object.meta().namespace.clone();
-            ours.map(|owner| ObjectKey { namespace: namespace.clone(), name: owner.name.clone() }).collect()
-        })
-    }
-
-    /// Wakes whatever keys a function names for the object that changed, before and after the change.
-    #[must_use]
-    pub fn watches<K: Resource>(
+    pub fn watches<O: Send + Sync + 'static>(
         mut self,
-        store: &Store<K>,
-        map: impl Fn(&K) -> Vec<ObjectKey> + Send + Sync + 'static,
+        store: &Store<O>,
+        keys: impl Fn(Change<'_, O>) -> Vec<ObjectKey> + Send + Sync + 'static,
     ) -> Self {
-        let store = store.clone();
+        let (store, controller) = (store.clone(), self.reconciler.name());
         self.triggers.push(Box::new(move |queue, stop| {
             async move {
-                stop.run_until_cancelled(forward(store, map, queue)).await;
+                stop.run_until_cancelled(forward(store, keys, &queue, controller)).await;
             }
             .boxed()
         }));
         self
     }
 
-    /// Tells an observer of every reconcile.
+    /// Has every reconcile observed.
     #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+    pub fn observer(mut self, observer: Option<Arc<dyn Observer>>) -> Self {
+        self.observer = observer;
         self
     }
 
@@ -143,22 +182,44 @@ impl<R: Reconciler> Controller<R> {
         for trigger in self.triggers {
             tasks.spawn(trigger(self.queue.clone(), stop.clone()));
         }
+        let quarantine = Arc::new(Quarantine::default());
         for _ in 0..self.workers {
-            tasks.spawn(work(self.reconciler.clone(), self.queue.clone(), self.observer.clone(), stop.clone()));
+            let worker = Worker {
+                reconciler: self.reconciler.clone(),
+                queue: self.queue.clone(),
+                observer: self.observer.clone(),
+                quarantine: quarantine.clone(),
+            };
+            tasks.spawn(worker.run(stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
-            if let Err(error) = ended {
-                // A bug in a reconciler must not pass for a quiet controller.
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                // A bug in the runtime itself must not pass for a quiet controller.
                 std::panic::resume_unwind(error.into_panic());
             }
         }
     }
 }
 
-async fn forward<K: Resource>(store: Store<K>, map: impl Fn(&K) -> Vec<ObjectKey>, queue: Arc<WorkQueue>) {
-    let wake = |object: &K| map(object).into_iter().for_each(|key| queue.add(key));
+/// Wakes the keys of a store's changes, and all of them at the start and at every resync.
+async fn forward<O: Send + Sync + 'static>(
+    store: Store<O>,
+    keys: impl Fn(Change<'_, O>) -> Vec<ObjectKey>,
+    queue: &WorkQueue,
+    controller: &'static str,
+) {
+    let wake = |change: Change<'_, O>| match isolation::call(|| keys(change)) {
+        Ok(woken) => woken.into_iter().for_each(|key| queue.add(key)),
+        Err(panicked) => {
+            let object = store.key_of(change.object);
+            tracing::error!(controller, %object, %panicked, "a change of this object wakes no key");
+        }
+    };
+    store.wait_until_ready().await;
     let mut changes = store.subscribe();
-    // The first tick comes at once: everything there is is looked at.
+    // The first tick comes at once: everything that exists is reconciled.
     let mut resync = tokio::time::interval(RESYNC);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -167,154 +228,98 @@ async fn forward<K: Resource>(store: Store<K>, map: impl Fn(&K) -> Vec<ObjectKey
             change = changes.recv() => Some(change),
         };
         match change {
-            Some(Ok(change)) => change.old.iter().chain(change.new.iter()).for_each(|object| wake(object)),
+            Some(Ok(change)) => match (&change.old, &change.new) {
+                (_, Some(object)) => wake(Change { object, gone: false, listed: false }),
+                (Some(object), None) => wake(Change { object, gone: true, listed: false }),
+                (None, None) => {}
+            },
             Some(Err(RecvError::Closed)) => return,
-            // Time for it, or behind the changes: the full state says it all.
-            Some(Err(RecvError::Lagged(_))) | None => store.all().iter().for_each(|object| wake(object)),
+            // A resync is due, or changes were missed: the full state stands for all of them.
+            Some(Err(RecvError::Lagged(_))) | None => {
+                store.all().iter().for_each(|object| wake(Change { object, gone: false, listed: true }));
+            }
         }
     }
 }
 
-async fn work<R: Reconciler>(
+/// Reconciles the keys of a queue, one at a time.
+struct Worker<R> {
     reconciler: Arc<R>,
     queue: Arc<WorkQueue>,
     observer: Option<Arc<dyn Observer>>,
-    stop: CancellationToken,
-) {
-    while let Some(key) = stop.run_until_cancelled(queue.next()).await {
+    /// Shared by all workers of the controller.
+    quarantine: Arc<Quarantine>,
+}
+
+impl<R: Reconciler> Worker<R> {
+    async fn run(self, stop: CancellationToken) {
+        while let Some(key) = stop.run_until_cancelled(self.queue.next()).await {
+            match self.quarantine.left(&key) {
+                // A change of the object does not end its quarantine early.
+                Some(left) => {
+                    self.queue.done(&key);
+                    self.queue.add_after(key, left);
+                }
+                None => {
+                    self.reconcile(&key).await;
+                    self.queue.done(&key);
+                }
+            }
+        }
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) {
         let start = Instant::now();
-        let result = reconciler.reconcile(&key).await;
-        let outcome = if result.is_ok() { Outcome::Done } else { Outcome::Failed };
-        if let Some(observer) = &observer {
-            observer.observe(R::NAME, outcome, start.elapsed());
+        let result = isolation::isolate(self.reconciler.reconcile(key)).await;
+        if let Some(observer) = &self.observer {
+            let outcome = match &result {
+                Ok(Ok(_)) => Outcome::Done,
+                Ok(Err(_)) => Outcome::Failed,
+                Err(_) => Outcome::Panicked,
+            };
+            observer.observe(self.reconciler.name(), outcome, start.elapsed());
         }
         match result {
+            Ok(result) => {
+                self.quarantine.forget(key);
+                self.ended(key, result);
+            }
+            Err(panicked) => self.panicked(key, &panicked).await,
+        }
+    }
+
+    fn ended(&self, key: &ObjectKey, result: Result<Next, R::Error>) {
+        let controller = self.reconciler.name();
+        match result {
             Ok(next) => {
-                queue.forget(&key);
+                self.queue.forget(key);
                 if let Next::After(delay) = next {
-                    queue.add_after(key.clone(), delay);
+                    self.queue.add_after(key.clone(), delay);
                 }
             }
             Err(error) => {
-                let wait = queue.add_failed(key.clone());
-                // Conflicts are everyday life of optimistic concurrency; the first retries stay quiet.
-                if wait > Duration::from_secs(1) {
-                    tracing::warn!(controller = R::NAME, %key, %error, retry_in = ?wait, "reconcile failed");
+                let retry_in = self.queue.add_failed(key.clone());
+                let cause = chain(&error);
+                if R::is_conflict(&error) {
+                    tracing::debug!(controller, %key, cause, ?retry_in, "another writer came first; planning again");
                 } else {
-                    tracing::debug!(controller = R::NAME, %key, %error, retry_in = ?wait, "reconcile failed");
+                    tracing::warn!(controller, %key, cause, ?retry_in, "reconcile failed");
                 }
             }
         }
-        queue.done(&key);
+    }
+
+    /// Puts the key into quarantine, and says so where the object's owner looks.
+    async fn panicked(&self, key: &ObjectKey, panicked: &Panicked) {
+        let controller = self.reconciler.name();
+        let wait = self.quarantine.add(key);
+        self.queue.add_after(key.clone(), wait);
+        let seconds = wait.as_secs();
+        tracing::error!(controller, %key, %panicked, seconds, "the object is in quarantine; please report this bug");
+        let message = format!("{controller} leaves this object alone for {seconds} s after {panicked}");
+        self.reconciler.warn(key, PANICKED, message).await;
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use api::kinds::ConfigMap;
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::Event;
-
-    struct Flaky {
-        failures: AtomicU32,
-        seen: mpsc::UnboundedSender<ObjectKey>,
-    }
-
-    impl Reconciler for Flaky {
-        const NAME: &'static str = "flaky";
-
-        async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
-            if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-                return Err("not yet".into());
-            }
-            self.seen.send(key.clone())?;
-            Ok(Next::OnChange)
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_change_wakes_its_key_and_failures_are_retried() {
-        let (seen, mut keys) = mpsc::unbounded_channel();
-        let store = Store::<ConfigMap>::default();
-        let stop = CancellationToken::new();
-        let controller = Controller::new(Flaky { failures: AtomicU32::new(3), seen }).primary(&store);
-        let running = tokio::spawn(controller.run(stop.clone()));
-        let mut map = ConfigMap::default();
-        map.metadata.name = Some("a".into());
-        store.apply(Event::Applied(map));
-        assert_eq!(keys.recv().await.unwrap(), ObjectKey::namespaced("default", "a"));
-        stop.cancel();
-        running.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn every_key_is_looked_at_again_even_while_others_change() {
-        let (seen, mut keys) = mpsc::unbounded_channel();
-        let store = Store::<ConfigMap>::default();
-        let named = |name: &str, revision: u32| {
-            let mut map = ConfigMap::default();
-            map.metadata.name = Some(name.into());
-            map.metadata.resource_version = Some(revision.to_string());
-            map
-        };
-        store.apply(Event::Applied(named("quiet", 0)));
-        let stop = CancellationToken::new();
-        let controller = Controller::new(Flaky { failures: AtomicU32::new(0), seen }).primary(&store);
-        let running = tokio::spawn(controller.run(stop.clone()));
-        // Something changes more often than the resync comes, for a little longer than two of them.
-        for revision in 0..2 * RESYNC.as_secs() / 60 + 1 {
-            store.apply(Event::Applied(named("busy", u32::try_from(revision).unwrap())));
-            tokio::time::sleep(Duration::from_secs(60)).await;
-        }
-        stop.cancel();
-        running.await.unwrap();
-        let mut quiet = 0;
-        while let Ok(key) = keys.try_recv() {
-            quiet += u32::from(key.name == "quiet");
-        }
-        assert_eq!(quiet, 3, "at the start and at each resync");
-    }
-
-    struct Slow {
-        at_work: AtomicU32,
-        most: Arc<AtomicU32>,
-        done: mpsc::UnboundedSender<ObjectKey>,
-    }
-
-    impl Reconciler for Slow {
-        const NAME: &'static str = "slow";
-
-        async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
-            let now = self.at_work.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(now, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            self.at_work.fetch_sub(1, Ordering::SeqCst);
-            self.done.send(key.clone())?;
-            Ok(Next::After(Duration::from_secs(30)))
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_so_many_keys_are_at_work_and_work_under_way_is_finished() {
-        let (done, mut keys) = mpsc::unbounded_channel();
-        let most = Arc::new(AtomicU32::new(0));
-        let controller = Controller::new(Slow { at_work: AtomicU32::new(0), most: most.clone(), done }).workers(3);
-        let queue = controller.queue();
-        (0..7).for_each(|index| queue.add(ObjectKey::cluster(index.to_string())));
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(controller.run(stop.clone()));
-        for _ in 0..6 {
-            keys.recv().await.unwrap();
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        stop.cancel();
-        running.await.unwrap();
-        assert!(keys.try_recv().is_ok(), "the seventh was at work when the controller was stopped");
-        assert_eq!(most.load(Ordering::SeqCst), 3);
-    }
-}
+mod tests;

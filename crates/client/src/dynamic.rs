@@ -1,6 +1,6 @@
 //! The verbs on objects of a kind that is known only at run time, as JSON.
 
-use api::Kind;
+use api::{Kind, ObjectKey};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use http::{Method, Request};
@@ -75,9 +75,9 @@ impl DynamicApi {
         self.client.json(json(Method::PUT, &self.target.object(name_of(object)), &[], object)?).await
     }
 
-    /// Replaces the status of an object.
-    pub async fn replace_status(&self, object: &Value) -> Result<Value> {
-        let path = self.target.subresource(name_of(object), "status");
+    /// Replaces a subresource of an object, such as `status`.
+    pub async fn replace_subresource(&self, object: &Value, subresource: &str) -> Result<Value> {
+        let path = self.target.subresource(name_of(object), subresource);
         self.client.json(json(Method::PUT, &path, &[], object)?).await
     }
 
@@ -101,6 +101,17 @@ fn name_of(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
+/// Key of an object that the server sent.
+pub(crate) fn key(object: &Value) -> ObjectKey {
+    let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
+    ObjectKey { namespace, name: name_of(object).to_owned() }
+}
+
+/// Revision of an object.
+pub(crate) fn revision(object: &Value) -> Option<String> {
+    object["metadata"]["resourceVersion"].as_str().map(str::to_owned)
+}
+
 impl Watchable for DynamicApi {
     type Object = Value;
 
@@ -121,7 +132,11 @@ impl Watchable for DynamicApi {
         .boxed()
     }
 
+    fn kind_name(&self) -> &'static str {
+        self.kind.kind
+    }
+
     fn revision(object: &Value) -> Option<String> {
-        object["metadata"]["resourceVersion"].as_str().map(str::to_owned)
+        revision(object)
     }
 }

@@ -123,6 +123,13 @@ impl Error {
     }
 }
 
+/// An error with its causes in one line, for logs, statuses and events.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         Self::Api(Box::new(status))

@@ -10,7 +10,7 @@ use std::{
 };
 
 use api::{
-    ObjectKey, Resource, Time,
+    Kind, ObjectKey, ObjectMeta, Resource, Time,
     kinds::Event as CoreEvent,
     meta::{DEFAULT_NAMESPACE, NAME_MAX},
 };
@@ -20,7 +20,7 @@ use k8s_openapi::{
     api::core::v1::{EventSource, ObjectReference},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -87,7 +87,26 @@ impl EventRecorder {
         message: impl Into<String>,
         facts: HashMap<String, String>,
     ) {
-        let event = self.event(about, severity, reason, message.into(), facts);
+        let about = reference(&Kind::of::<R>(), about.meta());
+        self.send(self.event(about, severity, reason, message.into(), facts));
+    }
+
+    /// Records that something happened to an object of a kind that is known only at run time.
+    pub fn record_dynamic(
+        &self,
+        kind: &Kind,
+        about: &Value,
+        severity: Severity,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
+        // Metadata that cannot be read leaves an event about a kind alone.
+        let meta: ObjectMeta = serde_json::from_value(about["metadata"].clone()).unwrap_or_default();
+        self.send(self.event(reference(kind, &meta), severity, reason, message.into(), HashMap::new()));
+    }
+
+    fn send(&self, event: CoreEvent) {
+        let reason = event.reason.clone();
         if self.queue.try_send(event).is_err() {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             // The first, the second, the fourth…: a flood of events must not become a flood of lines.
@@ -102,27 +121,19 @@ impl EventRecorder {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    fn event<R: Resource>(
+    fn event(
         &self,
-        about: &R,
+        about: ObjectReference,
         severity: Severity,
         reason: &str,
         message: String,
         facts: HashMap<String, String>,
     ) -> CoreEvent {
-        let (meta, instant) = (about.meta(), Timestamp::now());
+        let instant = Timestamp::now();
         let now = Time(instant);
-        let name = meta.name.clone().unwrap_or_default();
+        let (name, namespace) = (about.name.clone().unwrap_or_default(), about.namespace.clone());
         let mut event = CoreEvent {
-            involved_object: ObjectReference {
-                api_version: Some(R::api_version()),
-                kind: Some(R::KIND.into()),
-                name: Some(name.clone()),
-                namespace: meta.namespace.clone(),
-                resource_version: meta.resource_version.clone(),
-                uid: meta.uid.clone(),
-                field_path: None,
-            },
+            involved_object: about,
             type_: Some(format!("{severity:?}")),
             reason: Some(reason.into()),
             // An event with a time says what was done, too; the reasons of ours are words for that.
@@ -137,10 +148,22 @@ impl EventRecorder {
             source: Some(EventSource { component: Some(self.component.into()), host: Some(self.host.clone()) }),
             ..CoreEvent::default()
         };
-        event.metadata.namespace = Some(meta.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.into()));
+        event.metadata.namespace = Some(namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.into()));
         event.metadata.name = Some(event_name(&name));
         event.metadata.annotations = (!facts.is_empty()).then(|| facts.into_iter().collect());
         event
+    }
+}
+
+fn reference(kind: &Kind, meta: &ObjectMeta) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(kind.api_version()),
+        kind: Some(kind.kind.into()),
+        name: Some(meta.name.clone().unwrap_or_default()),
+        namespace: meta.namespace.clone(),
+        resource_version: meta.resource_version.clone(),
+        uid: meta.uid.clone(),
+        field_path: None,
     }
 }
 

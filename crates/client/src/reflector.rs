@@ -8,68 +8,86 @@ use std::{
 use api::{ObjectKey, Resource};
 use futures::StreamExt;
 use parking_lot::RwLock;
+use serde_json::Value;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Api, Event, ListParams, watcher};
+use crate::{Event, ListParams, Watchable, dynamic, watcher};
 
 /// Changes a slow subscriber may fall behind before it has to look at everything again.
 pub const CHANGES_BUFFERED: usize = 1024;
 
 /// One object before and after a change.
 #[derive(Debug)]
-pub struct Change<R> {
+pub struct StoreChange<O> {
     /// Which object.
     pub key: ObjectKey,
     /// As it was; `None` if it is new.
-    pub old: Option<Arc<R>>,
+    pub old: Option<Arc<O>>,
     /// As it is; `None` if it is gone.
-    pub new: Option<Arc<R>>,
+    pub new: Option<Arc<O>>,
 }
 
-impl<R> Clone for Change<R> {
+impl<O> Clone for StoreChange<O> {
     fn clone(&self) -> Self {
         Self { key: self.key.clone(), old: self.old.clone(), new: self.new.clone() }
     }
 }
 
-/// All objects of a kind, as far as the watch has told.
+/// All objects of a kind, as far as the watch has reported them; typed, or as JSON.
 #[derive(Debug)]
-pub struct Store<R> {
-    objects: Arc<RwLock<BTreeMap<ObjectKey, Arc<R>>>>,
-    changes: broadcast::Sender<Change<R>>,
+pub struct Store<O> {
+    objects: Arc<RwLock<BTreeMap<ObjectKey, Arc<O>>>>,
+    changes: broadcast::Sender<StoreChange<O>>,
     ready: Arc<watch::Sender<bool>>,
+    key: fn(&O) -> ObjectKey,
+    revision: fn(&O) -> Option<String>,
 }
 
-impl<R> Clone for Store<R> {
+impl<O> Clone for Store<O> {
     fn clone(&self) -> Self {
-        Self { objects: self.objects.clone(), changes: self.changes.clone(), ready: self.ready.clone() }
+        let (objects, changes, ready) = (self.objects.clone(), self.changes.clone(), self.ready.clone());
+        Self { objects, changes, ready, key: self.key, revision: self.revision }
     }
 }
 
 impl<R: Resource> Default for Store<R> {
     fn default() -> Self {
-        Self {
-            objects: Arc::default(),
-            changes: broadcast::channel(CHANGES_BUFFERED).0,
-            ready: Arc::new(watch::channel(false).0),
-        }
+        Self::of(ObjectKey::of, |object| object.meta().resource_version.clone())
     }
 }
 
-impl<R: Resource> Store<R> {
+impl Store<Value> {
+    /// A store of objects as JSON, for kinds that are known only at run time.
+    #[must_use]
+    pub fn dynamic() -> Self {
+        Self::of(dynamic::key, dynamic::revision)
+    }
+}
+
+impl<O> Store<O> {
+    fn of(key: fn(&O) -> ObjectKey, revision: fn(&O) -> Option<String>) -> Self {
+        let (changes, ready) = (broadcast::channel(CHANGES_BUFFERED).0, Arc::new(watch::channel(false).0));
+        Self { objects: Arc::default(), changes, ready, key, revision }
+    }
+
+    /// Key of an object.
+    pub fn key_of(&self, object: &O) -> ObjectKey {
+        (self.key)(object)
+    }
+
     /// One object.
-    pub fn get(&self, key: &ObjectKey) -> Option<Arc<R>> {
+    pub fn get(&self, key: &ObjectKey) -> Option<Arc<O>> {
         self.objects.read().get(key).cloned()
     }
 
     /// All objects, by key.
-    pub fn all(&self) -> Vec<Arc<R>> {
+    pub fn all(&self) -> Vec<Arc<O>> {
         self.objects.read().values().cloned().collect()
     }
 
     /// All objects of a namespace, by name.
-    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<R>> {
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<O>> {
         let first = ObjectKey::namespaced(namespace, "");
         let objects = self.objects.read();
         let range = objects.range(first..).take_while(|(key, _)| key.namespace.as_deref() == Some(namespace));
@@ -82,7 +100,7 @@ impl<R: Resource> Store<R> {
     }
 
     /// Changes from now on. A receiver that lags must look at [`Store::keys`] again.
-    pub fn subscribe(&self) -> broadcast::Receiver<Change<R>> {
+    pub fn subscribe(&self) -> broadcast::Receiver<StoreChange<O>> {
         self.changes.subscribe()
     }
 
@@ -98,13 +116,13 @@ impl<R: Resource> Store<R> {
         let _ = ready.wait_for(|ready| *ready).await;
     }
 
-    /// Takes in what a watcher told.
-    pub fn apply(&self, event: Event<R>) {
+    /// Applies an event of a watcher.
+    pub fn apply(&self, event: Event<O>) {
         match event {
             Event::Applied(object) => self.put(object),
-            Event::Deleted(object) => self.remove(&ObjectKey::of(&object)),
+            Event::Deleted(object) => self.remove(&self.key_of(&object)),
             Event::Restarted(objects) => {
-                let named: BTreeSet<_> = objects.iter().map(ObjectKey::of).collect();
+                let named: BTreeSet<_> = objects.iter().map(self.key).collect();
                 self.keys().iter().filter(|key| !named.contains(key)).for_each(|key| self.remove(key));
                 objects.into_iter().for_each(|object| self.put(object));
                 self.ready.send_replace(true);
@@ -112,35 +130,36 @@ impl<R: Resource> Store<R> {
         }
     }
 
-    fn put(&self, object: R) {
-        let (key, object) = (ObjectKey::of(&object), Arc::new(object));
+    fn put(&self, object: O) {
+        let (key, object) = (self.key_of(&object), Arc::new(object));
         let old = self.objects.write().insert(key.clone(), object.clone());
-        let same = old.as_ref().is_some_and(|old| old.meta().resource_version == object.meta().resource_version);
+        let same = old.as_ref().is_some_and(|old| (self.revision)(old) == (self.revision)(&object));
         if !same {
-            self.tell(Change { key, old, new: Some(object) });
+            self.tell(StoreChange { key, old, new: Some(object) });
         }
     }
 
     fn remove(&self, key: &ObjectKey) {
         let old = self.objects.write().remove(key);
         if old.is_some() {
-            self.tell(Change { key: key.clone(), old, new: None });
+            self.tell(StoreChange { key: key.clone(), old, new: None });
         }
     }
 
-    fn tell(&self, change: Change<R>) {
+    fn tell(&self, change: StoreChange<O>) {
         // No subscriber is fine: the store itself is the state.
         let _ = self.changes.send(change);
     }
 }
 
 /// Keeps a store true until `stop`.
-pub async fn reflect<R: Resource>(api: Api<R>, params: ListParams, store: Store<R>, stop: CancellationToken) {
-    let mut events = Box::pin(watcher(api, params));
+pub async fn reflect<W: Watchable>(source: W, params: ListParams, store: Store<W::Object>, stop: CancellationToken) {
+    let kind = source.kind_name();
+    let mut events = Box::pin(watcher(source, params));
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         match event {
             Ok(event) => store.apply(event),
-            Err(error) => tracing::warn!(kind = R::KIND, error = %error, "watch interrupted"),
+            Err(error) => tracing::warn!(kind, error = %error, "watch interrupted"),
         }
     }
 }

@@ -65,6 +65,9 @@ pub trait Watchable: Send + Sync + 'static {
         from: &'a str,
     ) -> BoxFuture<'a, Result<Changes<Self::Object>>>;
 
+    /// Kind of the objects, for messages.
+    fn kind_name(&self) -> &'static str;
+
     /// Revision of an object.
     fn revision(object: &Self::Object) -> Option<String>;
 }

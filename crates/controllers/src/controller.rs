@@ -1,45 +1,17 @@
 //! What every controller is.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use api::{Kind, ObjectKey};
 use async_trait::async_trait;
 use serde_json::Value;
 
+pub use client::Next;
+
 use crate::{error::Error, world::World};
 
-/// When to look at an object again, beside when something it watches changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Next {
-    /// Only when something changes.
-    #[default]
-    OnChange,
-    /// After this long.
-    After(Duration),
-}
-
-impl Next {
-    /// The earlier of two.
-    #[must_use]
-    pub fn sooner(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::After(a), Self::After(b)) => Self::After(a.min(b)),
-            (Self::After(a), Self::OnChange) | (Self::OnChange, Self::After(a)) => Self::After(a),
-            (Self::OnChange, Self::OnChange) => Self::OnChange,
-        }
-    }
-}
-
 /// One observed change of an object.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// The object as it is, or as it last was.
-    pub object: &'a Value,
-    /// Whether it is gone.
-    pub gone: bool,
-    /// Whether it is one of a full listing, as at the start: what happened to it before is not known.
-    pub listed: bool,
-}
+pub type Change<'a> = client::Change<'a, Value>;
 
 /// Which keys of a controller a change of another kind wakes.
 #[derive(Clone)]

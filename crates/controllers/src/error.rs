@@ -69,15 +69,3 @@ impl Error {
         matches!(self, Self::Write { source: WorldError::Conflict { .. } | WorldError::Exists { .. }, .. })
     }
 }
-
-/// An error with its causes, as one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

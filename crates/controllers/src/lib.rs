@@ -17,20 +17,18 @@
 //! * Every write carries the version it was decided on; a conflict means reading and planning again.
 //! * Of a bundle's conditions each one is True only when all before it are, in every stored status.
 //! * A pod with a claim is bound to the node where the claim's volume is, and to no other.
-//! * A panic over one key is an error of that key: it waits in quarantine, the others go on.
 //! * A secret's value is in Secret objects only: never in a status, event, log or error.
 //!
-//! Limits: [`bundles::BINDING_BACKOFF_MAX`], [`bundles::MESSAGE_MAX`], [`workloads::scheduler::RETRY`], [`WORKERS`], [`RESYNC`],
-//! [`QUARANTINE`] of nodes, [`QUARANTINE_MAX`] of keys.
+//! Limits: [`bundles::BINDING_BACKOFF_MAX`], [`bundles::MESSAGE_MAX`], [`workloads::scheduler::RETRY`],
+//! [`QUARANTINE`] of nodes; those of the runtime are in `client`.
 
+mod api_world;
 pub mod bundles;
 pub mod cleanup;
-mod client_world;
 mod controller;
 mod digest;
 mod error;
 mod identity;
-mod isolation;
 mod nodes;
 pub mod ports;
 mod run;
@@ -38,7 +36,6 @@ mod step;
 mod storage;
 #[cfg(test)]
 mod testing;
-mod worker;
 pub mod workloads;
 pub mod world;
 
@@ -52,12 +49,11 @@ pub use cleanup::{garbage::GarbageCollector, namespace::Namespaces};
 pub use controller::{Change, Controller, Next, Watch};
 pub use error::Error;
 pub use identity::token::ExpiredTokens;
-pub use isolation::{QUARANTINE_FIRST, QUARANTINE_MAX, is_isolated};
 pub use nodes::{
     lifecycle::NodeLifecycle,
     orphaned_pods::{OrphanedPods, QUARANTINE},
 };
-pub use run::{RESYNC, WORKERS, run};
+pub use run::run;
 pub use step::{Deletion, Notice, Step};
 pub use storage::persistent_volume_claim::PersistentVolumeClaims;
 pub use workloads::{scheduler::Scheduler, stateful_set::StatefulSets};

@@ -1,26 +1,23 @@
-//! Runs controllers over the client until they are told to stop.
+//! Gives every controller to the runtime of `client`: caches of the kinds it watches, its queue, its events.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use ::client::{Client, EventRecorder, Observer, WorkQueue};
+use ::client::{Client, DynamicApi, EventRecorder, ListParams, Observer, Reconciler, Store, reflect};
+use api::ObjectKey;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    client_world::{ClientWorld, Endpoints},
-    controller::Controller,
-    isolation::Quarantine,
-    worker::Worker,
+    api_world::ApiWorld,
+    controller::{Controller, Next},
+    error::Error,
+    step::Notice,
+    world::World,
 };
 
-/// Keys one controller reconciles at the same time.
-pub const WORKERS: usize = 4;
-/// Every object is looked at again at least this often, whatever the watches told.
-pub const RESYNC: Duration = Duration::from_secs(600);
-
-/// Runs all controllers: caches of the kinds they watch, their queues and workers, their events.
+/// Runs all controllers.
 ///
-/// `host` is named in events; `observer` is told of every reconcile. Returns when `stop` is
+/// `host` is named in events; every reconcile is reported to `observer`. Returns when `stop` is
 /// cancelled and reconciles that were under way are done.
 pub async fn run(
     client: Client,
@@ -29,38 +26,59 @@ pub async fn run(
     observer: Option<Arc<dyn Observer>>,
     stop: CancellationToken,
 ) {
-    let endpoints = Endpoints::new(&client);
     let mut tasks = JoinSet::new();
-    let mut watched = BTreeMap::new();
+    let mut caches = BTreeMap::new();
     for controller in controllers {
         let (recorder, writer) = EventRecorder::new(client.clone(), controller.name(), host);
         tasks.spawn(writer.run(stop.clone()));
-        let world = Arc::new(ClientWorld { client: client.clone(), endpoints: endpoints.clone(), recorder });
-        let queue = Arc::<WorkQueue>::default();
+        let world = ApiWorld { client: client.clone(), recorder };
+        let mut runtime = ::client::Controller::new(InWorld { controller: controller.clone(), world });
         for watch in controller.watches() {
-            watched.insert(watch.kind.resource(), watch.kind);
-            tasks.spawn(endpoints.clone().forward(watch.kind, watch.keys, queue.clone(), stop.clone()));
+            let (_, store) = caches.entry(watch.kind.resource()).or_insert_with(|| (watch.kind, Store::dynamic()));
+            runtime = runtime.watches(store, move |change| (watch.keys)(change));
         }
-        let quarantine = Arc::new(Quarantine::default());
-        for _ in 0..WORKERS {
-            let worker = Worker {
-                controller: controller.clone(),
-                world: world.clone(),
-                observer: observer.clone(),
-                quarantine: quarantine.clone(),
-            };
-            tasks.spawn(worker.run(queue.clone(), stop.clone()));
-        }
+        tasks.spawn(runtime.observer(observer.clone()).run(stop.clone()));
     }
-    for kind in watched.into_values() {
-        tasks.spawn(endpoints.clone().watch(kind, stop.clone()));
+    for (kind, store) in caches.into_values() {
+        let api = DynamicApi::new(client.clone(), &kind, None);
+        tasks.spawn(reflect(api, ListParams::default(), store, stop.clone()));
     }
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
             && error.is_panic()
         {
-            // A bug in what carries the controllers must not pass for a quiet one.
+            // A bug in the runtime itself must not pass for a quiet controller.
             std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
+
+/// A controller and the world it acts on, as the runtime needs them.
+struct InWorld {
+    controller: Arc<dyn Controller>,
+    world: ApiWorld,
+}
+
+impl Reconciler for InWorld {
+    type Error = Error;
+
+    fn name(&self) -> &'static str {
+        self.controller.name()
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
+        self.controller.reconcile(&self.world, key).await
+    }
+
+    fn is_conflict(error: &Error) -> bool {
+        error.is_conflict()
+    }
+
+    async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
+        // The kind that a controller watches first is the one it is for.
+        let Some(watch) = self.controller.watches().into_iter().next() else { return };
+        if let Ok(Some(about)) = self.world.get(&watch.kind, key).await {
+            self.world.notify(&Notice { kind: watch.kind, about, warning: true, reason: reason.into(), message }).await;
         }
     }
 }

@@ -13,9 +13,12 @@ use api::{
     meta::DEFAULT_NAMESPACE,
     names::{annotation::SELECTED_NODE, finalizer::VOLUME_DATA},
 };
-use client::{BoxError, Next, Reconciler, Store};
+use client::{Next, Reconciler, Severity, Store};
 
-use crate::ports::{Cluster, VolumeDriver};
+use crate::{
+    error::{Error, Result},
+    ports::{Cluster, Events, VolumeDriver},
+};
 
 /// Wait for pods that still use a claim.
 const RECHECK: Duration = Duration::from_secs(5);
@@ -81,6 +84,7 @@ pub(crate) struct Claims {
     pub(crate) claims: Store<PersistentVolumeClaim>,
     pub(crate) pods: Store<Pod>,
     pub(crate) volumes: Arc<dyn VolumeDriver>,
+    pub(crate) events: Arc<dyn Events>,
 }
 
 /// Keys of the claims a pod uses.
@@ -92,9 +96,13 @@ pub(crate) fn claims_of(pod: &Pod) -> Vec<ObjectKey> {
 }
 
 impl Reconciler for Claims {
-    const NAME: &'static str = "claims";
+    type Error = Error;
 
-    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
+    fn name(&self) -> &'static str {
+        "kubelet-claims"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next> {
         let Some(claim) = self.claims.get(key) else { return Ok(Next::OnChange) };
         match holder(&claim, &self.node) {
             Holder::Here => self.delete(key, &claim).await,
@@ -102,11 +110,21 @@ impl Reconciler for Claims {
             Holder::Unknown => self.find(&claim).await,
         }
     }
+
+    fn is_conflict(error: &Error) -> bool {
+        error.is_conflict()
+    }
+
+    async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
+        if let Some(claim) = self.claims.get(key) {
+            self.events.claim(&claim, Severity::Warning, reason, message);
+        }
+    }
 }
 
 impl Claims {
     /// Writes down that the claim's volume is here, if it is: an earlier version did not.
-    async fn find(&self, claim: &PersistentVolumeClaim) -> Result<Next, BoxError> {
+    async fn find(&self, claim: &PersistentVolumeClaim) -> Result<Next> {
         if self.volumes.holds(&volume_of(claim)).await?
             && let Some(held) = held(claim, &self.node)
         {
@@ -116,7 +134,7 @@ impl Claims {
     }
 
     /// Deletes the volume of a claim that is being deleted and that no pod of this node uses, then lets the claim go.
-    async fn delete(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<Next, BoxError> {
+    async fn delete(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<Next> {
         if claim.metadata.deletion_timestamp.is_none() || !VOLUME_DATA.holds(&claim.metadata) {
             return Ok(Next::OnChange);
         }

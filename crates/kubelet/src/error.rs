@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-/// A failed kubelet operation. `reason()` is the word that events and statuses use.
+pub use client::chain;
+
+/// A failed kubelet operation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -101,15 +103,14 @@ impl Error {
         move |source| Self::File { action, path, source }
     }
 
+    /// Whether another writer changed the object first: reading it and planning again is right, and no fault.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source, .. } if source.is_conflict())
+    }
+
     pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(client::Error) -> Self {
         let action = action.into();
         move |source| Self::Api { action, source }
     }
-}
-
-/// An error with its causes in one line, for statuses and events.
-#[must_use]
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |e| e.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
-use api::kinds::{Binding, PersistentVolumeClaim, Pod, Service};
-use client::{Api, Client, Controller, EventRecorder, ListParams, Store, reflect};
+use api::{
+    ObjectKey,
+    kinds::{Binding, PersistentVolumeClaim, Pod, Service},
+};
+use client::{Api, Client, Controller, EventRecorder, ListParams, Observer, Store, reflect};
 use net::Network;
 use parking_lot::Mutex;
 use runtime::{
@@ -138,11 +141,11 @@ impl Kubelet {
         &self.pods
     }
 
-    /// Runs until `stop`. Containers run on afterwards.
+    /// Runs until `stop`; reconciles are reported to `observer`. Containers run on afterwards.
     ///
     /// # Errors
     /// When the containers of an earlier server cannot be looked at.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) -> Result<()> {
+    pub async fn run(self: Arc<Self>, observer: Option<Arc<dyn Observer>>, stop: CancellationToken) -> Result<()> {
         let fail = |source| Error::Container { container: "(all)".into(), source };
         self.shared.ports.containers.adopt().await.map_err(fail)?;
         let _ = self.adopted.set(());
@@ -162,8 +165,8 @@ impl Kubelet {
         tasks.spawn(async move { network.keep(&health, ended).await });
         tasks.spawn(room::keep(Arc::clone(&self.shared), stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_rules(services, stop.clone()));
-        tasks.spawn(self.binding_controller(bindings).run(stop.clone()));
-        tasks.spawn(self.claim_controller(claims).run(stop.clone()));
+        tasks.spawn(self.binding_controller(bindings).observer(observer.clone()).run(stop.clone()));
+        tasks.spawn(self.claim_controller(claims).observer(observer).run(stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_workers(stop.clone()));
         while tasks.join_next().await.is_some() {}
         Ok(())
@@ -189,12 +192,12 @@ impl Kubelet {
             config: self.shared.config.binding.clone(),
         };
         Controller::new(reconciler)
-            .primary(&bindings)
-            .watches(&self.pods, move |pod: &Pod| {
-                let key = api::ObjectKey::of(pod);
+            .watches(&bindings, |change| vec![ObjectKey::of(change.object)])
+            .watches(&self.pods, move |change| {
+                let key = ObjectKey::of(change.object);
                 let namespace = key.namespace.clone().unwrap_or_default();
                 let all = of_pod.in_namespace(&namespace).into_iter();
-                all.filter(|b| target_of(b) == key).map(|b| api::ObjectKey::of(b.as_ref())).collect()
+                all.filter(|b| target_of(b) == key).map(|b| ObjectKey::of(b.as_ref())).collect()
             })
             .workers(BINDING_WORKERS)
     }
@@ -206,8 +209,11 @@ impl Kubelet {
             claims: claims.clone(),
             pods: self.pods.clone(),
             volumes: Arc::clone(&self.shared.ports.volumes),
+            events: Arc::clone(&self.shared.ports.events),
         };
-        Controller::new(reconciler).primary(&claims).watches(&self.pods, claims_of)
+        Controller::new(reconciler)
+            .watches(&claims, |change| vec![ObjectKey::of(change.object)])
+            .watches(&self.pods, |change| claims_of(change.object))
     }
 
     /// Keeps a worker for every pod of this node, and for what unknown pods left.

@@ -154,10 +154,12 @@ pub trait Cluster: Send + Sync + 'static {
 /// Severity of an event.
 pub use client::Severity;
 
-/// Events about pods and bindings.
+/// Events about pods and claims.
 pub trait Events: Send + Sync + 'static {
     /// Something happened to a pod.
     fn pod(&self, pod: &Pod, severity: Severity, reason: &str, message: String);
+    /// Something happened to a claim.
+    fn claim(&self, claim: &PersistentVolumeClaim, severity: Severity, reason: &str, message: String);
 }
 
 /// The end of a container's log, for last words.

@@ -162,7 +162,7 @@ async fn start(
     let router = parts.api.router();
     take_first_start(settings, &local::client(&router, Subject::admin("nanocloud:setup"))).await?;
     let images = node::images(settings).await?;
-    start_controllers(parts, &images, &router, reconciles, actors);
+    start_controllers(parts, &images, &router, reconciles.clone(), actors);
     if settings.agent {
         let node = Node::open(settings, images).await?;
         let client = local::client(&router, Subject::node(&settings.node_name));
@@ -175,7 +175,7 @@ async fn start(
             Ok(())
         });
         let stop = actors.token();
-        actors.spawn("kubelet", async move { kubelet.run(stop).await.map_err(Into::into) });
+        actors.spawn("kubelet", async move { kubelet.run(Some(reconciles), stop).await.map_err(Into::into) });
     }
     actors.spawn("memory", tidy(actors.token()));
     Ok(())

@@ -45,7 +45,7 @@ pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         print(info);
-        if controllers::is_isolated() {
+        if client::is_isolated() {
             return;
         }
         eprintln!("nanocloud: this is a bug; please report the lines above. Containers keep running.");

@@ -45,6 +45,10 @@ impl Watchable for std::sync::Arc<Script> {
         .boxed()
     }
 
+    fn kind_name(&self) -> &'static str {
+        "Script"
+    }
+
     fn revision(object: &ConfigMap) -> Option<String> {
         object.metadata.resource_version.clone()
     }

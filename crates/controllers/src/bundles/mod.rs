@@ -27,6 +27,7 @@ use api::{
     names::{finalizer::BUNDLE_CLEANUP, label::INSTANCE},
 };
 use async_trait::async_trait;
+use client::chain;
 use dockyard::Surface;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -34,7 +35,7 @@ use serde_json::Value;
 use crate::{
     Context,
     controller::{Change, Controller, Next, Watch, itself, namespace_of, owner},
-    error::{Error, chain},
+    error::Error,
     ports::CatalogError,
     step::Step,
     world::{self, World, WorldError},

@@ -141,4 +141,8 @@ impl Events for ApiEvents {
     fn pod(&self, pod: &Pod, severity: Severity, reason: &str, message: String) {
         self.0.record(pod, severity, reason, message);
     }
+
+    fn claim(&self, claim: &PersistentVolumeClaim, severity: Severity, reason: &str, message: String) {
+        self.0.record(claim, severity, reason, message);
+    }
 }

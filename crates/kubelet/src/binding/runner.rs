@@ -15,7 +15,7 @@ use api::{
     meta::DEFAULT_NAMESPACE,
     names::annotation,
 };
-use client::{Api, BoxError, Client, EventRecorder, Next, Reconciler, Severity, Store};
+use client::{Api, Client, EventRecorder, Next, Reconciler, Severity, Store};
 use jiff::Timestamp;
 use runtime::apparmor::Profile;
 use runtime::container::{ContainerInfo, ExecCapture, ExecSpec, State, StdinMode, UserIds};
@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::BindingConfig,
-    error::chain,
+    error::{Error, Result, chain},
     metrics::{BindingLabels, BindingResult, Metrics, ServiceLabels},
     pod::container::label,
     ports::Containers,
@@ -62,6 +62,14 @@ pub(crate) fn target_of(binding: &Binding) -> ObjectKey {
     ObjectKey::namespaced(namespace, format!("{}-0", binding.spec.target.bundle))
 }
 
+fn read(name: &str) -> impl FnOnce(client::Error) -> Error {
+    Error::api(format!("read binding {name}"))
+}
+
+fn write(binding: &Binding) -> impl FnOnce(client::Error) -> Error + use<> {
+    Error::api(format!("write the status of binding {}", binding.metadata.name.as_deref().unwrap_or_default()))
+}
+
 /// How a run ended.
 struct Ended {
     phase: BindingPhase,
@@ -84,14 +92,18 @@ struct Run {
 }
 
 impl Reconciler for Bindings {
-    const NAME: &'static str = "bindings";
+    type Error = Error;
 
-    async fn reconcile(&self, key: &ObjectKey) -> Result<Next, BoxError> {
+    fn name(&self) -> &'static str {
+        "kubelet-bindings"
+    }
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Next> {
         let Some(known) = self.bindings.get(key) else { return Ok(Next::OnChange) };
         let Some(container) = self.target(&known) else { return Ok(self.not_here(&known)) };
         // The store may lag behind a run that just ended: ask before a command runs twice.
         let api = Api::<Binding>::of(self.client.clone(), key);
-        let Some(binding) = api.get_opt(&key.name).await? else { return Ok(Next::OnChange) };
+        let Some(binding) = api.get_opt(&key.name).await.map_err(read(&key.name))? else { return Ok(Next::OnChange) };
         if binding.metadata.deletion_timestamp.is_some() && !binding.revokes() {
             return Ok(Next::OnChange);
         }
@@ -101,6 +113,16 @@ impl Reconciler for Bindings {
             Decision::Run => self.run(&api, binding, &container).await?,
         }
         Ok(Next::OnChange)
+    }
+
+    fn is_conflict(error: &Error) -> bool {
+        error.is_conflict()
+    }
+
+    async fn warn(&self, key: &ObjectKey, reason: &'static str, message: String) {
+        if let Some(binding) = self.bindings.get(key) {
+            self.recorder.record(binding.as_ref(), Severity::Warning, reason, message);
+        }
     }
 }
 
@@ -128,7 +150,7 @@ impl Bindings {
         })
     }
 
-    async fn run(&self, api: &Api<Binding>, binding: Binding, container: &ContainerInfo) -> Result<(), BoxError> {
+    async fn run(&self, api: &Api<Binding>, binding: Binding, container: &ContainerInfo) -> Result<()> {
         let (started, attempt) = (Timestamp::now(), binding.attempt());
         let confinement = confinement(self.config.apparmor, Profile::find(PROFILE));
         let told = confinement.as_ref().map_or("required", |confinement| confinement.told.as_str()).to_owned();
@@ -141,7 +163,8 @@ impl Bindings {
             ..BindingStatus::default()
         };
         // Compare-and-swap: two who want to run it cannot both pass here.
-        let mut binding = api.replace_status(&Binding { status: Some(status.clone()), ..binding }).await?;
+        let running = Binding { status: Some(status.clone()), ..binding };
+        let mut binding = api.replace_status(&running).await.map_err(write(&running))?;
         self.count(&binding, BindingResult::started);
         self.tell(&binding, Severity::Normal, "BindingStarted", &run, None, "started".into());
         let begun = Instant::now();
@@ -162,7 +185,7 @@ impl Bindings {
     }
 
     /// Writes that a run ended unseen: the server that ran it ended first.
-    async fn give_up(&self, api: &Api<Binding>, mut binding: Binding) -> Result<(), BoxError> {
+    async fn give_up(&self, api: &Api<Binding>, mut binding: Binding) -> Result<()> {
         let status = binding.status.get_or_insert_default();
         status.phase = BindingPhase::Failed;
         status.finished_at = Some(Time(Timestamp::now()));
@@ -175,17 +198,17 @@ impl Bindings {
     }
 
     /// Writes the final status; what ran must not run again because somebody else changed the object meanwhile.
-    async fn write(&self, api: &Api<Binding>, mut binding: Binding) -> Result<(), BoxError> {
+    async fn write(&self, api: &Api<Binding>, mut binding: Binding) -> Result<()> {
         loop {
             match api.replace_status(&binding).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_conflict() => {
                     let name = binding.metadata.name.clone().unwrap_or_default();
-                    let Some(fresh) = api.get_opt(&name).await? else { return Ok(()) };
+                    let Some(fresh) = api.get_opt(&name).await.map_err(read(&name))? else { return Ok(()) };
                     binding = Binding { status: binding.status, ..fresh };
                 }
                 Err(error) if error.is_not_found() => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(write(&binding)(error)),
             }
         }
     }

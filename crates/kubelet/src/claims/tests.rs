@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::error::{Error, Result as KubeletResult};
+use crate::error::Result as KubeletResult;
 
 /// The API, as far as claims go: every write is conditional on the version that was read.
 #[derive(Default)]
@@ -119,6 +119,13 @@ impl VolumeDriver for Disk {
     }
 }
 
+struct NoEvents;
+
+impl Events for NoEvents {
+    fn pod(&self, _: &Pod, _: Severity, _: &str, _: String) {}
+    fn claim(&self, _: &PersistentVolumeClaim, _: Severity, _: &str, _: String) {}
+}
+
 /// A node: its disk and its look at the claims.
 struct Node {
     name: &'static str,
@@ -140,13 +147,13 @@ impl Node {
     }
 
     /// Looks at a claim once, with everything it knows now.
-    async fn look(&self, name: &str) -> Result<Next, BoxError> {
+    async fn look(&self, name: &str) -> KubeletResult<Next> {
         let (claims, pods) = (Store::default(), Store::default());
         claims.apply(Event::Restarted(self.api.claims.lock().values().cloned().collect()));
         pods.apply(Event::Restarted(self.pods.clone()));
         let cluster: Arc<dyn Cluster> = Arc::clone(&self.api) as _;
         let volumes: Arc<dyn VolumeDriver> = Arc::clone(&self.disk) as _;
-        let claims = Claims { node: self.name.into(), cluster, claims, pods, volumes };
+        let claims = Claims { node: self.name.into(), cluster, claims, pods, volumes, events: Arc::new(NoEvents) };
         claims.reconcile(&ObjectKey::namespaced("default", name)).await
     }
 }
@@ -224,7 +231,14 @@ async fn a_claim_made_again_under_its_name_is_not_touched() {
     let (claims, pods) = (Store::default(), Store::default());
     claims.apply(Event::Restarted(api.claims.lock().values().cloned().collect()));
     api.put(claim("new", json!({SELECTED_NODE: "a"}), false));
-    let claims = Claims { node: "a".into(), cluster: api.clone() as _, claims, pods, volumes: a.disk.clone() as _ };
+    let claims = Claims {
+        node: "a".into(),
+        cluster: api.clone() as _,
+        claims,
+        pods,
+        volumes: a.disk.clone() as _,
+        events: Arc::new(NoEvents),
+    };
     claims.reconcile(&ObjectKey::namespaced("default", "data")).await.unwrap();
     assert_eq!(api.get("data").unwrap().metadata.finalizers.unwrap(), [VOLUME_DATA.name()]);
 }

@@ -414,6 +414,10 @@ impl Events for World {
     fn pod(&self, _: &Pod, _: Severity, reason: &str, message: String) {
         self.with(|things| things.events.push((reason.to_owned(), message)));
     }
+
+    fn claim(&self, _: &PersistentVolumeClaim, _: Severity, reason: &str, message: String) {
+        self.with(|things| things.events.push((reason.to_owned(), message)));
+    }
 }
 
 #[async_trait]

@@ -10,10 +10,11 @@ use api::{
     names::namespace::BUILT_IN,
 };
 use async_trait::async_trait;
+use client::chain;
 
 use crate::{
     controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
-    error::{Error, chain},
+    error::Error,
     step::Step,
     world::{self, World},
 };

@@ -13,11 +13,12 @@ use api::{
     kinds::{Node, PersistentVolumeClaim, Pod},
 };
 use async_trait::async_trait;
+use client::chain;
 use serde_json::Value;
 
 use crate::{
     controller::{Change, Controller, Next, Watch},
-    error::{Error, chain},
+    error::Error,
     world::{self, World},
 };
 

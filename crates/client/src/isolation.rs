@@ -27,16 +27,16 @@ thread_local! {
     static ISOLATED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether the running code is a controller's, whose panics are caught.
+/// Whether the running code is a reconciler's, whose panics are caught.
 #[must_use]
 pub fn is_isolated() -> bool {
     ISOLATED.get()
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a bug in the controller: {0}")]
-pub struct Panicked(pub String);
+pub struct Panicked(String);
 
 /// Sets the mark for as long as it lives.
 struct Mark(bool);
@@ -83,21 +83,21 @@ impl<F: Future> Future for Isolated<'_, F> {
 
 fn text(panic: &(dyn Any + Send)) -> String {
     let known = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    known.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it says nothing".to_owned())
+    known.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "the panic has no message".to_owned())
 }
 
-/// Keys that panicked, until when they are left alone, and how often they did.
+/// Keys over which a reconcile panicked: until when they are left alone, and how often it happened.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine(Mutex<BTreeMap<ObjectKey, (Instant, u32)>>);
 
 impl Quarantine {
-    /// How long the key has to wait still; nothing when it may be tried.
+    /// How much longer the key has to wait; `None` when it may be tried.
     pub(crate) fn left(&self, key: &ObjectKey) -> Option<Duration> {
         let until = self.0.lock().get(key).map(|(until, _)| *until)?;
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
-    /// Notes a panic; answers how long the key has to wait.
+    /// Records a panic; returns how long the key has to wait.
     pub(crate) fn add(&self, key: &ObjectKey) -> Duration {
         let mut all = self.0.lock();
         let (until, times) = all.entry(key.clone()).or_insert((Instant::now(), 0));
@@ -107,7 +107,7 @@ impl Quarantine {
         wait
     }
 
-    /// The key went well.
+    /// The key was reconciled without a panic.
     pub(crate) fn forget(&self, key: &ObjectKey) {
         self.0.lock().remove(key);
     }
