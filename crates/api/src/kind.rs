@@ -41,6 +41,8 @@ pub struct Kind {
     pub deletes_collection: bool,
     /// Whether a deletion is answered with the last state of the object.
     pub shown_when_deleted: bool,
+    /// How many seconds objects are kept after they were made; forever without.
+    pub ttl_seconds: Option<i64>,
     parts: &'static [Subresource],
     admit: fn(Value, Option<&Value>) -> Result<Admitted, Vec<FieldError>>,
     row: fn(&Value, Timestamp) -> Vec<Value>,
@@ -76,6 +78,7 @@ impl Kind {
             confidential: R::CONFIDENTIAL,
             deletes_collection: R::DELETES_COLLECTION,
             shown_when_deleted: R::SHOWN_WHEN_DELETED,
+            ttl_seconds: R::TTL_SECONDS,
             parts: R::SUBRESOURCES,
             admit: admit::<R>,
             row: row::<R>,

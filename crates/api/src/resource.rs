@@ -141,6 +141,8 @@ pub trait Resource: Serialize + DeserializeOwned + JsonSchema + Clone + Debug + 
     /// Whether a deletion is answered with the last state of the object, and not with a `Status`. Typed clients read
     /// what OpenAPI of Kubernetes says of each kind, and nothing else.
     const SHOWN_WHEN_DELETED: bool = false;
+    /// How many seconds objects are kept after they were made; forever without.
+    const TTL_SECONDS: Option<i64> = None;
     /// Whether values are confidential and must be sealed before they are stored.
     const CONFIDENTIAL: bool = false;
     /// Which names objects of the kind may have.

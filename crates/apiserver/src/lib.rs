@@ -8,10 +8,12 @@
 //! ```
 //!
 //! Arrows are imports, and no two files of the crate import each other: `router` names the `endpoints`, an endpoint
-//! names its `request::context`, that names the `state`, and the state names `registry`, `openapi` and the `ports`.
+//! names its `request::context`, that names the `state`, the state names `registry`, `openapi` and the `ports`, and the
+//! registry names the `strategies`.
 //!
 //! Objects are JSON in the keyspace under `/registry/<group>/<plural>/<namespace>/<name>`; their `resourceVersion` is
-//! the keyspace revision of the last change. Kinds are [`api::Kind`]s: a new kind needs nothing here.
+//! the keyspace revision of the last change. Kinds are [`api::Kind`]s: what is particular to
+//! one is a fact of the kind or its strategy (`strategies/`), and all else is the same for every kind.
 //!
 //! Invariants:
 //! - Every write is one transaction, conditional on the version it was decided on.
@@ -50,6 +52,7 @@ mod seal;
 mod server;
 mod sessions;
 mod state;
+mod strategies;
 
 pub use error::Error;
 pub use metrics::MetricsRegistry;

@@ -64,8 +64,8 @@ pub const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 pub const WATCH_DEFAULT: Duration = Duration::from_secs(30 * 60);
 /// Longest watch a client may ask for.
 pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Seconds over which events share one keyspace lease.
-pub const EVENT_LEASE_SHARED_SECONDS: i64 = 300;
+/// Seconds over which objects that are kept for a time only share one keyspace lease.
+pub const LEASE_SHARED_SECONDS: i64 = 300;
 /// Longest wait for the member that runs a pod, when another one was asked for its log or a session.
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the credential is good by which a request is passed on to a member.

@@ -19,7 +19,7 @@ use crate::{
     endpoints::{Handler, collection, object, pod_binding, pod_streams, scale, watch},
     listen::Activity,
     places::Memory,
-    query::options::Query,
+    query::params::Query,
     registry::Target,
     request::{auth, body, context::RequestContext, response},
     route::{Route, Subresource},

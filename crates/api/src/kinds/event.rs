@@ -15,6 +15,7 @@ const MESSAGE_MAX: usize = 1024;
 
 kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::EVENT;
+    const TTL_SECONDS: Option<i64> = Some(EVENT_TTL_SECONDS);
     const SHORT_NAMES: &'static [&'static str] = &["ev"];
     const NAMED_ROWS: bool = false;
 

@@ -15,7 +15,7 @@ use crate::{
     api_error::{ApiError, Result},
     limits,
     ports::{ExecExit, ExecOptions, ExecSession, TerminalSize},
-    query::options::Query,
+    query::params::Query,
     request::context::RequestContext,
     route::Subresource,
     sessions::{

@@ -14,7 +14,7 @@ use crate::{
     api_error::{ApiError, Result},
     limits,
     ports::LogOptions,
-    query::options::Query,
+    query::params::Query,
     request::{context::RequestContext, response},
     sessions::upgrade::{self, Served, Upgrade},
 };

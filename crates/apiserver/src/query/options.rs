@@ -4,49 +4,14 @@ use std::time::Duration;
 
 use api::{FieldSelector, Kind, LabelSelector};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{event_filter::EventFilter, params::Query};
 use crate::{
     api_error::{ApiError, Result},
-    limits,
+    limits, strategies,
 };
-
-/// The decoded parameters of a query, in order.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Query(Vec<(String, String)>);
-
-impl Query {
-    pub(crate) fn parse(query: Option<&str>) -> Self {
-        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
-    }
-
-    /// First value of a parameter; an empty one is the same as none.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
-    }
-
-    /// Every value of a parameter.
-    pub(crate) fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
-    }
-
-    /// Whether a flag is set: `true`, `1`, or the bare name.
-    pub(crate) fn flag(&self, name: &str) -> Result<bool> {
-        let found = self.0.iter().find(|(key, _)| key == name);
-        match found.map(|(_, value)| value.as_str()) {
-            None | Some("false" | "0" | "False" | "f") => Ok(false),
-            Some("true" | "1" | "True" | "t" | "") => Ok(true),
-            Some(other) => Err(ApiError::bad_request(format!("{name}={other:?} must be true or false"))),
-        }
-    }
-
-    /// A number.
-    pub(crate) fn number(&self, name: &str) -> Result<Option<u64>> {
-        let fail = |text: &str| ApiError::bad_request(format!("{name}={text:?} must be a whole number, not negative"));
-        self.get(name).map(|text| text.parse().map_err(|_| fail(text))).transpose()
-    }
-}
 
 /// What to do with fields a kind does not know (`fieldValidation`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +78,8 @@ pub(crate) fn is_dry_run(value: &str) -> bool {
 pub(crate) struct Selection {
     pub(crate) labels: LabelSelector,
     pub(crate) fields: FieldSelector,
-    pub(crate) events: EventFilter,
+    /// What events are selected by beside.
+    pub(crate) events: Option<EventFilter>,
 }
 
 impl Selection {
@@ -125,7 +91,7 @@ impl Selection {
             .map_err(|error| refused("labelSelector", error))?;
         let fields = FieldSelector::parse(query.get("fieldSelector").unwrap_or_default())
             .map_err(|error| refused("fieldSelector", error))?;
-        let events = if kind.kind == "Event" { EventFilter::parse(query, now)? } else { EventFilter::default() };
+        let events = strategies::of(kind).filter(query, now)?;
         Ok(Self { labels, fields, events })
     }
 
@@ -144,64 +110,20 @@ impl Selection {
 
     /// Whether everything is wanted.
     pub(crate) fn is_everything(&self) -> bool {
-        self.labels.is_empty() && self.fields.is_empty() && self.events == EventFilter::default()
+        self.labels.is_empty() && self.fields.is_empty() && self.events.is_none()
     }
 
     /// Whether this object is wanted.
     pub(crate) fn matches(&self, kind: &Kind, object: &serde_json::Value) -> bool {
         (self.labels.is_empty() || self.labels.matches(Some(&crate::object::labels(object))))
             && (self.fields.is_empty() || self.fields.matches(&kind.fields(object)))
-            && self.events.matches(object)
+            && self.events.as_ref().is_none_or(|events| events.matches(object))
     }
 }
 
 /// Names of the fields that objects of this kind can be selected by.
 pub(crate) fn selectable(kind: &Kind) -> Vec<&'static str> {
     kind.fields(&crate::sample::minimal(kind)).into_iter().map(|(name, _)| name).collect()
-}
-
-/// Extra parameters of events: `since`, `level`, `reason`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct EventFilter {
-    since: Option<Timestamp>,
-    level: Option<String>,
-    reasons: Option<Vec<String>>,
-}
-
-impl EventFilter {
-    fn parse(query: &Query, now: Timestamp) -> Result<Self> {
-        let since = query.get("since").map(|text| instant(text, now)).transpose()?;
-        let level = match query.get("level") {
-            None => None,
-            Some(level @ ("Normal" | "Warning")) => Some(level.to_owned()),
-            Some(other) => return Err(ApiError::bad_request(format!("level={other:?} must be Normal or Warning"))),
-        };
-        let reasons = query.get("reason").map(|list| list.split(',').map(|reason| reason.trim().to_owned()).collect());
-        Ok(Self { since, level, reasons })
-    }
-
-    fn matches(&self, object: &serde_json::Value) -> bool {
-        let text = |pointer| crate::object::text(object, pointer);
-        let seen = || {
-            ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"]
-                .into_iter()
-                .find_map(|pointer| text(pointer).parse::<Timestamp>().ok())
-        };
-        self.since.is_none_or(|since| seen().is_none_or(|at| at >= since))
-            && self.level.as_ref().is_none_or(|level| text("/type") == level)
-            && self.reasons.as_ref().is_none_or(|reasons| reasons.iter().any(|reason| text("/reason") == reason))
-    }
-}
-
-/// A time, or a duration before now: `5m`, `1h30m`, `2026-01-01T00:00:00Z`.
-fn instant(text: &str, now: Timestamp) -> Result<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Ok(at);
-    }
-    let ago = text.parse::<SignedDuration>().ok().filter(|ago| !ago.is_negative());
-    ago.and_then(|ago| now.checked_sub(ago).ok()).ok_or_else(|| {
-        ApiError::bad_request(format!("since={text:?} must be a duration such as 5m, or a time such as {now:.0}"))
-    })
 }
 
 /// How a `resourceVersion` of a list is meant (`resourceVersionMatch`).

@@ -42,15 +42,6 @@ impl Target {
     }
 }
 
-/// What keeps an object from going: its finalizers, and those in a namespace's spec.
-pub(super) fn all_finalizers<'a>(kind: &Kind, object: &'a Value) -> Vec<&'a str> {
-    let mut all = object::finalizers(object);
-    if kind.kind == "Namespace" {
-        all.extend(object::strings(object.pointer("/spec/finalizers")));
-    }
-    all
-}
-
 /// Checks that a document is an object for this place, and names the place in it.
 pub(super) fn place(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result<()> {
     if object::meta_mut(document).is_none() {

@@ -1,8 +1,8 @@
 //! Making objects.
 
-use api::{FieldError, Kind, Reason, meta::is_dns_subdomain, names::label};
+use api::{FieldError, Kind, Reason, meta::is_dns_subdomain};
 use keyspace::{Compare, Op, Put, Txn};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -15,6 +15,7 @@ use crate::{
     managed::{Change, Entries},
     object,
     query::options::WriteOptions,
+    strategies,
 };
 
 /// Metadata that only the server writes.
@@ -61,17 +62,15 @@ impl Registry {
         change: Change<'_>,
     ) -> Result<Written> {
         prepare(kind, namespace, &mut document)?;
-        self.take_service_account(kind, namespace, &mut document).await?;
+        let strategy = strategies::of(kind);
+        strategy.fill(self, namespace, &mut document).await?;
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
         let (mut object, warnings) = admit(kind, document, None, options)?;
         if object.get("spec").is_some() {
             object::set_meta(&mut object, "generation", Some(1.into()));
         }
-        if kind.kind == "Namespace" {
-            let name = object::name(&object).to_owned();
-            label_namespace(&mut object, &name);
-        }
+        strategy.complete(&mut object);
         self.record_managers(
             kind,
             &Value::Null,
@@ -88,13 +87,12 @@ impl Registry {
             if let Some(namespace) = namespace {
                 compares.extend(self.namespace_open(namespace).await?);
             }
-            let claim = self.claim_address(kind, &mut candidate).await?;
+            let claim = strategy.claim(self, kind, &mut candidate).await?;
             compares.extend(claim.compares);
             ops.extend(claim.ops);
-            let lease = if kind.kind == "Event" && !options.dry_run {
-                self.event_lease.lease(&*self.keyspace, self.now()).await?
-            } else {
-                0
+            let lease = match kind.ttl_seconds {
+                Some(ttl) if !options.dry_run => self.leases.lease(&*self.keyspace, ttl, self.now()).await?,
+                _ => 0,
             };
             let value = self.value(kind, &key, &candidate)?.into();
             ops.push(Op::Put(Put { key: key.clone().into(), value, lease, ..Put::default() }));
@@ -107,7 +105,7 @@ impl Registry {
             }
             let answer = match self.keyspace.txn(Txn::when(compares).then(ops)).await {
                 Err(keyspace::Error::Refused(keyspace::Refusal::LeaseNotFound { .. })) => {
-                    self.event_lease.forget();
+                    self.leases.forget();
                     continue;
                 }
                 other => other?,
@@ -123,16 +121,6 @@ impl Registry {
 
 fn exists(kind: &Kind, name: &str) -> ApiError {
     api::Status::already_exists(&kind.resource(), name).into()
-}
-
-/// Labels a namespace with its own name, so that selectors can name it.
-fn label_namespace(object: &mut Value, name: &str) {
-    if let Some(meta) = object::meta_mut(object) {
-        let labels = meta.entry("labels").or_insert_with(|| json!({}));
-        if let Some(labels) = labels.as_object_mut() {
-            labels.insert(label::NAMESPACE_NAME.into(), name.into());
-        }
-    }
 }
 
 /// Makes a client's document ready for admission: namespace and name from the request, nothing of the server's.

@@ -2,25 +2,22 @@
 
 use api::{
     Kind, Reason,
-    kinds::pod::GRACE_SECONDS,
-    names::{
-        finalizer::{FOREGROUND, NAMESPACE_CONTENTS, ORPHAN},
-        namespace::BUILT_IN,
-    },
+    names::finalizer::{FOREGROUND, ORPHAN},
 };
 use jiff::{SignedDuration, Timestamp};
 use keyspace::{Compare, KeyValue, KeyspaceExt, Op, Txn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    admit::all_finalizers,
-    store::{Registry, Stored, key},
-};
+use super::store::{Registry, Stored, key};
 use crate::{
     api_error::{ApiError, Result},
     limits, object,
-    query::options::{ListOptions, Query, Selection, is_dry_run},
+    query::{
+        options::{ListOptions, Selection, is_dry_run},
+        params::Query,
+    },
+    strategies,
 };
 
 /// What a delete request asks for (`meta/v1 DeleteOptions`), from body and query.
@@ -119,9 +116,7 @@ impl Registry {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted> {
-        if kind.kind == "Namespace" && BUILT_IN.contains(&name) {
-            return Err(ApiError::forbidden(format!("namespace {name} always exists and cannot be deleted")));
-        }
+        strategies::of(kind).check_delete(name)?;
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let place = key(kind, namespace, name);
             let Some(kv) = self.keyspace.get(place.clone()).await? else {
@@ -178,9 +173,6 @@ impl Registry {
         }
         for stored in found {
             let (name, place) = (object::name(&stored.object), object::namespace(&stored.object));
-            if kind.kind == "Namespace" && BUILT_IN.contains(&name) {
-                continue;
-            }
             match self.delete(kind, Some(place).filter(|place| !place.is_empty()), name, options).await {
                 Ok(Deleted::Gone(stored) | Deleted::Pending(stored)) => deleted.push(stored),
                 Err(failure) if failure.status.reason == Reason::NotFound => {}
@@ -211,9 +203,7 @@ impl Registry {
             return Ok(Some(current));
         }
         let mut ops = vec![Op::delete(kv.key.clone())];
-        if let (Some(namespace), "Service") = (namespace, kind.kind) {
-            ops.extend(self.release_addresses_of(namespace, name).await?);
-        }
+        ops.extend(strategies::of(kind).release_lost(self, namespace, name).await?);
         let unchanged = Compare::unchanged(kv.key.clone(), kv.mod_revision);
         let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
         tracing::warn!(kind = kind.kind, namespace, name, "an object that cannot be read was deleted");
@@ -223,23 +213,16 @@ impl Registry {
     /// Removes exactly this version. Answers nothing when somebody else was faster.
     pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Result<Option<u64>> {
         let mut ops = vec![Op::delete(key.to_owned())];
-        ops.extend(self.release_address(kind, &current.object));
+        ops.extend(strategies::of(kind).release(&current.object));
         let unchanged = Compare::unchanged(key.to_owned(), current.revision);
         let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
         Ok(answer.succeeded.then_some(answer.revision))
     }
 }
 
-/// The last state of what was removed: a pod's tells that no time was left to it.
+/// The last state of what was removed.
 fn last(kind: &Kind, mut gone: Stored, now: Timestamp) -> Stored {
-    if kind.kind == "Pod" {
-        let pod = &mut gone.object;
-        let before = pod.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-        let asked = object::text(pod, "/metadata/deletionTimestamp").parse::<Timestamp>();
-        let asked = asked.ok().and_then(|end| end.checked_sub(SignedDuration::from_secs(before)).ok()).unwrap_or(now);
-        object::set_meta(pod, "deletionTimestamp", Some(object::time(asked)));
-        object::set_meta(pod, "deletionGracePeriodSeconds", Some(0.into()));
-    }
+    strategies::of(kind).last_state(&mut gone.object, now);
     gone
 }
 
@@ -271,20 +254,12 @@ fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -
         let all = json!(all);
         object::set_meta(&mut next, "finalizers", Some(all));
     }
-    if kind.kind == "Namespace" && !deleting {
-        // Also one of an earlier version, which may lack it: the contents go first.
-        let mut all = object::strings(current.pointer("/spec/finalizers"));
-        if !all.contains(&NAMESPACE_CONTENTS.name()) {
-            all.push(NAMESPACE_CONTENTS.name());
-        }
-        let all = json!(all);
-        if !next.get("spec").is_some_and(Value::is_object) {
-            object::set(&mut next, "spec", Some(json!({})));
-        }
-        next["spec"]["finalizers"] = all;
+    let strategy = strategies::of(kind);
+    if !deleting {
+        strategy.begin_deletion(&mut next);
     }
-    let grace = if kind.kind == "Pod" { pod_grace(current, options) } else { 0 };
-    let held = !all_finalizers(kind, &next).is_empty();
+    let grace = strategy.grace_seconds(current, options.grace_period_seconds);
+    let held = !strategy.all_finalizers(&next).is_empty();
     if grace == 0 && !held {
         return Step::Remove;
     }
@@ -295,23 +270,10 @@ fn plan(kind: &Kind, current: &Value, options: &DeleteOptions, now: Timestamp) -
     let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
     object::set_meta(&mut next, "deletionTimestamp", Some(object::time(end)));
     object::set_meta(&mut next, "deletionGracePeriodSeconds", Some(grace.into()));
-    if kind.kind == "Namespace" {
-        next["status"]["phase"] = "Terminating".into();
-    }
     if let Some(generation) = next.pointer("/metadata/generation").and_then(Value::as_i64).filter(|_| !deleting) {
         object::set_meta(&mut next, "generation", Some((generation + 1).into()));
     }
     Step::Mark(next)
-}
-
-/// Seconds a pod has to end: none when nothing runs it or it has ended already.
-fn pod_grace(pod: &Value, options: &DeleteOptions) -> i64 {
-    let phase = object::text(pod, "/status/phase");
-    if object::text(pod, "/spec/nodeName").is_empty() || matches!(phase, "Succeeded" | "Failed") {
-        return 0;
-    }
-    let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-    options.grace_period_seconds.or(own).unwrap_or(GRACE_SECONDS).max(0)
 }
 
 #[cfg(test)]

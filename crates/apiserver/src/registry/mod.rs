@@ -5,17 +5,15 @@
 //!   get/list/watch            ◄─ open seal, add resourceVersion ◄──────────────────────┘
 //! ```
 
-mod address;
 mod admit;
 mod bind;
 mod collection;
-mod confine;
 mod create;
 mod delete;
-mod events;
+mod leases;
 mod namespace;
+mod objects;
 mod read;
-mod service_account;
 mod store;
 mod update;
 mod watch;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use serde_json::Value;
 
-use super::events::EventLease;
+use super::leases::Leases;
 use crate::{
     api_error::{ApiError, Result},
     object,
@@ -26,7 +26,7 @@ pub(crate) struct Registry {
     pub(super) seal: Seal,
     pub(super) service_cidr: Ipv4Net,
     pub(super) now: fn() -> Timestamp,
-    pub(super) event_lease: EventLease,
+    pub(super) leases: Leases,
     /// Counts objects that were left out because they cannot be read.
     unreadable: Counter,
     noted: Noted,
@@ -86,8 +86,8 @@ impl Registry {
         now: fn() -> Timestamp,
         unreadable: Counter,
     ) -> Self {
-        let (event_lease, noted) = (EventLease::default(), Noted::default());
-        Self { keyspace, seal, service_cidr, now, event_lease, unreadable, noted }
+        let (leases, noted) = (Leases::default(), Noted::default());
+        Self { keyspace, seal, service_cidr, now, leases, unreadable, noted }
     }
 
     /// The keyspace underneath.

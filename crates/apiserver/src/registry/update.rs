@@ -2,10 +2,10 @@
 
 use api::{FieldError, Kind, Reason, cause};
 use keyspace::{Compare, Op, Put, Txn};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    admit::{Target, Written, admit, all_finalizers, place},
+    admit::{Target, Written, admit, place},
     store::{Registry, Stored, key},
 };
 use crate::{
@@ -15,11 +15,9 @@ use crate::{
     object,
     patch::Patch,
     query::options::WriteOptions,
+    strategies,
 };
 
-/// What a write of a pod's status may change of its metadata, as in Kubernetes. Nodes may not: by labels they would
-/// draw what is meant for other pods to their own.
-const WITH_POD_STATUS: [&str; 3] = ["labels", "annotations", "finalizers"];
 /// Manager of what the server writes on its own behalf.
 const SELF: &str = "apiserver";
 
@@ -251,7 +249,7 @@ fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> ApiError {
 /// Whether a deletion has nothing to wait for any more.
 fn is_finished(kind: &Kind, object: &Value) -> bool {
     let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
-    object::is_deleting(object) && all_finalizers(kind, object).is_empty() && (kind.kind != "Pod" || grace == 0)
+    object::is_deleting(object) && strategies::of(kind).all_finalizers(object).is_empty() && grace == 0
 }
 
 /// The next version of an object: the client's wishes where it may have some, the stored values elsewhere. Pure.
@@ -265,13 +263,14 @@ fn plan(
 ) -> Result<(Value, Vec<String>)> {
     place(kind, namespace, &mut document)?;
     same_identity(kind, &document, current)?;
+    let strategy = strategies::of(kind);
     let wanted = match target {
         Target::Status => {
             let mut next = current.clone();
             object::set(&mut next, "status", document.get("status").cloned());
             object::set_meta(&mut next, "managedFields", None);
-            if kind.kind == "Pod" && !options.by_node {
-                for field in WITH_POD_STATUS {
+            if !options.by_node {
+                for field in strategy.metadata_with_status() {
                     object::set_meta(&mut next, field, document.pointer(&format!("/metadata/{field}")).cloned());
                 }
             }
@@ -279,7 +278,7 @@ fn plan(
         }
         Target::Finalize => {
             let mut next = current.clone();
-            keep_finalizers(&mut next, &document);
+            strategy.finalize(&mut next, &document);
             object::set_meta(&mut next, "managedFields", None);
             next
         }
@@ -347,31 +346,13 @@ fn keep_server_fields(kind: &Kind, document: &mut Value, current: &Value) {
     if kind.has_status {
         object::set(document, "status", current.get("status").cloned());
     }
-    if kind.kind == "Namespace" {
-        keep_finalizers(document, current);
-    }
-    if kind.kind == "Secret" && object::text(document, "/type").is_empty() {
-        object::set(document, "type", current.get("type").cloned());
-    }
-    if kind.kind == "Service" && object::text(document, "/spec/clusterIP").is_empty() {
-        let address = current.pointer("/spec/clusterIP").cloned();
-        if let (Some(spec), Some(address)) = (document.get_mut("spec").and_then(Value::as_object_mut), address) {
-            spec.insert("clusterIP".into(), address);
-        }
-    }
-}
-
-/// Gives a namespace the finalizers of another version of it.
-fn keep_finalizers(namespace: &mut Value, other: &Value) {
-    let finalizers = other.pointer("/spec/finalizers").cloned().unwrap_or_else(|| json!([]));
-    if !namespace.get("spec").is_some_and(Value::is_object) {
-        object::set(namespace, "spec", Some(json!({})));
-    }
-    namespace["spec"]["finalizers"] = finalizers;
+    strategies::of(kind).keep(document, current);
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn next(kind: &str, document: Value, current: Value, target: Target) -> Value {

@@ -1,18 +1,17 @@
 //! Who asks, and whether it may.
 
-use api::{Kind, Reason, kinds, names::annotation::SELECTED_NODE};
+use api::{Kind, Reason};
 use http::{HeaderName, HeaderValue, Method, header};
-use serde_json::Value;
 use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
 
 use super::context::RequestContext;
 use crate::{
     api_error::{ApiError, Result},
     endpoint::{self, Access, Found},
-    object,
-    query::options::Query,
+    query::params::Query,
     route::{Route, Subresource},
     state::ServerState,
+    strategies::{self, NodeAccess},
 };
 
 /// Headers of impersonation.
@@ -216,8 +215,7 @@ pub(crate) fn unknown_route(context: &RequestContext) -> ApiError {
     failure
 }
 
-/// Keeps a node to what is its own: pods bound to it, secrets that such a pod names, claims whose volume no other node
-/// has, and bindings whose command runs in one of its pods.
+/// Keeps a node to what is its own, as the kind's strategy says.
 pub(crate) async fn confine_node(
     state: &ServerState,
     subject: &Subject,
@@ -227,47 +225,7 @@ pub(crate) async fn confine_node(
     let Some(node) = subject.node_name() else { return Ok(()) };
     let Route::Object { kind, namespace: Some(namespace), name, subresource } = route else { return Ok(()) };
     let changes = !matches!(*method, Method::GET | Method::HEAD);
-    let refused =
-        |what: String| ApiError::forbidden(format!("node {node:?} may not reach {what}: no pod on this node says so"));
-    let registry = &state.registry;
-    match kind.kind {
-        "Pod" if changes && !subresource.is_some_and(Subresource::is_session) => {
-            match registry.find(kind, Some(namespace), name).await? {
-                Some(pod) if object::text(&pod.object, "/spec/nodeName") != node => {
-                    Err(refused(format!("pod {namespace}/{name}")))
-                }
-                _ => Ok(()),
-            }
-        }
-        "Secret" => {
-            let named = match kinds::find("pods") {
-                Some(pods) => registry.is_secret_of_node(pods, namespace, node, name).await?,
-                None => false,
-            };
-            if named { Ok(()) } else { Err(refused(format!("secret {namespace}/{name}"))) }
-        }
-        "PersistentVolumeClaim" if changes => match registry.find(kind, Some(namespace), name).await? {
-            Some(claim) if !is_open_to(&claim.object, node) => Err(ApiError::forbidden(format!(
-                "node {node:?} may not change persistentvolumeclaim {namespace}/{name}: its volume is on another node"
-            ))),
-            _ => Ok(()),
-        },
-        "Binding" if changes => {
-            let Some(binding) = registry.find(kind, Some(namespace), name).await? else { return Ok(()) };
-            let target = format!("{}-0", object::text(&binding.object, "/spec/target/bundle"));
-            let here = match kinds::find("pods") {
-                Some(pods) => registry.find(pods, Some(namespace), &target).await?,
-                None => None,
-            };
-            let here = here.is_some_and(|pod| object::text(&pod.object, "/spec/nodeName") == node);
-            if here { Ok(()) } else { Err(refused(format!("binding {namespace}/{name}"))) }
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether a claim's volume is on this node, or on none yet.
-fn is_open_to(claim: &Value, node: &str) -> bool {
-    let known = claim.pointer("/metadata/annotations").and_then(|all| all.get(SELECTED_NODE)?.as_str());
-    known.is_none_or(|known| known.is_empty() || known == node)
+    let is_session = subresource.is_some_and(Subresource::is_session);
+    let access = NodeAccess { node, namespace, name, changes, is_session };
+    strategies::of(kind).confine(&*state.registry, access).await
 }

@@ -11,7 +11,7 @@ use crate::{
     endpoint::Params,
     limits,
     places::Memory,
-    query::options::{Query, WriteOptions},
+    query::{options::WriteOptions, params::Query},
     state::ServerState,
 };
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     api_error::{ApiError, Result},
     limits, object,
-    query::{negotiate::Representation, options::Query},
+    query::{negotiate::Representation, params::Query},
 };
 
 /// How much of each object a table's rows carry (`includeObject`).

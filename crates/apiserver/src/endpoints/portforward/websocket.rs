@@ -13,7 +13,7 @@ use super::target::{Target, upload};
 use crate::{
     api_error::{ApiError, Result},
     limits,
-    query::options::Query,
+    query::params::Query,
     sessions::frame,
 };
 

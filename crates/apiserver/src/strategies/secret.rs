@@ -1,38 +1,49 @@
-//! Which secrets a node needs: those its pods name.
+//! Secrets are for the nodes whose pods name them.
 
-use api::{Kind, kinds};
+use api::{
+    Resource,
+    kinds::{Binding, Pod},
+};
+use async_trait::async_trait;
 use serde_json::Value;
 
-use super::store::{Registry, Stored};
-use crate::{api_error::Result, object, query::options::Selection};
+use super::strategy::{NodeAccess, Objects, Strategy};
+use crate::{api_error::Result, object};
 
-impl Registry {
-    /// Whether a pod on the node, or a binding into one, names the secret.
-    pub(crate) async fn is_secret_of_node(
-        &self,
-        pods: &Kind,
-        namespace: &str,
-        node: &str,
-        secret: &str,
-    ) -> Result<bool> {
-        let (found, _) = self.everything(pods, Some(namespace), &Selection::default()).await?;
-        match pods_name_secret(&found, node, secret) {
-            None => return Ok(false),
-            Some(true) => return Ok(true),
-            Some(false) => {}
+pub(super) struct Secrets;
+
+#[async_trait]
+impl Strategy for Secrets {
+    /// A secret keeps its type when the client does not name it.
+    fn keep(&self, document: &mut Value, current: &Value) {
+        if object::text(document, "/type").is_empty() {
+            object::set(document, "type", current.get("type").cloned());
         }
-        let Some(bindings) = kinds::find("bindings") else { return Ok(false) };
-        let (bindings, _) = self.everything(bindings, Some(namespace), &Selection::default()).await?;
-        Ok(bindings.iter().any(|binding| {
-            let parameters = binding.object.pointer("/spec/parameters").and_then(Value::as_object);
-            parameters.into_iter().flatten().any(|(_, value)| object::text(value, "/secretKeyRef/name") == secret)
-        }))
+    }
+
+    /// A node reads secrets that a pod on it, or a binding into one, names.
+    async fn confine(&self, objects: &dyn Objects, access: NodeAccess<'_>) -> Result<()> {
+        let pods = objects.list(Pod::PLURAL, access.namespace).await?;
+        let named = match pods_name_secret(&pods, access.node, access.name) {
+            Some(false) => {
+                let bindings = objects.list(Binding::PLURAL, access.namespace).await?;
+                bindings.iter().any(|binding| binding_names_secret(binding, access.name))
+            }
+            named => named.unwrap_or_default(),
+        };
+        if named { Ok(()) } else { Err(access.refused("secret")) }
     }
 }
 
+/// Whether a parameter of the binding is a key of the secret.
+fn binding_names_secret(binding: &Value, secret: &str) -> bool {
+    let parameters = binding.pointer("/spec/parameters").and_then(Value::as_object);
+    parameters.into_iter().flatten().any(|(_, value)| object::text(value, "/secretKeyRef/name") == secret)
+}
+
 /// Whether a pod of the node names the secret; nothing when the node has no pods at all.
-fn pods_name_secret(pods: &[Stored], node: &str, secret: &str) -> Option<bool> {
-    let specs = pods.iter().filter_map(|pod| pod.object.get("spec"));
+fn pods_name_secret(pods: &[Value], node: &str, secret: &str) -> Option<bool> {
+    let specs = pods.iter().filter_map(|pod| pod.get("spec"));
     let on_node: Vec<_> = specs.filter(|spec| object::text(spec, "/nodeName") == node).collect();
     (!on_node.is_empty()).then(|| on_node.iter().any(|spec| names_secret(spec, secret)))
 }

@@ -1,0 +1,38 @@
+//! The registry as strategies see it.
+
+use api::{Kind, kinds};
+use async_trait::async_trait;
+use ipnet::Ipv4Net;
+use keyspace::Keyspace;
+use serde_json::Value;
+
+use super::store::Registry;
+use crate::{
+    api_error::{ApiError, Result},
+    query::options::Selection,
+    strategies::Objects,
+};
+
+fn kind(plural: &str) -> Result<&'static Kind> {
+    kinds::find(plural).ok_or_else(|| ApiError::not_served(plural))
+}
+
+#[async_trait]
+impl Objects for Registry {
+    fn keyspace(&self) -> &dyn Keyspace {
+        &*self.keyspace
+    }
+
+    fn service_cidr(&self) -> Ipv4Net {
+        self.service_cidr
+    }
+
+    async fn find(&self, plural: &str, namespace: Option<&str>, name: &str) -> Result<Option<Value>> {
+        Ok(Self::find(self, kind(plural)?, namespace, name).await?.map(|stored| stored.object))
+    }
+
+    async fn list(&self, plural: &str, namespace: &str) -> Result<Vec<Value>> {
+        let (found, _) = self.everything(kind(plural)?, Some(namespace), &Selection::default()).await?;
+        Ok(found.into_iter().map(|stored| stored.object).collect())
+    }
+}
