@@ -98,6 +98,15 @@ impl Kind {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// Whether a person means it by this name: plural, singular, kind, short name or `plural.group`, in lower case.
+    pub fn is_called(&self, name: &str) -> bool {
+        name == self.plural
+            || name == self.singular
+            || name.eq_ignore_ascii_case(self.kind)
+            || self.short_names.contains(&name)
+            || name == self.resource()
+    }
+
     /// Whether objects live in namespaces.
     pub fn is_namespaced(&self) -> bool {
         self.scope == Scope::Namespaced

@@ -33,6 +33,7 @@ pub use finalizer::Finalizer;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
 pub use kind::Kind;
+pub use kinds::Kinds;
 pub use meta::ObjectKey;
 pub use path::Path;
 pub use reason::{Reason, cause};

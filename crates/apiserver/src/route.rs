@@ -1,6 +1,6 @@
 //! What a request is about, read from method and path alone. Pure.
 
-use api::{Kind, kinds, meta::DEFAULT_NAMESPACE, review};
+use api::{Kind, Kinds, meta::DEFAULT_NAMESPACE, review};
 use http::Method;
 
 use crate::endpoint::{Endpoints, Found};
@@ -53,9 +53,9 @@ pub(crate) enum Route<'a> {
     /// A row of the table of endpoints.
     Endpoint(Found<'a>),
     /// All objects of a kind, or those of one namespace.
-    Collection { kind: &'static Kind, namespace: Option<String> },
+    Collection { kind: &'a Kind, namespace: Option<String> },
     /// One object, or a part of it.
-    Object { kind: &'static Kind, namespace: Option<String>, name: String, subresource: Option<Subresource> },
+    Object { kind: &'a Kind, namespace: Option<String>, name: String, subresource: Option<Subresource> },
 }
 
 impl<'a> Route<'a> {
@@ -63,10 +63,10 @@ impl<'a> Route<'a> {
     ///
     /// A row for the method comes before objects of a kind (`POST tokens/issue` is no object), and these before a row
     /// for other methods.
-    pub(crate) fn parse(endpoints: &'a Endpoints, method: &Method, path: &str) -> Option<Self> {
+    pub(crate) fn parse(kinds: &'a Kinds, endpoints: &'a Endpoints, method: &Method, path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.trim_end_matches('/').split('/').skip(1).collect();
-        let row = |method| endpoints.find(&parts, method).filter(is_served).map(Self::Endpoint);
-        row(Some(method)).or_else(|| of_kind(&parts)).or_else(|| row(None))
+        let row = |method| endpoints.find(&parts, method).filter(|found| is_served(kinds, found)).map(Self::Endpoint);
+        row(Some(method)).or_else(|| of_kind(kinds, &parts)).or_else(|| row(None))
     }
 
     /// Methods that are served.
@@ -101,26 +101,27 @@ fn method(verb: &str) -> Option<Method> {
 }
 
 /// Groups and versions served, each once, in the order of the kinds and then of the reviews.
-pub(crate) fn groups() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let all = || {
-        let kinds = kinds::all().iter().map(|kind| (kind.group, kind.version));
-        kinds.chain(review::all().iter().map(|review| (review.group, review.version)))
-    };
-    all()
-        .enumerate()
-        .filter(move |(index, pair)| !all().take(*index).any(|earlier| earlier == *pair))
-        .map(|(_, pair)| pair)
+pub(crate) fn groups(kinds: &Kinds) -> Vec<(&str, &str)> {
+    let of_kinds = kinds.iter().map(|kind| (kind.group, kind.version));
+    let of_reviews = review::all().iter().map(|review| (review.group, review.version));
+    let mut all = Vec::new();
+    for pair in of_kinds.chain(of_reviews) {
+        if !all.contains(&pair) {
+            all.push(pair);
+        }
+    }
+    all
 }
 
 /// Whether the group and version that a row's path names are served; rows without such parameters always are.
-fn is_served(found: &Found<'_>) -> bool {
+fn is_served(kinds: &Kinds, found: &Found<'_>) -> bool {
     let (group, version) = (found.params.get("group"), found.params.get("version"));
     let names_any = found.endpoint.parameters().any(|name| matches!(name, "group" | "version"));
-    !names_any || groups().any(|known| known.0 == group && (version.is_empty() || known.1 == version))
+    !names_any || groups(kinds).into_iter().any(|known| known.0 == group && (version.is_empty() || known.1 == version))
 }
 
 /// A collection or object of a kind.
-fn of_kind<'a>(parts: &[&str]) -> Option<Route<'a>> {
+fn of_kind<'a>(kinds: &'a Kinds, parts: &[&str]) -> Option<Route<'a>> {
     let (group, version, rest) = match *parts {
         ["api", version, ref rest @ ..] => ("", version, rest),
         ["apis", group, version, ref rest @ ..] if !group.is_empty() => (group, version, rest),
@@ -129,9 +130,7 @@ fn of_kind<'a>(parts: &[&str]) -> Option<Route<'a>> {
     if rest.iter().any(|part| part.is_empty()) {
         return None;
     }
-    let find = |plural: &str| {
-        kinds::all().iter().find(|kind| (kind.group, kind.version, kind.plural) == (group, version, plural))
-    };
+    let find = |plural: &str| kinds.get(group, version, plural);
     match *rest {
         ["namespaces", namespace, plural, ref tail @ ..] if find(plural).is_some_and(Kind::is_namespaced) => {
             resource(find(plural)?, Some(namespace), tail)
@@ -141,7 +140,7 @@ fn of_kind<'a>(parts: &[&str]) -> Option<Route<'a>> {
     }
 }
 
-fn resource<'a>(kind: &'static Kind, namespace: Option<&str>, tail: &[&str]) -> Option<Route<'a>> {
+fn resource<'a>(kind: &'a Kind, namespace: Option<&str>, tail: &[&str]) -> Option<Route<'a>> {
     let (name, subresource) = match *tail {
         [] => return Some(Route::Collection { kind, namespace: namespace.map(str::to_owned) }),
         [name] => (name, None),
@@ -171,7 +170,7 @@ mod tests {
             own(Method::POST, "/apis/nanocloud.io/v1/tokens/issue", "tokens", "issue"),
             own(Method::POST, "/apis/nanocloud.io/v1/members/{name}/lead", "members", "lead"),
         ]);
-        match Route::parse(&endpoints, method, path) {
+        match Route::parse(&Kinds::builtin(), &endpoints, method, path) {
             None => "none".into(),
             Some(Route::Collection { kind, namespace }) => format!("{} in {namespace:?}", kind.plural),
             Some(Route::Object { kind, namespace, name, subresource }) => {

@@ -43,10 +43,10 @@ impl fmt::Debug for Service {
 
 /// What a request is counted as.
 #[derive(Clone, Copy, Debug)]
-struct Label {
+struct Label<'a> {
     verb: &'static str,
-    group: &'static str,
-    resource: &'static str,
+    group: &'a str,
+    resource: &'a str,
 }
 
 /// Serves a request. Never fails: every failure is an answer.
@@ -56,7 +56,7 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
     let is_own = request.extensions().get::<Subject>().is_some();
-    let route = Route::parse(&service.state.endpoints, &method, &decoded(&path));
+    let route = Route::parse(&service.state.kinds, &service.state.endpoints, &method, &decoded(&path));
     let label = label(route.as_ref(), &method, request.uri().query());
     let handled = AssertUnwindSafe(handle(&service, route, request, trace.clone())).catch_unwind();
     let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
@@ -143,7 +143,7 @@ impl Hex for std::str::Bytes<'_> {
     }
 }
 
-fn label(route: Option<&Route<'_>>, method: &Method, query: Option<&str>) -> Label {
+fn label<'a>(route: Option<&Route<'a>>, method: &Method, query: Option<&str>) -> Label<'a> {
     let (group, resource) = match route {
         Some(Route::Collection { kind, .. } | Route::Object { kind, .. }) => (kind.group, kind.plural),
         Some(Route::Endpoint(found)) => match found.endpoint.access {

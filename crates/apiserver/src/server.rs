@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use api::Kinds;
 use axum::Router;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -32,12 +33,14 @@ pub struct Config {
     pub service_cidr: Ipv4Net,
     /// The clock; tests may have their own.
     pub now: fn() -> Timestamp,
+    /// The kinds that are served.
+    pub kinds: Kinds,
 }
 
 impl Config {
-    /// A server on the system's clock.
+    /// A server on the system's clock, with the kinds that are built in.
     pub fn new(service_cidr: Ipv4Net) -> Self {
-        Self { service_cidr, now: Timestamp::now }
+        Self { service_cidr, now: Timestamp::now, kinds: Kinds::builtin() }
     }
 }
 
@@ -69,9 +72,10 @@ impl ApiServer {
     ) -> Self {
         let metrics = Metrics::new(metrics);
         let (seal, unreadable) = (Seal::new(security.envelope), metrics.unreadable.clone());
-        let registry = Registry::new(keyspace, seal, config.service_cidr, config.now, unreadable);
+        let kinds = config.kinds;
+        let registry = Registry::new(kinds.clone(), keyspace, seal, config.service_cidr, config.now, unreadable);
         let (endpoints, handlers) = endpoints::table();
-        let openapi = OpenApi::build(&endpoints);
+        let openapi = OpenApi::build(&kinds, &endpoints);
         let state = ServerState {
             registry: Arc::new(registry),
             authority: security.authority,
@@ -79,6 +83,7 @@ impl ApiServer {
             streams,
             membership: OnceLock::new(),
             metrics,
+            kinds,
             endpoints,
             openapi,
             stop: CancellationToken::new(),

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use api::Reason;
+use api::{Kinds, Reason};
 use keyspace::AlarmKind;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,6 +33,8 @@ pub(crate) struct ServerState {
     /// There when the server's keyspace has members of its own.
     pub(crate) membership: OnceLock<Membership>,
     pub(crate) metrics: Metrics,
+    /// The kinds that are served.
+    pub(crate) kinds: Kinds,
     /// Every endpoint that belongs to no stored kind.
     pub(crate) endpoints: Endpoints,
     pub(crate) openapi: OpenApi,

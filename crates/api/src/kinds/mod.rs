@@ -63,14 +63,12 @@ pub fn all() -> &'static [crate::Kind] {
 /// Finds a kind by what a person types: plural, singular, kind, short name or `plural.group`.
 pub fn find(name: &str) -> Option<&'static crate::Kind> {
     let name = name.to_ascii_lowercase();
-    ALL.iter().find(|kind| {
-        name == kind.plural
-            || name == kind.singular
-            || name == kind.kind.to_ascii_lowercase()
-            || kind.short_names.contains(&name.as_str())
-            || name == kind.resource()
-    })
+    ALL.iter().find(|kind| kind.is_called(&name))
 }
+
+mod served;
+
+pub use served::Kinds;
 
 #[cfg(test)]
 mod rules;

@@ -1,12 +1,12 @@
 //! What can be done to a bundle as a whole: start, stop, restart, uninstall.
 
-use api::{kinds, names::annotation::RESTARTED_AT};
+use api::{Resource, kinds::Bundle, names::annotation::RESTARTED_AT};
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    api_error::{ApiError, Result},
+    api_error::Result,
     object,
     patch::Patch,
     registry::{DeleteOptions, Deleted, Edit, Target},
@@ -24,9 +24,9 @@ pub(super) enum Action {
 
 /// `POST bundles/NAME/actions/ACTION`.
 pub(super) async fn run(context: RequestContext, action: Action) -> Result<Response> {
-    let Some(kind) = kinds::find("bundles") else { return Err(ApiError::not_served("bundles")) };
     let (namespace, name) = (context.params.get("namespace"), context.params.get("name"));
     let registry = &context.state.registry;
+    let kind = registry.kind(Bundle::PLURAL)?;
     let change = match action {
         Action::Start => json!({"spec": {"start": true}}),
         Action::Stop => json!({"spec": {"start": false}}),

@@ -22,14 +22,19 @@ use crate::{
 };
 
 /// How this client wants objects of the kind.
-pub(crate) fn view(context: &RequestContext, kind: &'static Kind) -> Result<View> {
+pub(crate) fn view(context: &RequestContext, kind: &Kind) -> Result<View> {
     let Some(representation) = negotiate::objects(context.accept()) else {
         return Err(not_acceptable("application/json, Table or PartialObjectMetadata of meta.k8s.io/v1"));
     };
-    Ok(View { kind, representation, rows: RowObject::parse(&context.query)?, now: context.state.registry.now() })
+    Ok(View {
+        kind: kind.clone(),
+        representation,
+        rows: RowObject::parse(&context.query)?,
+        now: context.state.registry.now(),
+    })
 }
 
-pub(crate) async fn list(context: RequestContext, kind: &'static Kind, namespace: Option<&str>) -> Result<Response> {
+pub(crate) async fn list(context: RequestContext, kind: &Kind, namespace: Option<&str>) -> Result<Response> {
     let view = view(&context, kind)?;
     let registry = &context.state.registry;
     let options = ListOptions::parse(kind, &context.query, registry.now())?;
@@ -50,11 +55,7 @@ pub(crate) async fn list(context: RequestContext, kind: &'static Kind, namespace
     Ok(response::warn(response::json(StatusCode::OK, &view.list(objects, meta)), &warnings))
 }
 
-pub(crate) async fn create(
-    mut context: RequestContext,
-    kind: &'static Kind,
-    namespace: Option<&str>,
-) -> Result<Response> {
+pub(crate) async fn create(mut context: RequestContext, kind: &Kind, namespace: Option<&str>) -> Result<Response> {
     let view = view(&context, kind)?;
     let mut options = context.write_options()?;
     let bytes = context.take_body();
@@ -78,11 +79,7 @@ fn namespace_of(kind: &Kind, namespace: Option<&str>, document: &Value) -> Optio
     Some(if said.is_empty() { api::meta::DEFAULT_NAMESPACE.to_owned() } else { said.to_owned() })
 }
 
-pub(crate) async fn delete(
-    mut context: RequestContext,
-    kind: &'static Kind,
-    namespace: Option<&str>,
-) -> Result<Response> {
+pub(crate) async fn delete(mut context: RequestContext, kind: &Kind, namespace: Option<&str>) -> Result<Response> {
     let view = view(&context, kind)?;
     let bytes = context.take_body();
     let options = DeleteOptions::parse(body::optional(&context.parts.headers, &bytes)?, &context.query)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::{
-    Kind, Subresource, kinds,
+    Kind, Kinds, Subresource,
     review::{self, Review},
 };
 use axum::response::Response;
@@ -28,17 +28,17 @@ fn verbs(kind: &Kind) -> Vec<&'static str> {
 const ASKED: [&str; 1] = ["create"];
 
 /// What rules can be about: a resource or subresource, and the verbs it is served with.
-pub(super) struct Target {
-    pub(super) group: &'static str,
-    pub(super) resource: &'static str,
+pub(super) struct Target<'a> {
+    pub(super) group: &'a str,
+    pub(super) resource: &'a str,
     pub(super) subresource: &'static str,
     pub(super) verbs: Vec<&'static str>,
 }
 
 /// Every resource and subresource that is served: those of the kinds, and those of other endpoints.
-pub(super) fn targets(endpoints: &Endpoints) -> Vec<Target> {
+pub(super) fn targets<'a>(kinds: &'a Kinds, endpoints: &Endpoints) -> Vec<Target<'a>> {
     let mut all = Vec::new();
-    for kind in kinds::all() {
+    for kind in kinds.iter() {
         let (group, resource) = (kind.group, kind.plural);
         all.push(Target { group, resource, subresource: "", verbs: verbs(kind) });
         let parts = kind.subresources();
@@ -46,8 +46,9 @@ pub(super) fn targets(endpoints: &Endpoints) -> Vec<Target> {
     }
     for endpoint in endpoints.iter() {
         let Access::Resource { group, resource, subresource } = endpoint.access else { continue };
-        let same =
-            |known: &&mut Target| (known.group, known.resource, known.subresource) == (group, resource, subresource);
+        let same = |known: &&mut Target<'_>| {
+            (known.group, known.resource, known.subresource) == (group, resource, subresource)
+        };
         match all.iter_mut().find(same) {
             Some(known) if known.verbs.contains(&endpoint.verb()) => {}
             Some(known) => known.verbs.push(endpoint.verb()),
@@ -61,8 +62,8 @@ fn reviews(group: &str, version: &str) -> impl Iterator<Item = &'static Review> 
     review::all().iter().filter(move |review| review.group == group && review.version == version)
 }
 
-fn of(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
-    kinds::all().iter().filter(move |kind| kind.group == group && kind.version == version)
+fn of<'a>(kinds: &'a Kinds, group: &str, version: &str) -> impl Iterator<Item = &'a Kind> {
+    kinds.iter().filter(move |kind| kind.group == group && kind.version == version)
 }
 
 fn format(context: &RequestContext) -> Result<DiscoveryFormat> {
@@ -74,8 +75,9 @@ pub(super) async fn paths(context: RequestContext) -> Result<Response> {
     let fixed = context.state.endpoints.iter();
     let fixed = fixed.filter(|row| row.access == Access::Path && !row.is_pattern() && row.path != "/");
     let fixed = fixed.map(|row| row.path.clone().into_owned());
-    let groups = names().into_iter().map(|group| format!("/apis/{group}"));
-    let versions = route::groups().map(|(group, version)| match group {
+    let kinds = &context.state.kinds;
+    let groups = names(kinds).into_iter().map(|group| format!("/apis/{group}"));
+    let versions = route::groups(kinds).into_iter().map(|(group, version)| match group {
         "" => format!("/api/{version}"),
         group => format!("/apis/{group}/{version}"),
     });
@@ -86,7 +88,7 @@ pub(super) async fn paths(context: RequestContext) -> Result<Response> {
 /// `/api`.
 pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
     match format(&context)? {
-        DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| group.is_empty())),
+        DiscoveryFormat::Aggregated(version) => Ok(aggregated(&context.state.kinds, version, |group| group.is_empty())),
         DiscoveryFormat::Plain => Ok(response::json(
             StatusCode::OK,
             &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
@@ -97,9 +99,12 @@ pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
 /// `/apis`.
 pub(super) async fn groups(context: RequestContext) -> Result<Response> {
     match format(&context)? {
-        DiscoveryFormat::Aggregated(version) => Ok(aggregated(version, |group| !group.is_empty())),
+        DiscoveryFormat::Aggregated(version) => {
+            Ok(aggregated(&context.state.kinds, version, |group| !group.is_empty()))
+        }
         DiscoveryFormat::Plain => {
-            let groups: Vec<_> = names().into_iter().map(describe).collect();
+            let kinds = &context.state.kinds;
+            let groups: Vec<_> = names(kinds).into_iter().map(|group| describe(kinds, group)).collect();
             Ok(response::json(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})))
         }
     }
@@ -108,7 +113,7 @@ pub(super) async fn groups(context: RequestContext) -> Result<Response> {
 /// `/apis/{group}`.
 pub(super) async fn group(context: RequestContext) -> Result<Response> {
     format(&context)?;
-    let mut body = describe(context.params.get("group"));
+    let mut body = describe(&context.state.kinds, context.params.get("group"));
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(response::json(StatusCode::OK, &body))
@@ -119,7 +124,7 @@ pub(super) async fn resources(context: RequestContext) -> Result<Response> {
     format(&context)?;
     let (group, version) = (context.params.get("group"), context.params.get("version"));
     let mut resources = Vec::new();
-    for kind in of(group, version) {
+    for kind in of(&context.state.kinds, group, version) {
         resources.push(json!({
             "name": kind.plural,
             "singularName": kind.singular,
@@ -164,14 +169,16 @@ fn group_version(group: &str, version: &str) -> String {
     if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
-fn names() -> Vec<&'static str> {
-    let mut names: Vec<_> = route::groups().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
+fn names(kinds: &Kinds) -> Vec<&str> {
+    let mut names: Vec<_> =
+        route::groups(kinds).into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
     names.dedup();
     names
 }
 
-fn describe(group: &str) -> Value {
-    let versions: Vec<_> = route::groups()
+fn describe(kinds: &Kinds, group: &str) -> Value {
+    let versions: Vec<_> = route::groups(kinds)
+        .into_iter()
         .filter(|(name, _)| *name == group)
         .map(|(group, version)| json!({"groupVersion": group_version(group, version), "version": version}))
         .collect();
@@ -179,17 +186,19 @@ fn describe(group: &str) -> Value {
 }
 
 /// Every group that is wanted in one document (`apidiscovery.k8s.io`).
-fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
-    let mut groups: Vec<&str> = route::groups().map(|(group, _)| group).filter(|group| wanted(group)).collect();
+fn aggregated(kinds: &Kinds, format: &'static str, wanted: fn(&str) -> bool) -> Response {
+    let mut groups: Vec<&str> =
+        route::groups(kinds).into_iter().map(|(group, _)| group).filter(|group| wanted(group)).collect();
     groups.dedup();
     let items: Vec<_> = groups
         .into_iter()
         .map(|group| {
-            let versions: Vec<_> = route::groups()
+            let versions: Vec<_> = route::groups(kinds)
+                .into_iter()
                 .filter(|(name, _)| *name == group)
                 .map(|(group, version)| {
                     let resources: Vec<_> =
-                        of(group, version).map(resource).chain(reviews(group, version).map(asked)).collect();
+                        of(kinds, group, version).map(resource).chain(reviews(group, version).map(asked)).collect();
                     json!({"version": version, "freshness": "Current", "resources": resources})
                 })
                 .collect();
@@ -210,7 +219,7 @@ fn aggregated(format: &'static str, wanted: fn(&str) -> bool) -> Response {
 }
 
 /// Group, version and kind of what a part is sent and answered as.
-fn shape(kind: &Kind, part: &Subresource) -> (&'static str, &'static str, &'static str) {
+fn shape<'a>(kind: &'a Kind, part: &Subresource) -> (&'a str, &'a str, &'a str) {
     part.shape.unwrap_or((kind.group, kind.version, kind.kind))
 }
 
@@ -228,7 +237,7 @@ fn asked(review: &'static Review) -> Value {
     })
 }
 
-fn resource(kind: &'static Kind) -> Value {
+fn resource(kind: &Kind) -> Value {
     let parts: Vec<_> = kind
         .subresources()
         .map(|part| {

@@ -1,6 +1,6 @@
 //! Members of the cluster: who they are, taking one in against its token, and changing them.
 
-use api::Reason;
+use api::{Reason, Resource, kinds::Node};
 use axum::response::Response;
 use http::StatusCode;
 use keyspace::{ClusterError, ClusterState, Member, MemberChange, MemberRole, MemberState};
@@ -133,7 +133,7 @@ pub(super) async fn change(mut context: RequestContext, action: Change) -> Resul
 
 /// Takes away the Node of a member that was removed, so that no pod is given to it any more.
 async fn forget_node(registry: &Registry, name: &str) {
-    let Some(kind) = api::kinds::find("nodes") else { return };
+    let Ok(kind) = registry.kind(Node::PLURAL) else { return };
     match registry.delete(kind, None, name, &DeleteOptions::default()).await {
         Err(failure) if failure.status.reason != Reason::NotFound => {
             tracing::warn!(

@@ -16,12 +16,7 @@ use crate::{
     request::{auth, body, context::RequestContext, response},
 };
 
-pub(crate) async fn get(
-    context: RequestContext,
-    kind: &'static Kind,
-    namespace: Option<&str>,
-    name: &str,
-) -> Result<Response> {
+pub(crate) async fn get(context: RequestContext, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Response> {
     let view = view(&context, kind)?;
     let at_least = revision(&context.query)?.unwrap_or(0);
     let stored = context.state.registry.get_since(kind, namespace, name, at_least).await?;
@@ -29,7 +24,7 @@ pub(crate) async fn get(
 }
 
 /// The change a PUT or PATCH asks for. What is odd in how it is written goes into the options.
-pub(crate) fn edit(context: &mut RequestContext, kind: &'static Kind, options: &mut WriteOptions) -> Result<Edit> {
+pub(crate) fn edit(context: &mut RequestContext, kind: &Kind, options: &mut WriteOptions) -> Result<Edit> {
     let bytes = context.take_body();
     if context.parts.method == Method::PATCH {
         let media_type = body::media_type(&context.parts.headers);
@@ -77,7 +72,7 @@ fn config(context: &RequestContext, document: Value) -> Result<ApplyConfig> {
 
 pub(crate) async fn update(
     mut context: RequestContext,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: Option<&str>,
     name: &str,
     target: Target,
@@ -96,7 +91,7 @@ pub(crate) async fn update(
 
 pub(crate) async fn delete(
     mut context: RequestContext,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: Option<&str>,
     name: &str,
 ) -> Result<Response> {

@@ -16,7 +16,7 @@ const NODE: &str = "Node";
 
 pub(crate) async fn create(
     mut context: RequestContext,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: Option<&str>,
     name: &str,
 ) -> Result<Response> {

@@ -13,7 +13,7 @@ use crate::{
 /// Serves a stream of a pod that exists, here or where the pod runs.
 pub(crate) async fn serve(
     context: RequestContext,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: &str,
     name: &str,
     subresource: Subresource,

@@ -16,8 +16,9 @@ use trust::{Attributes, Subject};
 use super::discovery::{self, Target};
 use crate::{
     api_error::{ApiError, Result},
-    endpoint::{Access, Endpoint, Endpoints},
+    endpoint::{Access, Endpoint},
     request::{body, context::RequestContext, response},
+    state::ServerState,
 };
 
 /// Everything, in the words of rules.
@@ -46,7 +47,7 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             let Some(namespace) = asked.spec.namespace.as_deref().filter(|name| !name.is_empty()) else {
                 return Err(ApiError::bad_request("spec.namespace: name the namespace that is asked about"));
             };
-            let status = rules(subject, namespace, &context.state.endpoints);
+            let status = rules(subject, namespace, &context.state);
             written(&SelfSubjectRulesReview { status: Some(status), ..asked })
         }
         Question::Access => {
@@ -143,7 +144,7 @@ fn access(
 }
 
 /// What the subject may do in a namespace: each endpoint is asked for, so that it cannot differ from what is decided.
-fn rules(subject: &Subject, namespace: &str, endpoints: &Endpoints) -> SubjectRulesReviewStatus {
+fn rules(subject: &Subject, namespace: &str, state: &ServerState) -> SubjectRulesReviewStatus {
     let allowed = |attributes: &Attributes<'_>| trust::authorize(subject, attributes).is_allowed();
     let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| ResourceRule {
@@ -163,7 +164,8 @@ fn rules(subject: &Subject, namespace: &str, endpoints: &Endpoints) -> SubjectRu
             ..SubjectRulesReviewStatus::default()
         };
     }
-    let targets = discovery::targets(endpoints);
+    let endpoints = &state.endpoints;
+    let targets = discovery::targets(&state.kinds, endpoints);
     let resource_rules = targets.into_iter().filter_map(|Target { group, resource, subresource, verbs }| {
         let may = |verb: &&&str| {
             allowed(&Attributes { verb, group, resource, subresource, namespace, ..Attributes::default() })

@@ -15,7 +15,7 @@ use crate::{
 
 pub(crate) async fn serve(
     mut context: RequestContext,
-    kind: &'static Kind,
+    kind: &Kind,
     namespace: Option<&str>,
     name: &str,
 ) -> Result<Response> {

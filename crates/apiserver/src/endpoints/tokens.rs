@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{Kind, Reason, cause, kinds, kinds::token::Token};
+use api::{Kind, Reason, Resource, cause, kinds::token::Token};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use crate::{
     api_error::{ApiError, Result},
     limits, object,
     query::options::WriteOptions,
-    registry::{Edit, Target},
+    registry::{Edit, Registry, Target},
     request::{body, context::RequestContext, response},
     state::ServerState,
 };
@@ -50,8 +50,8 @@ enum Credential {
     Bearer(SecretString, Timestamp),
 }
 
-fn tokens() -> Result<&'static Kind> {
-    kinds::find("tokens").ok_or_else(|| ApiError::not_served("tokens"))
+fn tokens(registry: &Registry) -> Result<&Kind> {
+    registry.kind(Token::PLURAL)
 }
 
 pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
@@ -75,7 +75,7 @@ pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
             "digest": record.digest,
         },
     });
-    registry.create(tokens()?, None, object, &WriteOptions::default()).await?;
+    registry.create(tokens(registry)?, None, object, &WriteOptions::default()).await?;
     tracing::info!(id = token.id(), user = wanted.user, by = %context.subject, expires, "single-use token issued");
     let answer = json!({
         "apiVersion": "nanocloud.io/v1",
@@ -97,7 +97,8 @@ pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
         serde_json::from_value(body::document(&context.parts.headers, &bytes)?)
             .map_err(|error| ApiError::bad_request(format!("the request cannot be read: {error}")))?
     };
-    let (kind, registry) = (tokens()?, &context.state.registry);
+    let registry = &context.state.registry;
+    let kind = tokens(registry)?;
     let stored = registry.find(kind, None, token.id()).await?;
     let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
     let now = registry.now();
@@ -121,7 +122,8 @@ pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
 /// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. Who used it up
 /// with that key before may do so again until it expires: the answer may have been lost.
 pub(super) async fn consume(state: &ServerState, token: &SingleUseToken, user: &str, key: Option<&str>) -> Result<()> {
-    let (kind, registry) = (tokens()?, &state.registry);
+    let registry = &state.registry;
+    let kind = tokens(registry)?;
     let stored = registry.find(kind, None, token.id()).await?;
     let grant: Option<Token> = stored.as_ref().and_then(|stored| api::decode(stored.object.clone()).ok());
     let known = grant.as_ref().map(|grant| if used_by(grant, key) { unused(record(grant)) } else { record(grant) });
@@ -173,7 +175,7 @@ async fn mark_used(
     }
     object::set(&mut object, "status", Some(status));
     let edit = Edit::Replace(object);
-    match registry.update(tokens()?, None, token.id(), &edit, Target::Status, &WriteOptions::default()).await {
+    match registry.update(tokens(registry)?, None, token.id(), &edit, Target::Status, &WriteOptions::default()).await {
         Ok(_) => Ok(()),
         Err(failure) if matches!(failure.status.reason, Reason::NotFound | Reason::Conflict) => {
             Err(refuse(token, TokenOutcome::Replayed))

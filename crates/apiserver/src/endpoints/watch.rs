@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-pub(crate) async fn watch(context: RequestContext, kind: &'static Kind, namespace: Option<&str>) -> Result<Response> {
-    let view = view(&context, kind)?;
+pub(crate) async fn watch(context: RequestContext, kind: &Kind, namespace: Option<&str>) -> Result<Response> {
+    let mut view = view(&context, kind)?;
     let registry = &context.state.registry;
     let options = WatchOptions::parse(kind, &context.query, registry.now())?;
     let permit = context.state.admit_watch()?;
@@ -30,6 +30,10 @@ pub(crate) async fn watch(context: RequestContext, kind: &'static Kind, namespac
     let deadline = Box::pin(tokio::time::sleep(options.lasts));
     let trace = context.trace.clone();
     let now = registry.clone();
+    let media_type = match view.representation {
+        Representation::Table => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
+        _ => "application/json;stream=watch",
+    };
     let mut heads = true;
     let lines = items
         .scan(false, |failed, item| {
@@ -39,17 +43,13 @@ pub(crate) async fn watch(context: RequestContext, kind: &'static Kind, namespac
             std::future::ready(go_on.then_some(item))
         })
         .map(move |item| {
-            let view = View { now: now.now(), ..view };
+            view.now = now.now();
             let line = line(&view, item, &trace, heads);
             heads = heads && !line.is_table;
             let _held = &permit;
             Ok::<_, std::convert::Infallible>(line.bytes)
         })
         .take_until(futures::future::select(deadline, Box::pin(stop.cancelled_owned())));
-    let media_type = match view.representation {
-        Representation::Table => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
-        _ => "application/json;stream=watch",
-    };
     Ok(response::typed(StatusCode::OK, media_type, Body::from_stream(lines)))
 }
 
@@ -66,7 +66,7 @@ fn line(view: &View, item: Result<WatchItem>, trace: &Arc<str>, heads: bool) -> 
         Ok(WatchItem::Modified(stored)) => ("MODIFIED", object(stored), is_table),
         Ok(WatchItem::Deleted(stored)) => ("DELETED", object(stored), is_table),
         Ok(WatchItem::Bookmark { revision, initial }) => {
-            ("BOOKMARK", shown(view, bookmark(view.kind, revision, initial), heads), is_table)
+            ("BOOKMARK", shown(view, bookmark(&view.kind, revision, initial), heads), is_table)
         }
         Err(failure) => ("ERROR", error(&failure, trace), false),
     };

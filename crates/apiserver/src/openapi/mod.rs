@@ -6,6 +6,7 @@ mod v2;
 
 use std::collections::BTreeMap;
 
+use api::Kinds;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -24,14 +25,16 @@ pub(crate) struct OpenApi {
     pub(crate) v2: Bytes,
     pub(crate) v2_protobuf: Bytes,
     pub(crate) index: Bytes,
-    documents: BTreeMap<(&'static str, &'static str), Bytes>,
+    documents: BTreeMap<(String, String), Bytes>,
 }
 
 impl OpenApi {
     /// Builds every document.
-    pub(crate) fn build(endpoints: &Endpoints) -> Self {
-        let documents: BTreeMap<_, Bytes> = route::groups()
-            .map(|(group, version)| ((group, version), v3(endpoints, group, version).to_string().into()))
+    pub(crate) fn build(kinds: &Kinds, endpoints: &Endpoints) -> Self {
+        let document = |group: &str, version: &str| Bytes::from(v3(kinds, endpoints, group, version).to_string());
+        let documents: BTreeMap<_, Bytes> = route::groups(kinds)
+            .into_iter()
+            .map(|(group, version)| ((group.to_owned(), version.to_owned()), document(group, version)))
             .collect();
         let paths: Map<String, Value> = documents
             .iter()
@@ -41,7 +44,7 @@ impl OpenApi {
                 (path.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={hash:016x}")}))
             })
             .collect();
-        let second = v2_document(endpoints);
+        let second = v2_document(kinds, endpoints);
         Self {
             v2: second.to_string().into(),
             v2_protobuf: v2::protobuf(&second).into(),
@@ -52,7 +55,10 @@ impl OpenApi {
 
     /// The document of a group and version.
     pub(crate) fn document(&self, group: &str, version: &str) -> Option<&Bytes> {
-        self.documents.iter().find(|(known, _)| **known == (group, version)).map(|(_, document)| document)
+        self.documents
+            .iter()
+            .find(|(known, _)| (&*known.0, &*known.1) == (group, version))
+            .map(|(_, document)| document)
     }
 }
 
@@ -68,48 +74,50 @@ fn rows<'a>(endpoints: &'a Endpoints, group: &str, version: &str) -> impl Iterat
 }
 
 /// The paths of a group and version. `schemas` is the prefix of references to schemas.
-fn paths_of(endpoints: &Endpoints, group: &str, version: &str, schemas: &str) -> Map<String, Value> {
-    let mut paths = paths::of(group, version, schemas);
+fn paths_of(kinds: &Kinds, endpoints: &Endpoints, group: &str, version: &str, schemas: &str) -> Map<String, Value> {
+    let mut paths = paths::of(kinds, group, version, schemas);
     paths.extend(paths::fixed(rows(endpoints, group, version), schemas));
     paths
 }
 
 /// Every path that is served.
-fn all_paths(endpoints: &Endpoints, schemas: &str) -> Map<String, Value> {
-    let groups = route::groups().flat_map(|(group, version)| paths_of(endpoints, group, version, schemas));
+fn all_paths(kinds: &Kinds, endpoints: &Endpoints, schemas: &str) -> Map<String, Value> {
+    let groups = route::groups(kinds)
+        .into_iter()
+        .flat_map(|(group, version)| paths_of(kinds, endpoints, group, version, schemas));
     let others = endpoints.iter().filter(|row| row.access == Access::Path);
     groups.chain(paths::fixed(others, schemas)).collect()
 }
 
-fn v3(endpoints: &Endpoints, group: &str, version: &str) -> Value {
+fn v3(kinds: &Kinds, endpoints: &Endpoints, group: &str, version: &str) -> Value {
     json!({
         "openapi": "3.0.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
-        "paths": paths_of(endpoints, group, version, SCHEMAS),
-        "components": {"schemas": schemas::of(|g, v| (g, v) == (group, version), COMPONENTS)},
+        "paths": paths_of(kinds, endpoints, group, version, SCHEMAS),
+        "components": {"schemas": schemas::of(kinds, |g, v| (g, v) == (group, version), COMPONENTS)},
     })
 }
 
 /// All groups in one document.
 #[cfg(test)]
-fn whole(endpoints: &Endpoints) -> Value {
+fn whole(kinds: &Kinds, endpoints: &Endpoints) -> Value {
     json!({
         "openapi": "3.0.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
-        "paths": all_paths(endpoints, SCHEMAS),
-        "components": {"schemas": schemas::of(|_, _| true, COMPONENTS)},
+        "paths": all_paths(kinds, endpoints, SCHEMAS),
+        "components": {"schemas": schemas::of(kinds, |_, _| true, COMPONENTS)},
     })
 }
 
-fn v2_document(endpoints: &Endpoints) -> Value {
-    let mut definitions = schemas::of(|_, _| true, "/definitions");
+fn v2_document(kinds: &Kinds, endpoints: &Endpoints) -> Value {
+    let mut definitions = schemas::of(kinds, |_, _| true, "/definitions");
     for schema in definitions.as_object_mut().into_iter().flatten().map(|(_, schema)| schema) {
         *schema = v2::schema(schema);
     }
     json!({
         "swagger": "2.0",
         "info": {"title": "nanocloud", "version": env!("CARGO_PKG_VERSION")},
-        "paths": paths::as_v2(all_paths(endpoints, "#/definitions/")),
+        "paths": paths::as_v2(all_paths(kinds, endpoints, "#/definitions/")),
         "definitions": definitions,
     })
 }
@@ -137,7 +145,7 @@ mod tests {
     fn documents_hold_what_they_refer_to_and_every_kind() {
         let (endpoints, _) = crate::endpoints::table();
         for kind in api::kinds::all() {
-            let document = v3(&endpoints, kind.group, kind.version);
+            let document = v3(&Kinds::builtin(), &endpoints, kind.group, kind.version);
             check_references(&document, &document);
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
             let schemas = document["components"]["schemas"].as_object().unwrap();
@@ -148,20 +156,20 @@ mod tests {
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}]);
             assert!(schemas.values().any(|schema| schema["x-kubernetes-group-version-kind"] == gvk), "{kind:?}");
         }
-        let reviews = v3(&endpoints, "authorization.k8s.io", "v1");
+        let reviews = v3(&Kinds::builtin(), &endpoints, "authorization.k8s.io", "v1");
         check_references(&reviews, &reviews);
         let asked = &reviews["paths"]["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"]["post"];
         assert_eq!(asked["x-kubernetes-group-version-kind"]["kind"], "SelfSubjectAccessReview");
-        let own = v3(&endpoints, "nanocloud.io", "v1");
+        let own = v3(&Kinds::builtin(), &endpoints, "nanocloud.io", "v1");
         assert!(own["paths"].get("/apis/nanocloud.io/v1/tokens/issue").is_some());
-        let v2 = v2_document(&endpoints);
+        let v2 = v2_document(&Kinds::builtin(), &endpoints);
         check_references(&v2, &v2);
     }
 
     #[test]
     fn patches_name_field_validation_so_that_kubectl_lets_the_server_validate() {
         let (endpoints, _) = crate::endpoints::table();
-        let document = v3(&endpoints, "", "v1");
+        let document = v3(&Kinds::builtin(), &endpoints, "", "v1");
         let patch = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
         assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Pod");
         let parameters = patch["parameters"].as_array().unwrap();
@@ -171,7 +179,7 @@ mod tests {
     fn every_row_of_the_table_is_described_once() {
         let (endpoints, handlers) = crate::endpoints::table();
         assert_eq!(endpoints.iter().count(), handlers.len());
-        let document = whole(&endpoints);
+        let document = whole(&Kinds::builtin(), &endpoints);
         check_references(&document, &document);
         let mut names: Vec<&str> = Vec::new();
         for row in endpoints.iter() {
@@ -186,7 +194,7 @@ mod tests {
     const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
 
     fn golden() -> String {
-        serde_json::to_string_pretty(&whole(&crate::endpoints::table().0)).unwrap() + "\n"
+        serde_json::to_string_pretty(&whole(&Kinds::builtin(), &crate::endpoints::table().0)).unwrap() + "\n"
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Paths of the API as OpenAPI describes them.
 
-use api::{Kind, kinds, review::Review};
+use api::{Kind, Kinds, review::Review};
 use serde_json::{Map, Value, json};
 
 use super::schemas::{LIST, component, component_of_review};
@@ -17,9 +17,9 @@ pub(super) fn prefix(group: &str, version: &str) -> String {
 }
 
 /// The paths of the kinds of a group and version. `schemas` is the prefix of references to schemas.
-pub(super) fn of(group: &str, version: &str, schemas: &str) -> Map<String, Value> {
+pub(super) fn of(kinds: &Kinds, group: &str, version: &str, schemas: &str) -> Map<String, Value> {
     let mut paths = Map::new();
-    for kind in kinds::all().iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
         let base = format!("/{}", prefix(group, version));
         let name = component(kind);
         let schema = json!({"$ref": format!("{schemas}{name}")});

@@ -1,19 +1,19 @@
 //! Schemas of kinds, as OpenAPI wants them.
 
 use api::{
-    Kind, kinds,
+    Kind, Kinds,
     review::{self, Review},
 };
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 /// The schemas of the kinds and reviews of the wanted groups and versions, and of all they refer to.
-pub(super) fn of(wanted: impl Fn(&str, &str) -> bool, path: &'static str) -> Value {
+pub(super) fn of(kinds: &Kinds, wanted: impl Fn(&str, &str) -> bool, path: &'static str) -> Value {
     let mut settings = SchemaSettings::openapi3();
     settings.definitions_path = path.into();
     let mut generator = settings.into_generator();
     let mut roots = Vec::new();
-    for kind in kinds::all().iter().filter(|kind| wanted(kind.group, kind.version)) {
+    for kind in kinds.iter().filter(|kind| wanted(kind.group, kind.version)) {
         let schema = kind.schema(&mut generator).to_value();
         roots.push((gvk(kind.group, kind.version, kind.kind), Some(kind), component(kind), schema));
     }

@@ -85,7 +85,7 @@ impl Registry {
             let mut compares = vec![Compare::absent(key.clone())];
             let mut ops = Vec::new();
             if let Some(namespace) = namespace {
-                compares.extend(self.namespace_open(namespace).await?);
+                compares.push(self.namespace_open(namespace).await?);
             }
             let claim = strategy.claim(self, kind, &mut candidate).await?;
             compares.extend(claim.compares);

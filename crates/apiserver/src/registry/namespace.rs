@@ -1,7 +1,8 @@
 //! Namespaces as the place of other objects.
 
 use api::{
-    Kind, Reason, cause, kinds,
+    Kind, Reason, Resource, cause,
+    kinds::Namespace,
     names::{label, namespace::BUILT_IN},
 };
 use keyspace::Compare;
@@ -14,17 +15,17 @@ use crate::{
     query::options::WriteOptions,
 };
 
-/// The kind Namespace itself.
-fn namespaces() -> Option<&'static Kind> {
-    kinds::find("namespaces")
-}
-
 impl Registry {
+    /// The kind Namespace itself.
+    fn namespaces(&self) -> Result<&Kind> {
+        self.kind(Namespace::PLURAL)
+    }
+
     /// The condition under which an object may be made in a namespace: that it stays as it is now.
     ///
     /// Fails with 404 when there is no such namespace, and with 403 when it is going away.
-    pub(super) async fn namespace_open(&self, namespace: &str) -> Result<Option<Compare>> {
-        let Some(kind) = namespaces() else { return Ok(None) };
+    pub(super) async fn namespace_open(&self, namespace: &str) -> Result<Compare> {
+        let kind = self.namespaces()?;
         let Some(found) = self.find(kind, None, namespace).await? else {
             return Err(ApiError::not_found(kind, namespace)
                 .remedy(format!("make it first: kubectl create namespace {namespace}")));
@@ -35,12 +36,12 @@ impl Registry {
                 .with_cause(cause::NAMESPACE_TERMINATING, message)
                 .remedy("wait until it is gone, or use another namespace"));
         }
-        Ok(Some(Compare::unchanged(key(kind, None, namespace), found.revision)))
+        Ok(Compare::unchanged(key(kind, None, namespace), found.revision))
     }
 
     /// Makes the namespaces that always exist.
     pub(crate) async fn ensure_namespaces(&self) -> Result<()> {
-        let Some(kind) = namespaces() else { return Ok(()) };
+        let kind = self.namespaces()?;
         for name in BUILT_IN {
             if self.find(kind, None, name).await?.is_some() {
                 continue;

@@ -1,6 +1,6 @@
 //! The registry as strategies see it.
 
-use api::{Kind, kinds};
+use api::Kind;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use keyspace::Keyspace;
@@ -13,8 +13,11 @@ use crate::{
     strategies::Objects,
 };
 
-fn kind(plural: &str) -> Result<&'static Kind> {
-    kinds::find(plural).ok_or_else(|| ApiError::not_served(plural))
+impl Registry {
+    /// A kind by its plural, or 404.
+    pub(crate) fn kind(&self, plural: &str) -> Result<&Kind> {
+        self.kinds.iter().find(|kind| kind.plural == plural).ok_or_else(|| ApiError::not_served(plural))
+    }
 }
 
 #[async_trait]
@@ -28,11 +31,11 @@ impl Objects for Registry {
     }
 
     async fn find(&self, plural: &str, namespace: Option<&str>, name: &str) -> Result<Option<Value>> {
-        Ok(Self::find(self, kind(plural)?, namespace, name).await?.map(|stored| stored.object))
+        Ok(Self::find(self, self.kind(plural)?, namespace, name).await?.map(|stored| stored.object))
     }
 
     async fn list(&self, plural: &str, namespace: &str) -> Result<Vec<Value>> {
-        let (found, _) = self.everything(kind(plural)?, Some(namespace), &Selection::default()).await?;
+        let (found, _) = self.everything(self.kind(plural)?, Some(namespace), &Selection::default()).await?;
         Ok(found.into_iter().map(|stored| stored.object).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-use api::Kind;
+use api::{Kind, Kinds};
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use keyspace::{KeyValue, Keyspace};
@@ -22,6 +22,7 @@ const ROOT: &str = "/registry";
 
 /// Objects over the keyspace.
 pub(crate) struct Registry {
+    pub(super) kinds: Kinds,
     pub(super) keyspace: Arc<dyn Keyspace>,
     pub(super) seal: Seal,
     pub(super) service_cidr: Ipv4Net,
@@ -80,6 +81,7 @@ impl Registry {
     /// A registry over a keyspace. Services get addresses of `service_cidr`.
     /// Objects that cannot be read are counted in `unreadable`.
     pub(crate) fn new(
+        kinds: Kinds,
         keyspace: Arc<dyn Keyspace>,
         seal: Seal,
         service_cidr: Ipv4Net,
@@ -87,7 +89,7 @@ impl Registry {
         unreadable: Counter,
     ) -> Self {
         let (leases, noted) = (Leases::default(), Noted::default());
-        Self { keyspace, seal, service_cidr, now, leases, unreadable, noted }
+        Self { kinds, keyspace, seal, service_cidr, now, leases, unreadable, noted }
     }
 
     /// The keyspace underneath.

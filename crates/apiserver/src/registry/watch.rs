@@ -31,7 +31,7 @@ pub(crate) type WatchItems = BoxStream<'static, Result<WatchItem>>;
 
 /// Whether an object is in the watched selection before and after a change.
 struct Lens {
-    kind: &'static Kind,
+    kind: Kind,
     selection: Selection,
 }
 
@@ -39,7 +39,7 @@ impl Registry {
     /// Follows a collection, or one object of it.
     pub(crate) async fn watch(
         self: &std::sync::Arc<Self>,
-        kind: &'static Kind,
+        kind: &Kind,
         namespace: Option<&str>,
         options: &WatchOptions,
     ) -> Result<WatchItems> {
@@ -75,7 +75,7 @@ impl Registry {
         };
         let request = WatchRequest::new(range, after + 1).with_prev().with_progress(limits::BOOKMARK_EVERY);
         let changes = self.keyspace.watch(request).await?;
-        let lens = Lens { kind, selection: options.selection.clone() };
+        let lens = Lens { kind: kind.clone(), selection: options.selection.clone() };
         let (registry, bookmarks) = (self.clone(), options.bookmarks);
         let changes = changes.flat_map(move |batch| futures::stream::iter(registry.told(&lens, batch, bookmarks)));
         Ok(futures::stream::iter(first).chain(changes).boxed())
@@ -98,9 +98,9 @@ impl Registry {
             return Err(ApiError::expired("history that this watch needs has been compacted"));
         }
         // What cannot be read is in no list, and comes and goes in a watch as what is not selected does.
-        let before = event.prev.as_ref().map(|kv| self.readable(lens.kind, kv));
+        let before = event.prev.as_ref().map(|kv| self.readable(&lens.kind, kv));
         let after = match event.kind {
-            EventKind::Put => self.readable(lens.kind, &event.kv),
+            EventKind::Put => self.readable(&lens.kind, &event.kv),
             EventKind::Delete => None,
         };
         Ok(lens.item(before, after, event))
@@ -111,7 +111,7 @@ impl Lens {
     /// What a change means for the watcher. `before` is nothing when it is not known, and then it was selected: only a
     /// watch of everything goes without.
     fn item(&self, before: Option<Option<Stored>>, after: Option<Stored>, event: &WatchEvent) -> Option<WatchItem> {
-        let wanted = |stored: &Stored| self.selection.matches(self.kind, &stored.object);
+        let wanted = |stored: &Stored| self.selection.matches(&self.kind, &stored.object);
         let was = !event.is_create() && before.as_ref().is_none_or(|seen| seen.as_ref().is_some_and(wanted));
         let is = after.as_ref().is_some_and(wanted);
         match (was, is) {

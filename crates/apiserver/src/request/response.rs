@@ -36,9 +36,9 @@ impl RowObject {
 }
 
 /// How objects of a kind are shown to one client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: Kind,
     pub(crate) representation: Representation,
     pub(crate) rows: RowObject,
     pub(crate) now: Timestamp,
