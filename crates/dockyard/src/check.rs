@@ -12,13 +12,6 @@ use crate::label_error::LabelError;
 use crate::names::is_dns_label;
 use crate::surface::Surface;
 
-/// True for the id of an offered binding: a letter, then letters, digits and `_`; at most 63.
-pub(crate) fn is_id(text: &str) -> bool {
-    text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
 pub(crate) fn check(surface: &Surface) -> Result<(), LabelError> {
     for (at, declaration) in surface.options.values().enumerate() {
         // The index is that of the document: duplicates were refused.

@@ -30,6 +30,7 @@ mod field_error;
 pub mod grammar;
 mod key;
 mod kind;
+mod label;
 mod label_error;
 pub mod names;
 mod recipe;

@@ -40,6 +40,13 @@ pub(crate) fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| is_dns_label(&label.to_ascii_lowercase()))
 }
 
+/// True for the id of an offered binding: a letter, then letters, digits and `_`; at most 63.
+pub(crate) fn is_id(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,38 +11,19 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::apt_answers::AptAnswers;
 use crate::hash::FieldHasher;
-use crate::memory::Memory;
+use crate::package::{Candidate, Package};
 use crate::progress::{Phase, Reporter};
+use crate::tool::{collect_stderr, start_error, tail};
 use crate::{AptConfig, Error};
 
 /// Version of the stand-ins: satisfies every `>=` and is easy to recognise.
 const STAND_IN_VERSION: &str = "9999:0";
-/// Longest excerpt of what a tool said, in bytes.
-const MAX_SAID: usize = 2000;
-
-/// A Debian binary package.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Package {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) arch: String,
-    pub(crate) sha256: String,
-}
-
-/// What apt knows about a package that is to be installed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Candidate {
-    pub(crate) package: Package,
-    /// File name in the archive folder.
-    pub(crate) file: String,
-    pub(crate) size: u64,
-}
 
 /// What is taken to be installed already.
 #[derive(Debug, Default)]
@@ -85,13 +66,13 @@ impl<'a> Apt<'a> {
             return Ok(Vec::new());
         }
         self.ensure_lists()?;
-        let memory = Memory::new(&self.cache, self.recipe);
+        let answers = AptAnswers::new(&self.cache, self.recipe);
         let question = self.question(wanted, installed)?;
-        if let Some(answer) = memory.recall(&question) {
+        if let Some(answer) = answers.recall(&question) {
             return Ok(answer);
         }
         let found = self.ask(wanted, installed)?;
-        memory.keep(&question, &found)?;
+        answers.keep(&question, &found)?;
         Ok(found)
     }
 
@@ -370,33 +351,6 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// Reads a child's error output beside its standard output, so that neither pipe fills up.
-pub(crate) fn collect_stderr(child: &mut Child) -> Option<std::thread::JoinHandle<String>> {
-    let mut pipe = child.stderr.take()?;
-    Some(std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What cannot be read is not said: the exit status decides.
-        let _unread = std::io::Read::read_to_end(&mut pipe, &mut bytes);
-        String::from_utf8_lossy(&bytes).into_owned()
-    }))
-}
-
-pub(crate) fn start_error(tool: &str, package: &'static str, source: std::io::Error) -> Error {
-    if source.kind() == std::io::ErrorKind::NotFound {
-        return Error::ToolMissing { tool: tool.to_owned(), package };
-    }
-    Error::Tool { tool: tool.to_owned(), source }
-}
-
-/// The end of a tool's words, at a character boundary.
-pub(crate) fn tail(said: &str) -> &str {
-    let mut start = said.len().saturating_sub(MAX_SAID);
-    while !said.is_char_boundary(start) {
-        start += 1;
-    }
-    &said[start..]
-}
-
 fn quiet(command: &mut Command) {
     command.env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
 }
@@ -549,12 +503,5 @@ mod tests {
         assert_eq!(fields.get("Package"), Some("a"));
         assert_eq!(fields.get(" long"), None);
         assert_eq!(fields.get("SHA256"), Some("00"));
-    }
-
-    #[test]
-    fn tail_keeps_characters_whole() {
-        let text = "ä".repeat(MAX_SAID);
-        assert!(tail(&text).len() <= MAX_SAID);
-        assert_eq!(tail("short"), "short");
     }
 }

@@ -7,13 +7,14 @@ use dockyard::LABEL_VERSION;
 use serde_json::{Map, Value, json};
 
 use crate::additions::Additions;
-use crate::apt::{Apt, Candidate, Installed, Package};
+use crate::apt::{Apt, Installed};
 use crate::deb::{self, Filter, Spool};
 use crate::folder::RecipeFolder;
 use crate::hash::{FieldHasher, digest};
 use crate::image_config;
 use crate::layer::{self, Layer};
 use crate::layout::{Descriptor, Layout, Stored};
+use crate::package::{Candidate, Package};
 use crate::progress::{Phase, Progress, Reporter};
 use crate::tree::{Below, Tree};
 use crate::{BuildConfig, Built, Error, MAX_BASES};
@@ -32,12 +33,13 @@ struct Image {
     cached: bool,
 }
 
-/// Builds an image and its bases, or finds them in the catalog.
-pub(crate) fn build(
-    folder: &RecipeFolder,
-    config: &BuildConfig,
-    sink: &mut dyn FnMut(Progress<'_>),
-) -> Result<Built, Error> {
+/// Builds the image of a recipe and those of its bases, or finds them in the catalog.
+///
+/// Blocks for seconds; call it where blocking is allowed.
+///
+/// # Errors
+/// [`Error`] says what to do. The catalog then holds what it held before.
+pub fn build(folder: &RecipeFolder, config: &BuildConfig, sink: &mut dyn FnMut(Progress<'_>)) -> Result<Built, Error> {
     fs::create_dir_all(&config.catalog).map_err(Error::write(&config.catalog))?;
     // One build at a time per catalog: its images share blobs and the archive folder.
     let lock_path = config.catalog.join(".build.lock");

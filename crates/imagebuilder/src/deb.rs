@@ -13,7 +13,7 @@ use std::rc::Rc;
 use sha2::{Digest, Sha256};
 use tar::EntryType;
 
-use crate::apt::{collect_stderr, start_error, tail};
+use crate::tool::{collect_stderr, start_error, tail};
 use crate::tree::{Kind, Node, Tree, is_below, is_named, retarget};
 use crate::{AptConfig, Error};
 

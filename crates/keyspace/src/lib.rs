@@ -24,6 +24,7 @@
 //!
 //! Limits: see [`limits`].
 
+mod admission;
 mod alarm;
 pub mod check;
 mod cluster;
@@ -52,7 +53,8 @@ pub mod testing;
 mod txn;
 mod work;
 
-pub use alarm::{Alarm, AlarmKind, replaces};
+pub use admission::replaces;
+pub use alarm::{Alarm, AlarmKind};
 pub use cluster::{Cluster, ClusterError, ClusterState, MAX_VOTERS, Member, MemberChange, MemberRole, MemberState};
 pub use command::{Command, Outcome, Reply};
 pub use engine::{Batch, Direction, Engine, Table, View, Visit, scan_map};

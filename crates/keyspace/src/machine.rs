@@ -10,7 +10,8 @@ use crate::engine::{Engine, Table, View};
 use crate::read::{self, Change};
 use crate::work::Work;
 use crate::{
-    Alarm, Command, EngineError, Error, Op, Outcome, Refusal, Reply, Txn, TxnResponse, alarm, check, lease, sweep, txn,
+    Alarm, Command, EngineError, Error, Op, Outcome, Refusal, Reply, Txn, TxnResponse, admission, alarm, check, lease,
+    sweep, txn,
 };
 
 /// What a batch of commands did.
@@ -106,7 +107,7 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
     if let Err(refusal) = check::command(command) {
         return Ok(Err(refusal));
     }
-    if let Some(refusal) = alarm::forbids(work, command)? {
+    if let Some(refusal) = admission::forbids(work, command)? {
         return Ok(Err(refusal));
     }
     Ok(match command {
@@ -118,11 +119,11 @@ fn run<V: View>(work: &mut Work<'_, V>, command: &Command) -> Result<Outcome, En
             lease::revoke(work, *id)?.map(|()| Reply::Revoked { revision: work.state.revision })
         }
         Command::Tick { now_ms } => Ok(lease::tick(work, *now_ms)?),
-        Command::AlarmSet(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, true)?)),
-        Command::AlarmClear(alarm) => Ok(Reply::Alarms(alarm::turn(work, *alarm, false)?)),
+        Command::AlarmSet(alarm) => Ok(Reply::Alarms(admission::turn(work, *alarm, true)?)),
+        Command::AlarmClear(alarm) => Ok(Reply::Alarms(admission::turn(work, *alarm, false)?)),
         Command::CheckHash { .. } => Ok(Reply::HashTaken),
         Command::RecordRemoval { member, key, value } => {
-            alarm::forget(work, *member)?;
+            admission::forget(work, *member)?;
             txn::run(work, &Txn::run([Op::put(key.clone(), value.clone())]))?.map(Reply::Txn)
         }
     })

@@ -4,6 +4,9 @@ use std::{io, net::Ipv4Addr, path::PathBuf};
 
 use crate::{HostPort, PortHolder};
 
+/// Result of this crate's operations.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// A failed network operation. `Display` names the thing and the remedy; causes are in `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -42,6 +42,7 @@ mod netns;
 mod network;
 mod nft;
 mod port;
+mod port_check;
 mod reconcile;
 mod render;
 mod repair;
@@ -55,14 +56,12 @@ mod live;
 mod testing;
 
 pub use config::NetworkConfig;
-pub use error::Error;
+pub use error::{Error, Result};
 pub use ipam::Pool;
 pub use lease::Lease;
 pub use network::{AttachRequest, Attachment, Network};
-pub use port::{HostPort, PortHolder, check_port};
+pub use port::{HostPort, PortHolder, Protocol};
+pub use port_check::check_port;
 pub use render::render;
 pub use repair::{Finding, Health};
-pub use rules::{Protocol, Publish, Rules, Service};
-
-/// Result of this crate's operations.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+pub use rules::{Publish, Rules, Service};

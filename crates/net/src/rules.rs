@@ -2,42 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::{Ipv4Addr, SocketAddrV4},
 };
 
 use ipnet::Ipv4Net;
 
-use crate::{Error, HostPort, Result};
-
-/// Transport protocol of a published port or service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
-}
-
-impl Protocol {
-    /// Lower-case name, as nftables and `/proc/net` spell it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Sctp => "sctp",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use crate::{Error, HostPort, Protocol, Result};
 
 /// A port of the host that leads to a pod.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,7 @@ use keyspace::{Engine, EngineError, Error as KeyspaceError, KvHash, Revision, Sn
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::replica::Parts;
+use crate::parts::Parts;
 
 /// Pieces of a snapshot that wait for whoever reads it; then reading the disk waits.
 const SNAPSHOT_QUEUE: usize = 8;

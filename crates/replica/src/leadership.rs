@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Timing;
-use crate::replica::Parts;
 use crate::types::Raft;
 
 /// Who leads.
@@ -102,12 +101,11 @@ impl Leadership {
         Held { leadership: self }
     }
 
-    /// Takes over what Raft says. Before this member begins to lead in a new term, it goes on counting time from where
-    /// the state has it: no lease ends early.
-    pub(crate) fn look(&self, parts: &Parts) {
-        let (term, leader) = observed(&parts.raft, parts.config.node_id, self.timing.election_max);
+    /// Takes over what Raft says. `begins` runs before this member (`me`) counts as the leader of a new term.
+    pub(crate) fn look(&self, raft: &Raft, me: u64, begins: impl FnOnce()) {
+        let (term, leader) = observed(raft, me, self.timing.election_max);
         if leader == Leader::Here && self.led_term.swap(term, Ordering::SeqCst) != term {
-            parts.take_over_time();
+            begins();
         }
         self.state.send_if_modified(|state| {
             let changed = state.leader != leader;
@@ -178,16 +176,4 @@ fn observed(raft: &Raft, me: u64, lease: Duration) -> (u64, Leader) {
         }
     };
     (metrics.current_term, leader)
-}
-
-/// Follows Raft until dropped.
-pub(crate) async fn follow(parts: Arc<Parts>) {
-    let mut servers = parts.raft.server_metrics();
-    loop {
-        parts.leadership.look(&parts);
-        // The time since a majority was heard of is no change that is told.
-        if let Ok(Err(_)) = tokio::time::timeout(parts.config.timing.heartbeat, servers.changed()).await {
-            return;
-        }
-    }
 }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::ages::Ages;
 use crate::config::CUT_AFTER_LOG_BYTES;
+use crate::parts::Parts;
 use crate::proposer::Proposals;
-use crate::replica::Parts;
 use crate::store;
 
 /// How often the leader looks whether history is long or old enough to be cut; a short age is looked at more often.
@@ -184,6 +184,18 @@ async fn raise(parts: &Parts, proposals: &Proposals, kind: AlarmKind) -> Control
 async fn hash(parts: &Arc<Parts>, revision: u64) -> Option<Result<KvHash, Error>> {
     let hashing = parts.clone();
     store::blocking(&parts.store, move || hashing.hash(revision)).await
+}
+
+/// Follows who leads. Runs until it is dropped.
+pub(crate) async fn follow_leader(parts: Arc<Parts>) {
+    let mut servers = parts.raft.server_metrics();
+    loop {
+        parts.look_for_leader();
+        // Raft announces no change of the time since it heard of a majority.
+        if let Ok(Err(_)) = tokio::time::timeout(parts.config.timing.heartbeat, servers.changed()).await {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,10 +17,10 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::leadership::{Held, Leader};
+use crate::parts::{Parts, tombstone};
 use crate::peer::hello::Lane;
 use crate::peer::wire::{Answer, Request};
 use crate::proposer::Proposals;
-use crate::replica::{Parts, tombstone};
 use crate::types::{Peer, RaftMetrics};
 
 /// A learner that lacks no more than so many log entries has caught up: what is left passes while it is promoted.
@@ -76,7 +76,7 @@ impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         self.parts.raft.runtime_config().heartbeat(true);
         drop(self.held.take());
-        self.parts.leadership.look(self.parts);
+        self.parts.look_for_leader();
     }
 }
 

@@ -10,16 +10,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::observed::Observed;
-use crate::replica::Parts;
-
 /// Prefix of all names.
-const PREFIX: &str = "nanocloud_keyspace";
-
-/// Registers what is measured when somebody looks.
-pub(crate) fn observe(parts: &Arc<Parts>, registry: &mut Registry) {
-    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Observed::new(parts)));
-}
+pub(crate) const PREFIX: &str = "nanocloud_keyspace";
 
 /// Metrics of one replica.
 #[derive(Clone, Debug)]

@@ -8,8 +8,10 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
 
-use crate::replica::Parts;
+use crate::metrics::PREFIX;
+use crate::parts::Parts;
 
 /// Name, help, value.
 type Reading = (&'static str, &'static str, u64);
@@ -23,10 +25,9 @@ struct AlarmLabels {
 #[derive(Debug)]
 pub(crate) struct Observed(Weak<Parts>);
 
-impl Observed {
-    pub(crate) fn new(parts: &Arc<Parts>) -> Self {
-        Observed(Arc::downgrade(parts))
-    }
+/// Registers what is measured when somebody looks.
+pub(crate) fn register(parts: &Arc<Parts>, registry: &mut Registry) {
+    registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(Observed(Arc::downgrade(parts))));
 }
 
 impl Collector for Observed {

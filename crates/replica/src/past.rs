@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use keyspace::read::{self, Changes};
 use keyspace::{Engine, EngineError, Error as KeyspaceError, History, KeyRange, Revision};
 
-use crate::replica::blocking;
+use crate::parts::blocking;
 use crate::store::StateEngine;
 
 /// History for watchers, read on another thread.

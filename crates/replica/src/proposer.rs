@@ -18,11 +18,11 @@ use crate::config::{
 };
 use crate::leadership::{Leader, Leadership};
 use crate::metrics::Metrics;
+use crate::parts::address_of;
 use crate::peer::hello::Lane;
 use crate::peer::link::CallError;
 use crate::peer::links::Links;
 use crate::peer::wire::{Answer, Failure, Request};
-use crate::replica::address_of;
 use crate::room::Room;
 use crate::store::{StateEngine, Store};
 use crate::types::{Peer, Proposal, Raft};

@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::MAX_QUEUED;
 use crate::leadership::Leader;
+use crate::parts::Parts;
 use crate::peer::hello::Lane;
 use crate::peer::wire::{Answer, Request};
 use crate::proposer::from_fatal;
-use crate::replica::Parts;
 
 /// What a read needs to know.
 #[derive(Clone, Copy, Debug)]

@@ -21,26 +21,23 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::disk::Disk;
 use crate::leadership::{self, Leadership};
-use crate::log_store::LogStore;
 use crate::members::{self, Members};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
+use crate::observed;
+use crate::parts::{Parts, blocking};
 use crate::past::Past;
 use crate::peer::answer::Answerer;
 use crate::peer::hello::Rejection;
 use crate::peer::links::{Links, Me};
 use crate::peer::serve::serve;
-use crate::peer::standing::Standing;
 use crate::proposer::{Proposals, Proposer, Way};
 use crate::reads::{self, ReadAt, Reads};
-use crate::room::{self, Room};
+use crate::room::Room;
+use crate::room_guard;
 use crate::start::{Opened, READY_WITHIN, open_disk, open_storage, start_raft, storage};
-use crate::state_machine::StateMachine;
 use crate::store::{self, StateEngine, Store};
-use crate::types::Raft;
 use crate::{Error, Transport, maintenance};
 
-/// Keys of members that were removed, before their ids: outside of what anybody else writes.
-const REMOVED: &[u8] = b"\0nanocloud/members/removed/";
 /// Ranges up to this limit are read on the caller's thread: that takes less time than changing threads.
 const INLINE_LIMIT: u64 = 64;
 /// Longest that a shutdown waits for the writes under way.
@@ -55,29 +52,6 @@ pub struct Replica {
     members: Arc<Members>,
     tasks: Mutex<JoinSet<()>>,
     stop: CancellationToken,
-}
-
-/// What the replica's tasks share with it.
-pub(crate) struct Parts {
-    pub(crate) config: Config,
-    pub(crate) store: Arc<Store>,
-    pub(crate) engine: Arc<StateEngine>,
-    pub(crate) log: LogStore,
-    pub(crate) machine: StateMachine,
-    pub(crate) raft: Raft,
-    pub(crate) clock: Arc<ClusterClock>,
-    pub(crate) log_pressure: Arc<Notify>,
-    pub(crate) room: Arc<Room>,
-    pub(crate) leadership: Leadership,
-    pub(crate) links: Links,
-    /// Told when a record of this member could not be read.
-    pub(crate) damaged: Arc<Notify>,
-}
-
-impl std::fmt::Debug for Parts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
-    }
 }
 
 impl Replica {
@@ -152,8 +126,8 @@ impl Replica {
         let parts =
             Parts { config, store, engine, log, machine, raft, clock, log_pressure, room, leadership, links, damaged };
         let parts = Arc::new(parts);
-        parts.leadership.look(&parts);
-        metrics::observe(&parts, registry);
+        parts.look_for_leader();
+        observed::register(&parts, registry);
         Ok(Arc::new(Self::run(parts, metrics)))
     }
 
@@ -182,11 +156,11 @@ impl Replica {
         spawn_until(&mut tasks, &stop, maintenance::sweep(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::cut_log(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compact(parts.clone(), proposals.clone()));
-        spawn_until(&mut tasks, &stop, leadership::follow(parts.clone()));
+        spawn_until(&mut tasks, &stop, maintenance::follow_leader(parts.clone()));
         spawn_until(&mut tasks, &stop, maintenance::tell_hash(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, maintenance::compare_hash(parts.clone(), proposals.clone()));
         spawn_until(&mut tasks, &stop, maintenance::tell_damage(parts.clone(), proposals.clone()));
-        spawn_until(&mut tasks, &stop, room::guard(parts.clone(), proposals.clone()));
+        spawn_until(&mut tasks, &stop, room_guard::guard(parts.clone(), proposals.clone()));
         if let Some(transport) = parts.links.transport().cloned() {
             let answerer = Answerer {
                 parts: parts.clone(),
@@ -345,15 +319,6 @@ impl Drop for Replica {
     }
 }
 
-pub(crate) async fn blocking<T: Send + 'static>(
-    engine: Arc<StateEngine>,
-    run: impl FnOnce(&StateEngine) -> Result<T, KeyspaceError> + Send + 'static,
-) -> Result<T, KeyspaceError> {
-    let store = engine.store().clone();
-    // Without an answer the runtime is going down, and the task with it.
-    store::blocking(&store, move || run(&engine)).await.unwrap_or(Err(KeyspaceError::Closed))
-}
-
 async fn all_end(tasks: &mut JoinSet<()>) -> Result<(), Error> {
     while let Some(ended) = tasks.join_next().await {
         ended.map_err(|source| Error::Raft { step: "end its tasks", source: source.into() })?;
@@ -366,71 +331,6 @@ fn spawn_until(tasks: &mut JoinSet<()>, stop: &CancellationToken, run: impl Futu
     tasks.spawn(async move {
         stop.run_until_cancelled(run).await;
     });
-}
-
-impl Parts {
-    /// Whether this member leads.
-    pub(crate) fn leads(&self) -> bool {
-        self.leadership.is_here()
-    }
-
-    /// Whether this member leads and is the only voter. The log knows without delay when that ends: before another
-    /// member can get a membership with other voters, or a vote, it has been written here.
-    pub(crate) fn leads_alone(&self) -> bool {
-        self.log.is_of_one() && {
-            let metrics = self.raft.server_metrics();
-            let metrics = metrics.borrow();
-            let voters = metrics.membership_config.membership().voter_ids();
-            metrics.current_leader == Some(self.config.node_id) && voters.eq([self.config.node_id])
-        }
-    }
-
-    /// Where the member can be reached; empty when it is none.
-    pub(crate) fn address_of(&self, member: u64) -> String {
-        address_of(&self.raft, member)
-    }
-
-    /// What is known of a member that connects.
-    pub(crate) fn standing(&self, member: u64) -> Standing {
-        let metrics = self.raft.server_metrics();
-        let is_member = metrics.borrow().membership_config.membership().get_node(&member).is_some();
-        match is_member {
-            true => Standing::Member,
-            false if self.was_removed(member) => Standing::Removed,
-            false => Standing::Unknown,
-        }
-    }
-
-    /// Whether that was a member and was removed. A member that knows of no removal yet says no.
-    pub(crate) fn was_removed(&self, member: u64) -> bool {
-        let metrics = self.raft.server_metrics();
-        if metrics.borrow().membership_config.membership().get_node(&member).is_some() {
-            return false;
-        }
-        let request = RangeRequest::key(tombstone(member));
-        read::range(&self.engine.view(), &request).is_ok_and(|found| !found.kvs.is_empty())
-    }
-
-    /// Goes on counting time from where the state has it.
-    pub(crate) fn take_over_time(&self) {
-        match read::clock_ms(&self.engine.view()) {
-            Ok(clock_ms) => self.clock.reset(clock_ms),
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cluster time could not be read"),
-        }
-        self.machine.leases_changed().notify_one();
-    }
-}
-
-/// Where the member can be reached; empty when it is none.
-pub(crate) fn address_of(raft: &Raft, member: u64) -> String {
-    let metrics = raft.server_metrics();
-    let metrics = metrics.borrow();
-    metrics.membership_config.membership().get_node(&member).map_or_else(String::new, |peer| peer.address.clone())
-}
-
-/// The key that says that a member was removed.
-pub(crate) fn tombstone(member: u64) -> Vec<u8> {
-    [REMOVED, format!("{member:016x}").as_bytes()].concat()
 }
 
 /// Ticks for leases while this member leads.

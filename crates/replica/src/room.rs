@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Proposer ── before each entry ──► Room: refuses what grows, wakes the guard
-//!  guard ── measures ──► decide ──► AlarmSet / AlarmClear in the log
+//!  room_guard ── measures ──► decide ──► AlarmSet / AlarmClear in the log
 //! ```
 //!
 //! The quota's alarm is about the keyspace: every member refuses, until somebody clears it. That of a full disk is about its
@@ -11,22 +11,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
 
-use keyspace::{Alarm, AlarmKind, Command, Engine, EngineError, Error, Refusal, read};
+use keyspace::{Alarm, AlarmKind, Engine, Error, Refusal};
 use tokio::sync::Notify;
 
-use crate::config::RESERVED_BYTES;
-use crate::proposer::Proposals;
-use crate::replica::Parts;
 use crate::store::StateEngine;
 
-/// How often the disk is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How often while it is full.
-const LOOK_FULL_EVERY: Duration = Duration::from_millis(500);
-/// Room beyond the reserve at which a disk counts as no longer full, so that the alarm does not flutter.
-const ROOMY_BYTES: u64 = RESERVED_BYTES + 8 * 1024 * 1024;
 /// What a record takes beside its key and value, about: revisions, index, checksums.
 const RECORD_BYTES: u64 = 256;
 
@@ -84,9 +74,14 @@ impl Room {
     }
 
     /// Takes over what the alarms say of the members.
-    fn note(&self, me: u64, alarms: &[Alarm], voters: &[u64]) {
+    pub(crate) fn note(&self, me: u64, alarms: &[Alarm], voters: &[u64]) {
         self.starved.store(starved(alarms, voters).unwrap_or(0), Ordering::Relaxed);
         self.differs.store(alarms.contains(&Alarm { member: me, kind: AlarmKind::Differs }), Ordering::Relaxed);
+    }
+
+    /// Whether something was refused because of the quota since this was last asked.
+    pub(crate) fn take_refused(&self) -> bool {
+        self.refused.swap(false, Ordering::Relaxed)
     }
 
     /// Whether the quota leaves room for a command that grows the state by so many bytes of keys and values. The state
@@ -128,82 +123,6 @@ fn starved(alarms: &[Alarm], voters: &[u64]) -> Option<u64> {
     if roomy > voters.len() / 2 { None } else { voters.iter().find(is_full).copied() }
 }
 
-/// What the guard sees.
-#[derive(Clone, Copy, Debug)]
-struct Seen<'a> {
-    member: u64,
-    alarms: &'a [Alarm],
-    /// Whether a write was refused because of the quota since it last looked.
-    over_quota: bool,
-    /// Free bytes of the disk, if that can be told.
-    free: Option<u64>,
-}
-
-/// What is to be said of it.
-fn decide(seen: Seen<'_>) -> Option<Command> {
-    let alarm = |kind| Alarm { member: seen.member, kind };
-    let is_on = |kind| seen.alarms.contains(&alarm(kind));
-    let disk_full = is_on(AlarmKind::DiskFull);
-    if seen.free.is_some_and(|free| free < RESERVED_BYTES) && !disk_full {
-        return Some(Command::AlarmSet(alarm(AlarmKind::DiskFull)));
-    }
-    if disk_full && seen.free.is_some_and(|free| free >= ROOMY_BYTES) {
-        return Some(Command::AlarmClear(alarm(AlarmKind::DiskFull)));
-    }
-    (seen.over_quota && !is_on(AlarmKind::NoSpace)).then(|| Command::AlarmSet(alarm(AlarmKind::NoSpace)))
-}
-
-/// Sets and clears the alarms of this member. Runs until it is dropped.
-pub(crate) async fn guard(parts: Arc<Parts>, proposals: Proposals) {
-    loop {
-        let mut pause = LOOK_EVERY;
-        match look(&parts) {
-            Ok((command, full)) => {
-                if full {
-                    pause = LOOK_FULL_EVERY;
-                }
-                if let Some(command) = command {
-                    match proposals.propose(command.clone()).await {
-                        Ok(_) => {
-                            tracing::warn!(?command, "keyspace alarm");
-                            continue;
-                        }
-                        Err(Error::Closed) => return,
-                        Err(error) => {
-                            tracing::warn!(error = &error as &dyn std::error::Error, "an alarm was not recorded");
-                            // Without a look at `changed`: the proposal itself may have told it, and a store that has
-                            // stopped refuses at once.
-                            tokio::time::sleep(LOOK_FULL_EVERY).await;
-                        }
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "alarms could not be read"),
-        }
-        // What woke it is looked at anew.
-        tokio::select! {
-            () = parts.room.changed.notified() => {}
-            () = parts.machine.alarms_changed().notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-    }
-}
-
-/// What to say, and whether the disk is full.
-fn look(parts: &Parts) -> Result<(Option<Command>, bool), EngineError> {
-    let alarms = read::alarms(&parts.engine.view())?;
-    let voters: Vec<u64> = {
-        let metrics = parts.raft.server_metrics();
-        let metrics = metrics.borrow();
-        metrics.membership_config.membership().voter_ids().collect()
-    };
-    parts.room.note(parts.config.node_id, &alarms, &voters);
-    let over_quota = parts.room.refused.swap(false, Ordering::Relaxed);
-    let free = parts.store.disk().free_bytes();
-    let command = decide(Seen { member: parts.config.node_id, alarms: &alarms, over_quota, free });
-    Ok((command, free.is_some_and(|free| free < ROOMY_BYTES)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,33 +145,6 @@ mod tests {
             (&[], &[], None),
         ] {
             assert_eq!(starved(&full(members), voters), wanted, "{voters:?}, of which {members:?} are full");
-        }
-    }
-
-    #[test]
-    fn alarms_follow_their_reasons() {
-        let alarm = |member, kind| Alarm { member, kind };
-        let (full, disk) = (alarm(2, AlarmKind::NoSpace), alarm(2, AlarmKind::DiskFull));
-        let others = alarm(1, AlarmKind::DiskFull);
-        let (low, between, high) = (Some(RESERVED_BYTES - 1), Some(RESERVED_BYTES), Some(ROOMY_BYTES));
-        for (alarms, over_quota, free, wanted) in [
-            (&[][..], false, high, None),
-            (&[], false, low, Some(Command::AlarmSet(disk))),
-            (&[others], false, low, Some(Command::AlarmSet(disk))),
-            (&[disk], false, low, None),
-            (&[disk], false, between, None),
-            (&[disk], false, high, Some(Command::AlarmClear(disk))),
-            (&[others], false, high, None),
-            (&[disk], false, None, None),
-            (&[], true, high, Some(Command::AlarmSet(full))),
-            (&[full], true, high, None),
-            (&[full], false, high, None),
-        ] {
-            assert_eq!(
-                decide(Seen { member: 2, alarms, over_quota, free }),
-                wanted,
-                "{alarms:?} {over_quota} {free:?}"
-            );
         }
     }
 }

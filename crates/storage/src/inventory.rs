@@ -3,10 +3,10 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use crate::{Error, Id, Result, Volume};
+use crate::{Error, Id, Result, Volume, files::sync};
 
 /// Largest description of a volume that is read.
 pub const METADATA_MAX_BYTES: u64 = 64 * 1024;
@@ -84,9 +84,4 @@ impl Inventory {
         volumes.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(volumes)
     }
-}
-
-/// Makes renames and removals in a folder durable.
-pub(crate) fn sync(folder: &Path) -> Result<()> {
-    File::open(folder).and_then(|file| file.sync_all()).map_err(|e| Error::io("sync", folder, e))
 }

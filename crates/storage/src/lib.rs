@@ -15,13 +15,16 @@
 //! followed through a symbolic link. Limits: [`ID_MAX`], [`METADATA_MAX_BYTES`].
 
 mod error;
+mod files;
 mod id;
 mod inventory;
 mod luks;
 mod mounts;
+mod volume;
 mod volumes;
 
 pub use error::{Error, Result};
 pub use id::{ID_MAX, Id};
 pub use inventory::METADATA_MAX_BYTES;
-pub use volumes::{Ownership, Publication, Volume, VolumeRequest, Volumes};
+pub use volume::{Ownership, Volume};
+pub use volumes::{Publication, VolumeRequest, Volumes};

@@ -17,7 +17,11 @@ use std::{
 
 use nix::mount::{MsFlags, mount};
 
-use crate::{Error, Id, Ownership, Result, inventory::sync, mounts, volumes::exists};
+use crate::{
+    Error, Id, Ownership, Result,
+    files::{exists, sync},
+    mounts,
+};
 
 /// Bytes of a key: two AES-256 keys of XTS, stretched by the container's own header.
 const KEY_BYTES: usize = 64;

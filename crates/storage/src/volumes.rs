@@ -8,23 +8,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Error, Id, Result, inventory::Inventory, inventory::sync, luks::Luks, mounts};
+use crate::{
+    Error, Id, Ownership, Result, Volume,
+    files::{exists, sync},
+    inventory::Inventory,
+    luks::Luks,
+    mounts,
+};
 
 /// Mode of the folders that only the node itself may enter.
 const PRIVATE: u32 = 0o700;
-
-/// Who owns the root of a fresh volume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// User id.
-    pub uid: u32,
-    /// Group id.
-    pub gid: u32,
-    /// Permission bits.
-    pub mode: u32,
-}
 
 /// A volume that is wanted.
 #[derive(Clone, Debug)]
@@ -37,24 +30,6 @@ pub struct VolumeRequest {
     pub ownership: Ownership,
     /// Whether its data are encrypted at rest (LUKS). Such a volume also enforces its capacity.
     pub encrypted: bool,
-}
-
-/// A volume that exists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Volume {
-    /// Its id.
-    pub id: Id,
-    /// Bytes it was asked to hold.
-    pub capacity_bytes: u64,
-    /// Owner its root was made with.
-    pub ownership: Ownership,
-    /// Whether its data are encrypted at rest.
-    #[serde(default)]
-    pub encrypted: bool,
-    /// It is being deleted: what is left of it goes at the next start, should this one not finish.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub deleting: bool,
 }
 
 /// A volume made visible to a pod.
@@ -355,11 +330,6 @@ fn confirm(existing: &Volume, request: &VolumeRequest) -> Result<()> {
         return differs("encryption", kind(existing.encrypted), kind(request.encrypted));
     }
     Ok(())
-}
-
-/// Whether something is at a path. What cannot be looked at is an error, never absent: on absence things are made anew.
-pub(crate) fn exists(path: &Path) -> Result<bool> {
-    path.try_exists().map_err(|e| Error::io("inspect", path, e))
 }
 
 /// The entries of a folder that are ids; a missing folder has none.

@@ -21,6 +21,7 @@
 //! [`envelope::MAX_PLAINTEXT_LEN`], [`authority::MAX_NAMES`].
 
 pub mod assets;
+mod attributes;
 pub mod authority;
 pub mod authorize;
 mod certificate;
@@ -39,8 +40,9 @@ pub mod subject;
 pub mod tls;
 
 pub use assets::{AssetsConfig, Change, SecureAssets, SharedAssets};
+pub use attributes::Attributes;
 pub use authority::{Authority, CertificateSpec, IssuedCertificate, SignedCertificate, SigningRequest, Usage};
-pub use authorize::{Attributes, Decision, authorize};
+pub use authorize::{Decision, authorize};
 pub use certificate::CertificateInfo;
 pub use envelope::{Envelope, EnvelopeError, MasterKeys, SealContext};
 pub use error::Error;

@@ -4,7 +4,7 @@
 //! them.
 
 use crate::{
-    authorize::Attributes,
+    attributes::Attributes,
     scope::Scope,
     subject::{BOOTSTRAPPERS, CONTROLLERS, MONITORING, SCHEDULER, Subject},
 };

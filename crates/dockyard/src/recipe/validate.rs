@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Owner, Recipe, RecipeError};
+use super::format::{Owner, Recipe, RecipeError};
 use crate::kind::is_absolute_path;
 use crate::names::is_dns_label;
 

@@ -4,8 +4,8 @@ use crate::expr::{Expression, Macro, PeerFact, Reference, Segment, SelfFact, Tem
 use crate::key::Key;
 use crate::names::service_host;
 use crate::resolution::{SECRETS_DIR, Value};
-use crate::resolve::Selection;
 use crate::resolve::options::{Resolver, State};
+use crate::resolve::selection::Selection;
 
 fn literal(text: impl Into<String>) -> State {
     State::Known(Value::Literal(text.into()))

@@ -12,6 +12,7 @@
 mod bindings;
 mod evaluate;
 mod options;
+mod selection;
 mod workload;
 
 use crate::field_error::{Code, FieldError};
@@ -20,20 +21,7 @@ use crate::resolution::{Requirement, Resolution};
 use crate::surface::{MAX_OPTIONS, Surface};
 
 use options::{Resolver, State};
-
-/// A `&` option's value: `service`, or `service:bundle` when the bundle has another name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Selection<'a> {
-    pub(crate) service: &'a str,
-    pub(crate) bundle: &'a str,
-}
-
-impl<'a> Selection<'a> {
-    pub(crate) fn parse(value: &'a str) -> Self {
-        let (service, bundle) = value.split_once(':').unwrap_or((value, value));
-        Self { service, bundle }
-    }
-}
+use selection::Selection;
 
 /// The bundles that the request selects, before anything is known about them. The caller fetches
 /// them into [`Request::peers`] and goes on with [`resolve`].

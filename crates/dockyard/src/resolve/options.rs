@@ -9,7 +9,7 @@ use crate::key::{Key, KeyError};
 use crate::names::is_dns_label;
 use crate::request::Request;
 use crate::resolution::{Resolution, SecretPlan, SecretRecipe, TlsRequest, Value};
-use crate::resolve::Selection;
+use crate::resolve::selection::Selection;
 use crate::surface::Surface;
 
 /// What is known of an option.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use keyspace::{Alarm, AlarmKind, EngineError, Error, KvHash, Revision, SnapshotStream};
 use tonic::Status;
 
-use super::{Inner, refusals};
+use super::errors;
+use super::inner::Inner;
 use crate::convert::{signed, unsigned};
 use crate::wire::maintenance::{AlarmAction, AlarmRequest, AlarmResponse, AlarmType, HashKvRequest};
 use crate::wire::methods;
 use crate::wire::services::Anything;
 
 fn failed(status: Status) -> Error {
-    refusals::failure(&status)
+    errors::failure(&status)
 }
 
 /// Alarms of an answer, in order; kinds that are not known here are left out.

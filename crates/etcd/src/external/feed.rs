@@ -8,7 +8,7 @@ use keyspace::read::Change;
 use keyspace::{Revision, WatchEvent};
 use tonic::{Status, Streaming};
 
-use super::{Inner, newest, standing};
+use super::inner::{Inner, newest, standing};
 use crate::convert::{self, unsigned};
 use crate::wire::watch::WatchResponse;
 

@@ -15,7 +15,9 @@
 mod admin;
 mod calls;
 mod connect;
+mod errors;
 mod feed;
+mod inner;
 mod past;
 mod refusals;
 
@@ -41,6 +43,8 @@ use crate::wire::maintenance::AlarmAction;
 use crate::wire::methods;
 use crate::wire::services::Anything;
 use calls::Calls;
+use errors::{failure, garbled, of_lease};
+use inner::{Inner, newest, revision, standing};
 use past::Past;
 
 /// A [`Keyspace`] that keeps everything in an etcd cluster.
@@ -48,18 +52,6 @@ use past::Past;
 pub struct External {
     inner: Arc<Inner>,
     tasks: Mutex<JoinSet<()>>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    calls: Calls,
-    hub: Arc<Hub>,
-    /// Newest revision the hub knows.
-    head: tokio::sync::watch::Sender<Revision>,
-    /// Newest compaction known of; etcd tells only those who trip over it.
-    compacted: AtomicU64,
-    /// The cluster's identity, which a restore changes.
-    cluster_id: AtomicU64,
 }
 
 impl External {
@@ -92,23 +84,6 @@ impl Drop for External {
     }
 }
 
-/// The newest revision of the cluster, and its identity.
-async fn standing(calls: &Calls) -> Result<(Revision, u64), Error> {
-    let request = RangeRequest { projection: Projection::CountOnly, ..RangeRequest::key("\0") };
-    let answer = calls.unary(methods::RANGE, convert::to_range(&request)).await;
-    let answer = answer.map_err(|status| refusals::failure(&status))?;
-    Ok((revision(answer.header.as_ref()), answer.header.map_or(0, |header| header.cluster_id)))
-}
-
-/// The newest revision of the cluster.
-async fn newest(calls: &Calls) -> Result<Revision, Error> {
-    standing(calls).await.map(|(newest, _)| newest)
-}
-
-fn revision(header: Option<&crate::wire::kv::ResponseHeader>) -> Revision {
-    header.map_or(0, |header| unsigned(header.revision))
-}
-
 impl Inner {
     /// Waits until the hub knows of `revision`.
     async fn reached(&self, revision: Revision) -> Result<(), Error> {
@@ -136,7 +111,7 @@ impl Inner {
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, Error> {
         check::txn(&txn)?;
         match self.calls.unary(methods::TXN, convert::to_txn(&txn)).await {
-            Ok(answer) => convert::from_txn(&txn, answer).ok_or_else(|| refusals::garbled("transaction")),
+            Ok(answer) => convert::from_txn(&txn, answer).ok_or_else(|| garbled("transaction")),
             Err(status) => Err(self.txn_refused(&txn, &status).await),
         }
     }
@@ -157,7 +132,7 @@ impl Inner {
             #[expect(clippy::disallowed_methods, reason = "one request, which has a time limit")]
             tokio::spawn(async move {
                 // If the cluster cannot be asked there is no mark, as with a cluster that nothing is heard of.
-                if let Ok(newest) = self::newest(&inner.calls).await
+                if let Ok(newest) = inner::newest(&inner.calls).await
                     && inner.reached(newest).await.is_ok()
                 {
                     marker.request();
@@ -189,12 +164,12 @@ impl Inner {
                 let revision = revision(answer.header.as_ref());
                 Ok(LeaseGranted { id: answer.id, ttl_seconds: answer.ttl, revision })
             }
-            Err(status) => Err(refusals::of_lease(id, &status)),
+            Err(status) => Err(of_lease(id, &status)),
         }
     }
 
     async fn lease_keep_alive(&self, id: LeaseId) -> Result<LeaseGranted, Error> {
-        let answer = self.calls.keep_alive(id).await.map_err(|status| refusals::of_lease(id, &status))?;
+        let answer = self.calls.keep_alive(id).await.map_err(|status| of_lease(id, &status))?;
         if answer.ttl <= 0 {
             return Err(Refusal::LeaseNotFound { id }.into());
         }
@@ -203,14 +178,14 @@ impl Inner {
 
     async fn lease_revoke(&self, id: LeaseId) -> Result<Revision, Error> {
         let answer = self.calls.unary(methods::LEASE_REVOKE, LeaseRevokeRequest { id }).await;
-        let answer = answer.map_err(|status| refusals::of_lease(id, &status))?;
+        let answer = answer.map_err(|status| of_lease(id, &status))?;
         Ok(revision(answer.header.as_ref()))
     }
 
     async fn lease_time_to_live(&self, id: LeaseId) -> Result<LeaseInfo, Error> {
         let request = LeaseTimeToLiveRequest { id, keys: true };
         let answer = self.calls.unary(methods::LEASE_TIME_TO_LIVE, request).await;
-        let mut answer = answer.map_err(|status| refusals::of_lease(id, &status))?;
+        let mut answer = answer.map_err(|status| of_lease(id, &status))?;
         if answer.ttl < 0 {
             return Err(Refusal::LeaseNotFound { id }.into());
         }
@@ -226,14 +201,14 @@ impl Inner {
 
     async fn leases(&self) -> Result<Vec<LeaseId>, Error> {
         let answer = self.calls.unary(methods::LEASE_LEASES, LeaseLeasesRequest {}).await;
-        let answer = answer.map_err(|status| refusals::failure(&status))?;
+        let answer = answer.map_err(|status| failure(&status))?;
         let mut leases: Vec<LeaseId> = answer.leases.into_iter().map(|lease| lease.id).collect();
         leases.sort_unstable();
         Ok(leases)
     }
 
     async fn status(&self) -> Result<Status, Error> {
-        let failed = |status: tonic::Status| refusals::failure(&status);
+        let failed = |status: tonic::Status| failure(&status);
         let revision = newest(&self.calls).await?;
         let leases = self.leases().await?.len() as u64;
         let members = self.calls.unary(methods::MEMBER_LIST, MemberListRequest::default()).await.map_err(failed)?;

@@ -8,8 +8,9 @@ use keyspace::limits::{CATCH_UP_BYTES, CATCH_UP_RECORDS};
 use keyspace::read::{Change, Changes};
 use keyspace::{Error, History, KeyRange, Projection, RangeRequest, Refusal, Revision, RevisionFilter, WatchEvent};
 
+use super::errors;
 use super::feed::{self, Piece};
-use super::{Inner, refusals};
+use super::inner::Inner;
 use crate::limits::{CALL_TIMEOUT, FORGOTTEN_AFTER};
 
 /// The cluster's history, read by a watch from the past.
@@ -37,7 +38,7 @@ impl Past {
             return Ok(found);
         }
         let stream = self.0.calls.watch_all(from).await;
-        let mut stream = feed::Changes::new(stream.map_err(|status| refusals::failure(&status))?);
+        let mut stream = feed::Changes::new(stream.map_err(|status| errors::failure(&status))?);
         if from == head && self.may_be_forgotten(from).await? {
             let only =
                 tokio::time::timeout(FORGOTTEN_AFTER, self.take(&mut stream, from, head, range, prev, &mut found));
@@ -63,7 +64,7 @@ impl Past {
     ) -> Result<(), Error> {
         let (mut records, mut bytes) = (0, 0);
         loop {
-            match stream.next().await.map_err(|status| refusals::failure(&status))? {
+            match stream.next().await.map_err(|status| errors::failure(&status))? {
                 Piece::Changes(changes) => {
                     for change in changes {
                         // Every revision has events, so the last one seen is how far this has come.

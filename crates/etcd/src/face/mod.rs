@@ -1,5 +1,6 @@
 //! The face: every service of the protocol over a keyspace.
 
+mod alone;
 mod auth;
 mod cluster;
 mod election;
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use keyspace::{Cluster, Keyspace, Revision, Status as Standing};
 use tonic::Status;
 
-pub use cluster::{Alone, cluster_id};
+pub use alone::{Alone, cluster_id};
 pub(crate) use routes::Routes;
 
 use crate::convert::signed;

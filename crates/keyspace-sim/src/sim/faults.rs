@@ -6,7 +6,8 @@ use keyspace::testing::Random;
 use turmoil::Sim;
 
 use crate::disk::Mood;
-use crate::member::{Member, Order, host};
+use crate::member::{Member, Order};
+use crate::net::host;
 use crate::plant::Plant;
 use crate::trace::Trace;
 

@@ -13,7 +13,7 @@ use replica::{Config, Peer, Replica, Start, Timing};
 
 use crate::clients::Client;
 use crate::disk::Disk;
-use crate::net::{Network, address};
+use crate::net::{Network, address, host};
 use crate::notes::Notes;
 use crate::plant::Plant;
 use crate::trace::Trace;
@@ -26,11 +26,6 @@ const LISTEN: Duration = Duration::from_millis(5);
 const FORM: Duration = Duration::from_millis(200);
 /// Pause before a member that failed, or could not be opened, is opened again.
 const REOPEN: Duration = Duration::from_millis(300);
-
-/// The host a member runs on.
-pub fn host(member: u64) -> String {
-    format!("member{member}")
-}
 
 /// The time a member waits before it wants to lead is drawn once in a life, by a generator that asks the kernel behind
 /// everybody's back: so it is drawn here.

@@ -9,8 +9,6 @@ use replica::transport::{ByteStream, Incoming, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil::net::{TcpListener, TcpStream};
 
-use crate::member::host;
-
 /// Where members listen.
 const PORT: u16 = 7000;
 
@@ -24,6 +22,11 @@ impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Network").field("own", &self.own).finish_non_exhaustive()
     }
+}
+
+/// The host a member runs on.
+pub fn host(member: u64) -> String {
+    format!("member{member}")
 }
 
 /// The address of a member.

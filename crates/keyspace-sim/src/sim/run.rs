@@ -7,7 +7,8 @@ use keyspace_sim::checker::{linearizability, revisions, watch};
 use turmoil::{Builder, Sim};
 
 use crate::faults::Faults;
-use crate::member::{Cluster, Member, host};
+use crate::member::{Cluster, Member};
+use crate::net::host;
 use crate::notes::Notes;
 use crate::plant::Plant;
 use crate::reference::Reference;

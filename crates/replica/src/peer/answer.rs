@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::receive::Receiver;
 use super::wire::{Answer, Failure, Request};
+use crate::parts::Parts;
 use crate::proposer::Proposals;
-use crate::replica::Parts;
 use crate::{members::Members, reads};
 
 /// What answering needs.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use tokio::net::UnixStream;
 
 use super::error::ContainerError;
-use super::monitor::{self, Handle};
+use super::handle::Handle;
+use super::monitor;
 use super::runtime::Runtime;
 use super::status::{Adoption, Exit};
 use crate::process;

@@ -15,6 +15,8 @@ mod adopt;
 mod attach;
 mod error;
 mod exec;
+mod handle;
+mod inner;
 mod monitor;
 mod program;
 mod runtime;
@@ -29,7 +31,8 @@ pub use exec::{
     EXTRA_FDS_MAX, ExecCapture, ExecControl, ExecExit, ExecOutput, ExecSession, ExecSpec, ExecStdin, OUTPUT_AFTER_END,
     StdinMode,
 };
-pub use runtime::{Runtime, RuntimeConfig};
+pub use inner::RuntimeConfig;
+pub use runtime::Runtime;
 pub use spec::{
     ContainerSpec, LOG_BYTES_DEFAULT, LOG_FILES_DEFAULT, LogTarget, MountSpec, Namespace, Namespaces, PATH_DEFAULT,
     Resources, SHM_BYTES_DEFAULT, SeccompProfile, TermSize, UserIds, WritableLayer,

@@ -1,7 +1,6 @@
 //! The daemon's side: starts, finds, watches, stops and removes containers.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -16,7 +15,9 @@ use tokio::process::Command;
 use tokio::sync::RwLock;
 
 use super::error::ContainerError;
-use super::monitor::{self, Handle};
+use super::handle::Handle;
+use super::inner::{Inner, Reservation, RuntimeConfig, Slot};
+use super::monitor;
 use super::program::Program;
 use super::spec::{ContainerSpec, TermSize, WritableLayer};
 use super::status::{ContainerInfo, Exit, State, Stats};
@@ -32,41 +33,10 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time a shim may take to answer a small request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How containers are run on this node.
-#[derive(Clone, Debug)]
-pub struct RuntimeConfig {
-    /// Directory in memory (tmpfs) for sockets and bundles; containers live in `containers/` below.
-    pub run_root: PathBuf,
-    /// Cgroup all containers are below, relative to the cgroup mount(s), like `nanocloud`. It is
-    /// owned by this runtime: empty groups below it are removed.
-    pub cgroup_root: String,
-    /// Program that becomes the shim; it must call [`crate::shim::main`] first thing.
-    pub shim_exe: PathBuf,
-    /// Arguments before the shim's own, like `["shim"]`.
-    pub shim_args: Vec<OsString>,
-}
-
 /// Containers of this node. Clones share the same state.
 #[derive(Clone)]
 pub struct Runtime {
     pub(super) inner: Arc<Inner>,
-}
-
-pub(super) struct Inner {
-    pub(super) config: RuntimeConfig,
-    pub(super) cgroups: Hierarchy,
-    shim: Program,
-    pub(super) containers: Mutex<HashMap<String, Slot>>,
-    /// Read while a container is being started, written while empty cgroups are removed.
-    starts: Arc<RwLock<()>>,
-}
-
-/// An id in use.
-pub(super) enum Slot {
-    /// Being started or adopted.
-    Reserved,
-    /// Known.
-    Known(Arc<Handle>),
 }
 
 impl std::fmt::Debug for Runtime {
@@ -367,27 +337,5 @@ impl Runtime {
         }
         containers.insert(id.to_owned(), Slot::Reserved);
         Ok(Reservation { inner: Arc::clone(&self.inner), id: id.to_owned(), filled: false })
-    }
-}
-
-/// An id that is taken; given back on drop unless filled.
-pub(super) struct Reservation {
-    inner: Arc<Inner>,
-    id: String,
-    filled: bool,
-}
-
-impl Reservation {
-    pub(super) fn fill(mut self, handle: Arc<Handle>) {
-        self.inner.containers.lock().insert(self.id.clone(), Slot::Known(handle));
-        self.filled = true;
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        if !self.filled {
-            self.inner.containers.lock().remove(&self.id);
-        }
     }
 }

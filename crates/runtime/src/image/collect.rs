@@ -13,11 +13,12 @@ use std::time::SystemTime;
 
 use super::disk::remove_others;
 use super::error::ImageError;
+use super::inner::Inner;
 use super::manifest::Manifest;
 use super::reference::hex_of;
 use super::retention::{CollectPolicy, Disk, Leaving, Stock, StoredImage, StoredLayer, plan};
 use super::settings::ImageSettings;
-use super::store::{ImageStore, Inner};
+use super::store::ImageStore;
 
 /// File beside a layer that tells its size, so that it is measured once.
 const SIZE: &str = "bytes";

@@ -9,12 +9,12 @@ use std::sync::atomic::AtomicBool;
 
 use super::disk::Temporary;
 use super::error::ImageError;
+use super::inner::Inner;
 use super::manifest::LayerBlob;
 use super::parents;
 use super::pipeline;
 use super::progress::{Progress, ProgressEvent};
 use super::reference::hex_of;
-use super::store::Inner;
 
 /// A layer that is to be unpacked.
 #[derive(Clone)]

@@ -10,27 +10,10 @@ mod profile;
 
 use std::io;
 
+pub use profile::SeccompError;
+
 use crate::capabilities::Capabilities;
 use crate::container::SeccompProfile;
-
-/// Error in a profile.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SeccompError {
-    /// The text is not the JSON of a profile.
-    #[error("seccomp profile is not the expected JSON")]
-    Json {
-        /// Where and why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A value in it cannot be used.
-    #[error("seccomp profile: {problem}")]
-    Profile {
-        /// Which and why.
-        problem: String,
-    },
-}
 
 /// A compiled filter.
 #[derive(Clone)]

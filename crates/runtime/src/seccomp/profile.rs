@@ -4,12 +4,30 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::SeccompError;
 use super::bpf::{Action, Arm, Condition, Operator, Rules};
 use super::names;
 
 /// Longest profile in bytes.
 const PROFILE_BYTES_MAX: usize = 1 << 20;
+
+/// Error in a profile.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SeccompError {
+    /// The text is not the JSON of a profile.
+    #[error("seccomp profile is not the expected JSON")]
+    Json {
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A value in it cannot be used.
+    #[error("seccomp profile: {problem}")]
+    Profile {
+        /// Which and why.
+        problem: String,
+    },
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

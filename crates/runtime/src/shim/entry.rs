@@ -30,7 +30,7 @@ const PATH_BYTES_MAX: usize = 4096;
 
 /// Makes `path`, which has to be there, the working directory.
 pub(super) fn enter_directory(path: &Path) -> io::Result<()> {
-    super::descriptors_are_settled();
+    super::look::descriptors_are_settled();
     let root = File::open("/")?;
     let directory = rooted::open(&root, &below_root(path)?, OFlag::O_PATH | OFlag::O_DIRECTORY, Links::InRoot)?;
     nix::unistd::fchdir(&directory)?;

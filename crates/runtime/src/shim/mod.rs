@@ -17,10 +17,12 @@ mod entry;
 mod exec;
 mod init;
 mod launch;
+mod look;
 mod mounts;
 mod namespaces;
 mod output;
 mod overlay;
+mod pages;
 mod rootfs;
 mod serve;
 mod streams;
@@ -31,26 +33,15 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::OnceLock;
 
 use crate::wire::{self, Reply, StartRequest};
 use dir::ShimDir;
 
-/// Called in each process that is about to enter a working directory, when its descriptors are those it will do so with.
-static LOOK: OnceLock<fn()> = OnceLock::new();
-
 /// As [`main`], for tests: `look` is called in every process on its way into the container just before it enters the
 /// working directory, with the program's streams in their places.
 pub fn main_watched(args: impl IntoIterator<Item = OsString>, look: fn()) -> ! {
-    LOOK.get_or_init(|| look);
+    look::set(look);
     main(args)
-}
-
-/// Lets a test look.
-fn descriptors_are_settled() {
-    if let Some(look) = LOOK.get() {
-        look();
-    }
 }
 
 /// Runs as the shim of one container and never returns. Call it before any thread exists; `args`
@@ -102,24 +93,5 @@ fn run(path: OsString) -> io::Result<()> {
     match launch::launch(&dir, request) {
         Ok(launched) => serve::Server::new(dir, launched, daemon)?.run(),
         Err(error) => wire::send(daemon.as_fd(), &Reply::Failed { problem: error.to_string() }, &[]),
-    }
-}
-
-/// Gives back the pages of program code that starting the container needed and waiting does not.
-/// They are in the page cache and come back by themselves when used.
-pub(super) fn forget_program_pages() {
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
-    for line in maps.lines() {
-        let mut fields = line.split_whitespace();
-        let (Some(range), Some("r-xp")) = (fields.next(), fields.next()) else { continue };
-        // Only files: the kernel's own pages (vdso) are not ours to give back.
-        if fields.nth(3).is_none_or(|path| !path.starts_with('/')) {
-            continue;
-        }
-        let Some((begin, end)) = range.split_once('-') else { continue };
-        let (Ok(begin), Ok(end)) = (usize::from_str_radix(begin, 16), usize::from_str_radix(end, 16)) else { continue };
-        // SAFETY: code mapped private, read-only and executable from a file is never changed in
-        // memory, so dropping its pages only means reading the same bytes from the file again.
-        unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED) };
     }
 }

@@ -106,7 +106,7 @@ impl Server {
             if let Some(oom) = self.oom.as_mut().filter(|oom| oom.again().is_some()) {
                 oom.look(Instant::now());
             } else if sources.is_empty() && !tidied {
-                super::forget_program_pages();
+                super::pages::forget_program_pages();
                 tidied = true;
             }
             for source in sources {

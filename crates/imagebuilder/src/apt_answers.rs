@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::apt::Candidate;
+use crate::package::Candidate;
 
 #[derive(Serialize, Deserialize)]
 struct Answer {
@@ -16,11 +16,11 @@ struct Answer {
 }
 
 /// The last answer for one recipe, in the cache folder.
-pub(crate) struct Memory {
+pub(crate) struct AptAnswers {
     path: PathBuf,
 }
 
-impl Memory {
+impl AptAnswers {
     pub(crate) fn new(cache: &Path, recipe: &str) -> Self {
         Self { path: cache.join("resolved").join(format!("{}.json", recipe.replace('/', "_"))) }
     }
@@ -53,13 +53,13 @@ mod tests {
     #[test]
     fn answers_only_the_last_question() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::new(folder.path(), "diagnostics/loopback");
-        assert_eq!(memory.recall("a"), None);
-        memory.keep("a", &[]).unwrap();
-        assert_eq!(memory.recall("a"), Some(Vec::new()));
-        memory.keep("b", &[]).unwrap();
-        assert_eq!(memory.recall("a"), None);
-        fs::write(&memory.path, "{").unwrap();
-        assert_eq!(memory.recall("b"), None);
+        let answers = AptAnswers::new(folder.path(), "diagnostics/loopback");
+        assert_eq!(answers.recall("a"), None);
+        answers.keep("a", &[]).unwrap();
+        assert_eq!(answers.recall("a"), Some(Vec::new()));
+        answers.keep("b", &[]).unwrap();
+        assert_eq!(answers.recall("a"), None);
+        fs::write(&answers.path, "{").unwrap();
+        assert_eq!(answers.recall("b"), None);
     }
 }
