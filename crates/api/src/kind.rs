@@ -1,8 +1,9 @@
 //! A kind without its Rust type: what generic machinery needs of it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use jiff::Timestamp;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
 use crate::{
@@ -12,29 +13,62 @@ use crate::{
     table::ColumnDefinition,
 };
 
-/// What generic code knows about a kind: its names, and its behaviour over JSON.
+/// What generic code knows about a kind: its names, its facts, and its behaviour over JSON. Cloning is cheap.
 ///
-/// Made by [`Kind::of`] from the type, so that the registry is compiled once and not per kind.
-#[derive(Clone, Copy)]
-pub struct Kind {
+/// Made by [`Kind::of`] from a type, so that the registry is compiled once and not per kind, or by [`Kind::new`] from
+/// whatever else describes one.
+#[derive(Clone)]
+pub struct Kind(Arc<Parts>);
+
+struct Parts {
+    names: Names,
+    facts: Facts,
+    behaviour: Box<dyn Behaviour>,
+}
+
+/// What a kind is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
     /// API group, empty for the core group.
-    pub group: &'static str,
+    pub group: Cow<'static, str>,
     /// API version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// Kind in CamelCase.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Plural in URLs.
-    pub plural: &'static str,
+    pub plural: Cow<'static, str>,
     /// Singular.
-    pub singular: &'static str,
+    pub singular: Cow<'static, str>,
     /// Abbreviations.
-    pub short_names: &'static [&'static str],
+    pub short_names: Vec<Cow<'static, str>>,
     /// Categories such as `all`.
-    pub categories: &'static [&'static str],
+    pub categories: Vec<Cow<'static, str>>,
+}
+
+impl Names {
+    fn of<R: Resource>() -> Self {
+        let all = |names: &[&'static str]| names.iter().map(|name| Cow::Borrowed(*name)).collect();
+        Self {
+            group: R::GROUP.into(),
+            version: R::VERSION.into(),
+            kind: R::KIND.into(),
+            plural: R::PLURAL.into(),
+            singular: R::SINGULAR.into(),
+            short_names: all(R::SHORT_NAMES),
+            categories: all(R::CATEGORIES),
+        }
+    }
+}
+
+/// How objects of a kind are served and stored.
+#[derive(Clone, Debug)]
+pub struct Facts {
     /// Namespaced or cluster-wide.
     pub scope: Scope,
     /// Whether `/status` exists.
     pub has_status: bool,
+    /// Parts with endpoints of their own, beside the status.
+    pub subresources: Cow<'static, [Subresource]>,
     /// Whether values are sealed before they are stored.
     pub confidential: bool,
     /// Whether objects can be deleted all at once.
@@ -43,12 +77,79 @@ pub struct Kind {
     pub shown_when_deleted: bool,
     /// How many seconds objects are kept after they were made; forever without.
     pub ttl_seconds: Option<i64>,
-    parts: &'static [Subresource],
-    admit: fn(Value, Option<&Value>) -> Result<Admitted, Vec<FieldError>>,
-    row: fn(&Value, Timestamp) -> Vec<Value>,
-    columns: fn() -> Vec<ColumnDefinition>,
-    fields: fn(&Value) -> Vec<(&'static str, String)>,
-    schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+impl Facts {
+    /// An ordinary kind.
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            has_status: false,
+            subresources: Cow::Borrowed(&[]),
+            confidential: false,
+            deletes_collection: true,
+            shown_when_deleted: false,
+            ttl_seconds: None,
+        }
+    }
+
+    fn of<R: Resource>() -> Self {
+        Self {
+            scope: R::SCOPE,
+            has_status: R::HAS_STATUS,
+            subresources: Cow::Borrowed(R::SUBRESOURCES),
+            confidential: R::CONFIDENTIAL,
+            deletes_collection: R::DELETES_COLLECTION,
+            shown_when_deleted: R::SHOWN_WHEN_DELETED,
+            ttl_seconds: R::TTL_SECONDS,
+        }
+    }
+}
+
+/// What a kind does with its objects, which are JSON.
+pub trait Behaviour: Send + Sync + 'static {
+    /// Decodes, defaults and validates a document; `old` is the stored object on update.
+    ///
+    /// # Errors
+    /// Every field that is wrong.
+    fn admit(&self, document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>>;
+
+    /// The cells of an object's row, in the order of the columns.
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value>;
+
+    /// The columns of the kind's table.
+    fn columns(&self) -> Vec<ColumnDefinition>;
+
+    /// Values that field selectors may compare.
+    fn fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)>;
+
+    /// JSON schema of the kind (draft 2020-12), registered with the generator's definitions.
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// The behaviour of a Rust type.
+struct Typed<R>(PhantomData<fn() -> R>);
+
+impl<R: Resource> Behaviour for Typed<R> {
+    fn admit(&self, document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
+        admit::<R>(document, old)
+    }
+
+    fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
+        row::<R>(object, now)
+    }
+
+    fn columns(&self) -> Vec<ColumnDefinition> {
+        columns::<R>()
+    }
+
+    fn fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+        fields::<R>(object).into_iter().map(|(name, value)| (name.into(), value)).collect()
+    }
+
+    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<R>()
+    }
 }
 
 /// An object that passed defaulting and validation, and the fields of the request it does not know.
@@ -63,89 +164,120 @@ pub struct Admitted {
 }
 
 impl Kind {
-    /// The erased form of `R`.
-    pub const fn of<R: Resource>() -> Self {
-        Self {
-            group: R::GROUP,
-            version: R::VERSION,
-            kind: R::KIND,
-            plural: R::PLURAL,
-            singular: R::SINGULAR,
-            short_names: R::SHORT_NAMES,
-            categories: R::CATEGORIES,
-            scope: R::SCOPE,
-            has_status: R::HAS_STATUS,
-            confidential: R::CONFIDENTIAL,
-            deletes_collection: R::DELETES_COLLECTION,
-            shown_when_deleted: R::SHOWN_WHEN_DELETED,
-            ttl_seconds: R::TTL_SECONDS,
-            parts: R::SUBRESOURCES,
-            admit: admit::<R>,
-            row: row::<R>,
-            columns: columns::<R>,
-            fields: fields::<R>,
-            schema: |generator| generator.subschema_for::<R>(),
-        }
+    /// The kind of a type.
+    pub fn of<R: Resource>() -> Self {
+        Self::new(Names::of::<R>(), Facts::of::<R>(), Typed::<R>(PhantomData))
+    }
+
+    /// A kind from its parts.
+    pub fn new(names: Names, facts: Facts, behaviour: impl Behaviour) -> Self {
+        Self(Arc::new(Parts { names, facts, behaviour: Box::new(behaviour) }))
+    }
+
+    /// API group, empty for the core group.
+    pub fn group(&self) -> &str {
+        &self.0.names.group
+    }
+
+    /// API version.
+    pub fn version(&self) -> &str {
+        &self.0.names.version
+    }
+
+    /// Kind in CamelCase.
+    pub fn kind(&self) -> &str {
+        &self.0.names.kind
+    }
+
+    /// Plural in URLs.
+    pub fn plural(&self) -> &str {
+        &self.0.names.plural
+    }
+
+    /// Singular.
+    pub fn singular(&self) -> &str {
+        &self.0.names.singular
+    }
+
+    /// Abbreviations.
+    pub fn short_names(&self) -> &[Cow<'static, str>] {
+        &self.0.names.short_names
+    }
+
+    /// Categories such as `all`.
+    pub fn categories(&self) -> &[Cow<'static, str>] {
+        &self.0.names.categories
+    }
+
+    /// How objects are served and stored.
+    pub fn facts(&self) -> &Facts {
+        &self.0.facts
     }
 
     /// `group/version`, or `version` alone in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+        let (group, version) = (self.group(), self.version());
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
     }
 
     /// `plural.group`, or `plural` alone in the core group: how a person names the resource.
     pub fn resource(&self) -> String {
-        if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+        let (group, plural) = (self.group(), self.plural());
+        if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") }
     }
 
     /// Whether a person means it by this name: plural, singular, kind, short name or `plural.group`, in lower case.
     pub fn is_called(&self, name: &str) -> bool {
-        name == self.plural
-            || name == self.singular
-            || name.eq_ignore_ascii_case(self.kind)
-            || self.short_names.contains(&name)
+        name == self.plural()
+            || name == self.singular()
+            || name.eq_ignore_ascii_case(self.kind())
+            || self.short_names().iter().any(|short| short == name)
             || name == self.resource()
     }
 
     /// Whether objects live in namespaces.
     pub fn is_namespaced(&self) -> bool {
-        self.scope == Scope::Namespaced
+        self.facts().scope == Scope::Namespaced
     }
 
     /// Parts of objects with endpoints of their own; the status first.
     pub fn subresources(&self) -> impl Iterator<Item = Subresource> {
-        self.has_status.then_some(Subresource::STATUS).into_iter().chain(self.parts.iter().copied())
+        let facts = self.facts();
+        facts.has_status.then_some(Subresource::STATUS).into_iter().chain(facts.subresources.iter().copied())
     }
 
     /// Decodes, defaults and validates a document; `old` is the stored object on update.
+    ///
+    /// # Errors
+    /// Every field that is wrong.
     pub fn admit(&self, document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>> {
-        (self.admit)(document, old)
+        self.0.behaviour.admit(document, old)
     }
 
     /// The cells of an object's row, in the order of [`Kind::columns`].
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        (self.row)(object, now)
+        self.0.behaviour.row(object, now)
     }
 
     /// The columns of this kind's table; Name first and Age last, unless it has no such rows.
     pub fn columns(&self) -> Vec<ColumnDefinition> {
-        (self.columns)()
+        self.0.behaviour.columns()
     }
 
     /// Values that field selectors of this kind may compare.
-    pub fn fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        (self.fields)(object)
+    pub fn fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+        self.0.behaviour.fields(object)
     }
 
     /// JSON schema of the kind (draft 2020-12), registered with the generator's definitions.
-    pub fn schema(&self, generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        (self.schema)(generator)
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        self.0.behaviour.schema(generator)
     }
 }
 
 impl fmt::Debug for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kind({}/{})", self.api_version(), self.kind)
+        write!(f, "Kind({}/{})", self.api_version(), self.kind())
     }
 }
 

@@ -32,7 +32,7 @@ pub use codec::{DecodeError, decode, decode_from, encode, unknown_fields};
 pub use finalizer::Finalizer;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
-pub use kind::Kind;
+pub use kind::{Admitted, Behaviour, Facts, Kind, Names};
 pub use kinds::Kinds;
 pub use meta::ObjectKey;
 pub use path::Path;

@@ -1,6 +1,6 @@
 //! Label and field selectors, in the string form of query parameters.
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorSpec;
 
@@ -233,7 +233,7 @@ impl FieldSelector {
     }
 
     /// Whether an object with these field values satisfies every comparison.
-    pub fn matches(&self, values: &[(&'static str, String)]) -> bool {
+    pub fn matches(&self, values: &[(Cow<'static, str>, String)]) -> bool {
         self.0.iter().all(|(field, wanted, value)| {
             let found = values.iter().find(|(name, _)| name == field).is_some_and(|(_, found)| found == value);
             found == *wanted
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn field_selectors_compare_known_fields() {
-        let values = [("metadata.name", "x".to_owned())];
+        let values = [("metadata.name".into(), "x".to_owned())];
         assert!(FieldSelector::parse("metadata.name=x").unwrap().matches(&values));
         assert!(!FieldSelector::parse("metadata.name!=x").unwrap().matches(&values));
         assert!(!FieldSelector::parse("status.phase=x").unwrap().matches(&values));

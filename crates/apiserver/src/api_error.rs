@@ -56,11 +56,11 @@ impl ApiError {
 
     /// Fields of an object are wrong.
     pub(crate) fn invalid(kind: &Kind, name: &str, errors: &[FieldError]) -> Self {
-        let mut status = Status::invalid(kind.kind, name, errors);
+        let mut status = Status::invalid(kind.kind(), name, errors);
         if let Some(details) = &mut status.details {
-            details.group = kind.group.into();
+            details.group = kind.group().into();
         }
-        if kind.group == OWN_GROUP {
+        if kind.group() == OWN_GROUP {
             status.code = Reason::BadRequest.code();
         }
         Self::from(status).remedy("correct the fields named in details.causes")
@@ -70,7 +70,7 @@ impl ApiError {
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
         let everywhere = if kind.is_namespaced() { " -A" } else { "" };
         Self::from(Status::not_found(&kind.resource(), name))
-            .remedy(format!("see what there is: kubectl get {}{everywhere}", kind.plural))
+            .remedy(format!("see what there is: kubectl get {}{everywhere}", kind.plural()))
     }
 
     /// 404 for a kind that this server does not have.

@@ -75,7 +75,7 @@ impl<'a> Route<'a> {
             Self::Endpoint(found) => endpoints.methods(found.endpoint),
             Self::Collection { kind, namespace } => {
                 // What is in namespaces is deleted namespace by namespace.
-                let deletes = kind.deletes_collection && (namespace.is_some() || !kind.is_namespaced());
+                let deletes = kind.facts().deletes_collection && (namespace.is_some() || !kind.is_namespaced());
                 let all = [Method::GET, Method::POST, Method::DELETE];
                 all.into_iter().filter(|method| deletes || method != Method::DELETE).collect()
             }
@@ -102,7 +102,7 @@ fn method(verb: &str) -> Option<Method> {
 
 /// Groups and versions served, each once, in the order of the kinds and then of the reviews.
 pub(crate) fn groups(kinds: &Kinds) -> Vec<(&str, &str)> {
-    let of_kinds = kinds.iter().map(|kind| (kind.group, kind.version));
+    let of_kinds = kinds.iter().map(|kind| (kind.group(), kind.version()));
     let of_reviews = review::all().iter().map(|review| (review.group, review.version));
     let mut all = Vec::new();
     for pair in of_kinds.chain(of_reviews) {
@@ -172,9 +172,9 @@ mod tests {
         ]);
         match Route::parse(&Kinds::builtin(), &endpoints, method, path) {
             None => "none".into(),
-            Some(Route::Collection { kind, namespace }) => format!("{} in {namespace:?}", kind.plural),
+            Some(Route::Collection { kind, namespace }) => format!("{} in {namespace:?}", kind.plural()),
             Some(Route::Object { kind, namespace, name, subresource }) => {
-                format!("{} {namespace:?} {name} {subresource:?}", kind.plural)
+                format!("{} {namespace:?} {name} {subresource:?}", kind.plural())
             }
             Some(Route::Endpoint(found)) => format!("{} {}", found.endpoint.operation, found.params.get("name")),
         }

@@ -145,7 +145,7 @@ impl Hex for std::str::Bytes<'_> {
 
 fn label<'a>(route: Option<&Route<'a>>, method: &Method, query: Option<&str>) -> Label<'a> {
     let (group, resource) = match route {
-        Some(Route::Collection { kind, .. } | Route::Object { kind, .. }) => (kind.group, kind.plural),
+        Some(Route::Collection { kind, .. } | Route::Object { kind, .. }) => (kind.group(), kind.plural()),
         Some(Route::Endpoint(found)) => match found.endpoint.access {
             Access::Resource { group, resource, .. } => (group, resource),
             Access::Path => ("", "-"),

@@ -245,7 +245,7 @@ impl<R: Resource> Watchable for Api<R> {
         async { self.watch(params, from).await.map(StreamExt::boxed) }.boxed()
     }
 
-    fn kind_name(&self) -> &'static str {
+    fn kind_name(&self) -> &str {
         R::KIND
     }
 

@@ -25,7 +25,7 @@ pub struct DynamicApi {
 impl DynamicApi {
     /// The objects of `kind` in a namespace, or in all when it is `None`.
     pub fn new(client: Client, kind: &Kind, namespace: Option<&str>) -> Self {
-        Self { client, kind: *kind, target: Target::of_kind(kind, namespace) }
+        Self { client, kind: kind.clone(), target: Target::of_kind(kind, namespace) }
     }
 
     /// The kind.
@@ -60,7 +60,7 @@ impl DynamicApi {
     fn typed(&self, mut item: Value) -> Value {
         if let Value::Object(fields) = &mut item {
             fields.entry("apiVersion").or_insert_with(|| self.kind.api_version().into());
-            fields.entry("kind").or_insert_with(|| self.kind.kind.into());
+            fields.entry("kind").or_insert_with(|| self.kind.kind().into());
         }
         item
     }
@@ -132,8 +132,8 @@ impl Watchable for DynamicApi {
         .boxed()
     }
 
-    fn kind_name(&self) -> &'static str {
-        self.kind.kind
+    fn kind_name(&self) -> &str {
+        self.kind.kind()
     }
 
     fn revision(object: &Value) -> Option<String> {

@@ -158,7 +158,7 @@ impl EventRecorder {
 fn reference(kind: &Kind, meta: &ObjectMeta) -> ObjectReference {
     ObjectReference {
         api_version: Some(kind.api_version()),
-        kind: Some(kind.kind.into()),
+        kind: Some(kind.kind().into()),
         name: Some(meta.name.clone().unwrap_or_default()),
         namespace: meta.namespace.clone(),
         resource_version: meta.resource_version.clone(),

@@ -154,7 +154,7 @@ impl<O> Store<O> {
 
 /// Keeps a store true until `stop`.
 pub async fn reflect<W: Watchable>(source: W, params: ListParams, store: Store<W::Object>, stop: CancellationToken) {
-    let kind = source.kind_name();
+    let kind = source.kind_name().to_owned();
     let mut events = Box::pin(watcher(source, params));
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         match event {

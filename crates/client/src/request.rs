@@ -26,12 +26,12 @@ impl Target {
 
     /// The objects of a kind in a namespace, or in all when `namespace` is `None`.
     pub fn of_kind(kind: &Kind, namespace: Option<&str>) -> Self {
-        let group = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
-        let namespace = match (kind.scope, namespace) {
+        let group = if kind.group().is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group()) };
+        let namespace = match (kind.facts().scope, namespace) {
             (Scope::Namespaced, Some(name)) => format!("/namespaces/{}", segment(name)),
             _ => String::new(),
         };
-        Self { base: format!("{group}/{}{namespace}/{}", kind.version, kind.plural) }
+        Self { base: format!("{group}/{}{namespace}/{}", kind.version(), kind.plural()) }
     }
 
     /// Path of all of them.

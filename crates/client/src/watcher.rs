@@ -66,7 +66,7 @@ pub trait Watchable: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Changes<Self::Object>>>;
 
     /// Kind of the objects, for messages.
-    fn kind_name(&self) -> &'static str;
+    fn kind_name(&self) -> &str;
 
     /// Revision of an object.
     fn revision(object: &Self::Object) -> Option<String>;

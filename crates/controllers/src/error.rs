@@ -11,7 +11,7 @@ pub enum Error {
     #[error("cannot read {kind} {key}")]
     Read {
         /// Kind of the object.
-        kind: &'static str,
+        kind: String,
         /// Its key; the namespace alone for a list.
         key: ObjectKey,
         /// The API's answer.
@@ -24,7 +24,7 @@ pub enum Error {
         /// What was tried: `create`, `replace`, `update the status of`, `delete`.
         verb: &'static str,
         /// Kind of the object.
-        kind: &'static str,
+        kind: String,
         /// Its key.
         key: ObjectKey,
         /// The API's answer.
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("{kind} {key} cannot be read as its kind; delete it or write it again")]
     Decode {
         /// Kind of the object.
-        kind: &'static str,
+        kind: String,
         /// Its key.
         key: ObjectKey,
         /// What does not fit.

@@ -75,7 +75,7 @@ pub trait World: Send + Sync + 'static {
 /// Reads one object.
 pub(crate) async fn get<R: Resource>(world: &dyn World, key: &ObjectKey) -> Result<Option<R>, Error> {
     let found = world.get(&Kind::of::<R>(), key).await;
-    let found = found.map_err(|source| Error::Read { kind: R::KIND, key: key.clone(), source })?;
+    let found = found.map_err(|source| Error::Read { kind: R::KIND.into(), key: key.clone(), source })?;
     found.map(|value| typed(key, value)).transpose()
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn get<R: Resource>(world: &dyn World, key: &ObjectKey) -> Resu
 /// broken object does not stop the others.
 pub(crate) async fn list<R: Resource>(world: &dyn World, namespace: Option<&str>) -> Result<Vec<R>, Error> {
     let found = world.list(&Kind::of::<R>(), namespace).await.map_err(|source| Error::Read {
-        kind: R::KIND,
+        kind: R::KIND.into(),
         key: ObjectKey { namespace: namespace.map(str::to_owned), name: String::new() },
         source,
     })?;
@@ -98,26 +98,28 @@ pub(crate) async fn list<R: Resource>(world: &dyn World, namespace: Option<&str>
 }
 
 fn typed<R: Resource>(key: &ObjectKey, value: Value) -> Result<R, Error> {
-    decode(value).map_err(|source| Error::Decode { kind: R::KIND, key: key.clone(), source: Box::new(source) })
+    decode(value).map_err(|source| Error::Decode { kind: R::KIND.into(), key: key.clone(), source: Box::new(source) })
 }
 
 /// Carries steps out, in order; stops at the first that fails.
 pub(crate) async fn apply(world: &dyn World, steps: &[Step]) -> Result<(), Error> {
     for step in steps {
         let (verb, kind, key, result) = match step {
-            Step::Create { kind, object, key } => ("create", *kind, key, world.create(kind, object).await),
-            Step::Replace { kind, object, key } => ("replace", *kind, key, world.replace(kind, object).await),
+            Step::Create { kind, object, key } => ("create", kind.clone(), key, world.create(kind, object).await),
+            Step::Replace { kind, object, key } => ("replace", kind.clone(), key, world.replace(kind, object).await),
             Step::ReplaceStatus { kind, object, key } => {
-                ("update the status of", *kind, key, world.replace_status(kind, object).await)
+                ("update the status of", kind.clone(), key, world.replace_status(kind, object).await)
             }
             Step::Bind { key, pod, node } => ("bind", Kind::of::<Pod>(), key, world.bind(pod, node).await),
-            Step::Delete { kind, key, deletion } => ("delete", *kind, key, world.delete(kind, key, deletion).await),
+            Step::Delete { kind, key, deletion } => {
+                ("delete", kind.clone(), key, world.delete(kind, key, deletion).await)
+            }
             Step::Notify(notice) => {
                 world.notify(notice).await;
                 continue;
             }
         };
-        result.map_err(|source| Error::Write { verb, kind: kind.kind, key: key.clone(), source })?;
+        result.map_err(|source| Error::Write { verb, kind: kind.kind().into(), key: key.clone(), source })?;
     }
     Ok(())
 }

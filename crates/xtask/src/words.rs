@@ -40,19 +40,19 @@ impl Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        tokens: "kind . kind = =",
+        tokens: "kind . kind ( ) = =",
         within: "crates/apiserver/",
         home: "crates/apiserver/src/strategies/",
         instead: "ask the kind's strategy (apiserver/src/strategies)",
     },
     Rule {
-        tokens: "kind . kind ! =",
+        tokens: "kind . kind ( ) ! =",
         within: "crates/apiserver/",
         home: "crates/apiserver/src/strategies/",
         instead: "ask the kind's strategy (apiserver/src/strategies)",
     },
     Rule {
-        tokens: "kind . kind {",
+        tokens: "kind . kind ( ) {",
         within: "crates/apiserver/",
         home: "crates/apiserver/src/strategies/",
         instead: "ask the kind's strategy (apiserver/src/strategies)",
@@ -307,9 +307,9 @@ mod tests {
     fn every_rule_finds_its_fault() {
         let faults = [
             ("crates/api/src/names.rs", "const L: &str = \"nanocloud.io/x\";"),
-            ("crates/apiserver/src/strategies/pod.rs", "fn f() -> bool { kind.kind == \"Pod\" }"),
-            ("crates/apiserver/src/strategies/pod.rs", "fn f() -> bool { call.kind.kind != \"Pod\" }"),
-            ("crates/apiserver/src/strategies/pod.rs", "fn f() { match self.kind.kind { _ => () } }"),
+            ("crates/apiserver/src/strategies/pod.rs", "fn f() -> bool { kind.kind() == \"Pod\" }"),
+            ("crates/apiserver/src/strategies/pod.rs", "fn f() -> bool { call.kind.kind() != \"Pod\" }"),
+            ("crates/apiserver/src/strategies/pod.rs", "fn f() { match self.kind.kind() { _ => () } }"),
             ("crates/api/src/reason.rs", "fn f() -> bool { status.reason == \"Gone\" }"),
             ("crates/api/src/reason.rs", "fn f() -> bool { error.reason() == \"Gone\" }"),
             ("crates/api/src/reason.rs", "fn f() { ApiError::new(404, text) }"),

@@ -28,7 +28,8 @@ macro_rules! kinds {
     ($($module:ident :: $kind:ident),* $(,)?) => {
         $(pub mod $module; pub use $module::$kind;)*
 
-        const ALL: &[$crate::Kind] = &[$($crate::Kind::of::<$kind>()),*];
+        static ALL: std::sync::LazyLock<Vec<$crate::Kind>> =
+            std::sync::LazyLock::new(|| vec![$($crate::Kind::of::<$kind>()),*]);
 
         /// Calls the visitor once for each kind.
         pub fn for_each_kind(visitor: &mut impl $crate::KindVisitor) {
@@ -57,7 +58,7 @@ kinds! {
 
 /// Every kind, in the order of the list above.
 pub fn all() -> &'static [crate::Kind] {
-    ALL
+    &ALL
 }
 
 /// Finds a kind by what a person types: plural, singular, kind, short name or `plural.group`.

@@ -28,7 +28,7 @@ impl Kinds {
 
     /// The kind of a URL.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
-        self.iter().find(|kind| (kind.plural, kind.group, kind.version) == (plural, group, version))
+        self.iter().find(|kind| (kind.plural(), kind.group(), kind.version()) == (plural, group, version))
     }
 
     /// Finds a kind by what a person types: plural, singular, kind, short name or `plural.group`.

@@ -44,11 +44,11 @@ fn defaults_are_idempotent_and_survive_json() {
 fn names_are_unique_and_findable() {
     let mut names = BTreeSet::new();
     for kind in super::all() {
-        for name in [kind.plural, kind.singular].into_iter().chain(kind.short_names.iter().copied()) {
-            assert!(names.insert(name) || kind.plural == kind.singular, "{name} names two kinds");
-            assert_eq!(super::find(name).map(|k| k.kind), Some(kind.kind), "{name}");
+        for name in [kind.plural(), kind.singular()].into_iter().chain(kind.short_names().iter().map(|name| &**name)) {
+            assert!(names.insert(name) || kind.plural() == kind.singular(), "{name} names two kinds");
+            assert_eq!(super::find(name).map(|k| k.kind()), Some(kind.kind()), "{name}");
         }
-        assert_eq!(super::find(&kind.resource()).map(|k| k.kind), Some(kind.kind));
+        assert_eq!(super::find(&kind.resource()).map(|k| k.kind()), Some(kind.kind()));
     }
     assert!(super::find("widgets").is_none());
 }

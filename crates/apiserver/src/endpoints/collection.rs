@@ -49,7 +49,7 @@ pub(crate) async fn list(context: RequestContext, kind: &Kind, namespace: Option
     let warnings: Vec<_> = listed
         .unreadable
         .iter()
-        .map(|place| format!("{} {place} cannot be read and is left out; get it to see why", kind.plural))
+        .map(|place| format!("{} {place} cannot be read and is left out; get it to see why", kind.plural()))
         .collect();
     let objects = listed.items.into_iter().map(|stored| stored.published()).collect();
     Ok(response::warn(response::json(StatusCode::OK, &view.list(objects, meta)), &warnings))

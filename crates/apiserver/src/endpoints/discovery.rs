@@ -21,7 +21,7 @@ use crate::{
 /// Verbs of a kind's objects, in the words of authorisation.
 fn verbs(kind: &Kind) -> Vec<&'static str> {
     let all = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-    all.into_iter().filter(|verb| kind.deletes_collection || *verb != "deletecollection").collect()
+    all.into_iter().filter(|verb| kind.facts().deletes_collection || *verb != "deletecollection").collect()
 }
 
 /// Verbs of reviews.
@@ -39,7 +39,7 @@ pub(super) struct Target<'a> {
 pub(super) fn targets<'a>(kinds: &'a Kinds, endpoints: &Endpoints) -> Vec<Target<'a>> {
     let mut all = Vec::new();
     for kind in kinds.iter() {
-        let (group, resource) = (kind.group, kind.plural);
+        let (group, resource) = (kind.group(), kind.plural());
         all.push(Target { group, resource, subresource: "", verbs: verbs(kind) });
         let parts = kind.subresources();
         all.extend(parts.map(|part| Target { group, resource, subresource: part.name, verbs: part.verbs.to_vec() }));
@@ -63,7 +63,7 @@ fn reviews(group: &str, version: &str) -> impl Iterator<Item = &'static Review> 
 }
 
 fn of<'a>(kinds: &'a Kinds, group: &str, version: &str) -> impl Iterator<Item = &'a Kind> {
-    kinds.iter().filter(move |kind| kind.group == group && kind.version == version)
+    kinds.iter().filter(move |kind| kind.group() == group && kind.version() == version)
 }
 
 fn format(context: &RequestContext) -> Result<DiscoveryFormat> {
@@ -126,18 +126,18 @@ pub(super) async fn resources(context: RequestContext) -> Result<Response> {
     let mut resources = Vec::new();
     for kind in of(&context.state.kinds, group, version) {
         resources.push(json!({
-            "name": kind.plural,
-            "singularName": kind.singular,
+            "name": kind.plural(),
+            "singularName": kind.singular(),
             "namespaced": kind.is_namespaced(),
-            "kind": kind.kind,
+            "kind": kind.kind(),
             "verbs": verbs(kind),
-            "shortNames": kind.short_names,
-            "categories": kind.categories,
+            "shortNames": kind.short_names(),
+            "categories": kind.categories(),
         }));
         for part in kind.subresources() {
             let (group, version, shape) = shape(kind, &part);
             resources.push(json!({
-                "name": format!("{}/{}", kind.plural, part.name),
+                "name": format!("{}/{}", kind.plural(), part.name),
                 "singularName": "",
                 "namespaced": kind.is_namespaced(),
                 "group": group,
@@ -220,7 +220,7 @@ fn aggregated(kinds: &Kinds, format: &'static str, wanted: fn(&str) -> bool) -> 
 
 /// Group, version and kind of what a part is sent and answered as.
 fn shape<'a>(kind: &'a Kind, part: &Subresource) -> (&'a str, &'a str, &'a str) {
-    part.shape.unwrap_or((kind.group, kind.version, kind.kind))
+    part.shape.unwrap_or((kind.group(), kind.version(), kind.kind()))
 }
 
 fn response_kind(group: &str, version: &str, kind: &str) -> Value {
@@ -250,13 +250,13 @@ fn resource(kind: &Kind) -> Value {
         })
         .collect();
     json!({
-        "resource": kind.plural,
-        "responseKind": response_kind(kind.group, kind.version, kind.kind),
+        "resource": kind.plural(),
+        "responseKind": response_kind(kind.group(), kind.version(), kind.kind()),
         "scope": if kind.is_namespaced() { "Namespaced" } else { "Cluster" },
-        "singularResource": kind.singular,
+        "singularResource": kind.singular(),
         "verbs": verbs(kind),
-        "shortNames": kind.short_names,
-        "categories": kind.categories,
+        "shortNames": kind.short_names(),
+        "categories": kind.categories(),
         "subresources": parts,
     })
 }

@@ -99,7 +99,7 @@ pub(crate) async fn delete(
     let bytes = context.take_body();
     let options = DeleteOptions::parse(body::optional(&context.parts.headers, &bytes)?, &context.query)?;
     match context.state.registry.delete(kind, namespace, name, &options).await? {
-        Deleted::Gone(stored) if !kind.shown_when_deleted => {
+        Deleted::Gone(stored) if !kind.facts().shown_when_deleted => {
             Ok(response::json(StatusCode::OK, &response::deleted(kind, name, object::uid(&stored.object))))
         }
         Deleted::Gone(stored) | Deleted::Pending(stored) => {

@@ -90,7 +90,7 @@ fn bookmark(kind: &Kind, revision: u64, initial: bool) -> Value {
     if initial {
         meta["annotations"] = json!({INITIAL_EVENTS_END: "true"});
     }
-    json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta})
+    json!({"kind": kind.kind(), "apiVersion": kind.api_version(), "metadata": meta})
 }
 
 fn error(failure: &ApiError, trace: &str) -> Value {

@@ -145,15 +145,16 @@ mod tests {
     fn documents_hold_what_they_refer_to_and_every_kind() {
         let (endpoints, _) = crate::endpoints::table();
         for kind in api::kinds::all() {
-            let document = v3(&Kinds::builtin(), &endpoints, kind.group, kind.version);
+            let document = v3(&Kinds::builtin(), &endpoints, kind.group(), kind.version());
             check_references(&document, &document);
-            let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);
+            let gvk = json!([{"group": kind.group(), "version": kind.version(), "kind": kind.kind()}]);
             let schemas = document["components"]["schemas"].as_object().unwrap();
             let schema = schemas.values().find(|schema| schema["x-kubernetes-group-version-kind"] == gvk).unwrap();
             for field in ["apiVersion", "kind", "metadata"] {
                 assert!(schema["properties"].get(field).is_some(), "{kind:?} has no {field}");
             }
-            let gvk = json!([{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}]);
+            let gvk =
+                json!([{"group": kind.group(), "version": kind.version(), "kind": format!("{}List", kind.kind())}]);
             assert!(schemas.values().any(|schema| schema["x-kubernetes-group-version-kind"] == gvk), "{kind:?}");
         }
         let reviews = v3(&Kinds::builtin(), &endpoints, "authorization.k8s.io", "v1");

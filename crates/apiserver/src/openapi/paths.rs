@@ -19,21 +19,21 @@ pub(super) fn prefix(group: &str, version: &str) -> String {
 /// The paths of the kinds of a group and version. `schemas` is the prefix of references to schemas.
 pub(super) fn of(kinds: &Kinds, group: &str, version: &str, schemas: &str) -> Map<String, Value> {
     let mut paths = Map::new();
-    for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in kinds.iter().filter(|kind| kind.group() == group && kind.version() == version) {
         let base = format!("/{}", prefix(group, version));
         let name = component(kind);
         let schema = json!({"$ref": format!("{schemas}{name}")});
         let list = json!({"$ref": format!("{schemas}{name}{LIST}")});
         let place = if kind.is_namespaced() {
-            paths.insert(format!("{base}/{}", kind.plural), json!({"get": operation(kind, "list", &list, &[])}));
-            format!("{base}/namespaces/{{namespace}}/{}", kind.plural)
+            paths.insert(format!("{base}/{}", kind.plural()), json!({"get": operation(kind, "list", &list, &[])}));
+            format!("{base}/namespaces/{{namespace}}/{}", kind.plural())
         } else {
-            format!("{base}/{}", kind.plural)
+            format!("{base}/{}", kind.plural())
         };
         paths.insert(place.clone(), collection(kind, &schema, &list));
         let one = format!("{place}/{{name}}");
         paths.insert(one.clone(), object(kind, &schema, true));
-        if kind.has_status {
+        if kind.facts().has_status {
             paths.insert(format!("{one}/status"), object(kind, &schema, false));
         }
     }
@@ -105,7 +105,7 @@ fn collection(kind: &Kind, schema: &Value, list: &Value) -> Value {
             ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
         ]),
     });
-    if kind.deletes_collection {
+    if kind.facts().deletes_collection {
         let selectors = [("labelSelector", "string"), ("fieldSelector", "string")];
         item["delete"] = operation(kind, "deletecollection", list, &selectors);
     }
@@ -142,9 +142,9 @@ fn operation(kind: &Kind, action: &str, schema: &Value, query: &[(&str, &str)]) 
     let parameters: Vec<_> =
         query.iter().map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
     json!({
-        "operationId": format!("{action}{}", kind.kind),
+        "operationId": format!("{action}{}", kind.kind()),
         "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "x-kubernetes-group-version-kind": {"group": kind.group(), "version": kind.version(), "kind": kind.kind()},
         "parameters": parameters,
         "responses": {"200": {"description": "OK", "content": {JSON: {"schema": schema}}}},
     })

@@ -13,9 +13,9 @@ pub(super) fn of(kinds: &Kinds, wanted: impl Fn(&str, &str) -> bool, path: &'sta
     settings.definitions_path = path.into();
     let mut generator = settings.into_generator();
     let mut roots = Vec::new();
-    for kind in kinds.iter().filter(|kind| wanted(kind.group, kind.version)) {
+    for kind in kinds.iter().filter(|kind| wanted(kind.group(), kind.version())) {
         let schema = kind.schema(&mut generator).to_value();
-        roots.push((gvk(kind.group, kind.version, kind.kind), Some(kind), component(kind), schema));
+        roots.push((gvk(kind.group(), kind.version(), kind.kind()), Some(kind), component(kind), schema));
     }
     for review in review::all().iter().filter(|review| wanted(review.group, review.version)) {
         let schema = review.schema(&mut generator).to_value();
@@ -43,7 +43,7 @@ pub(super) const LIST: &str = "List";
 fn list(kind: &Kind, item: &str) -> Value {
     let text = |description: &str| json!({"description": description, "type": "string"});
     json!({
-        "description": format!("{} objects, and where the list stands.", kind.kind),
+        "description": format!("{} objects, and where the list stands.", kind.kind()),
         "type": "object",
         "required": ["items"],
         "properties": {
@@ -64,14 +64,14 @@ fn list(kind: &Kind, item: &str) -> Value {
             },
             "items": {"description": "The objects.", "type": "array", "items": {"$ref": item}},
         },
-        "x-kubernetes-group-version-kind": gvk(kind.group, kind.version, &format!("{}{LIST}", kind.kind)),
+        "x-kubernetes-group-version-kind": gvk(kind.group(), kind.version(), &format!("{}{LIST}", kind.kind())),
     })
 }
 
 /// Name of a kind's schema.
 pub(super) fn component(kind: &Kind) -> String {
     referred(&kind.schema(&mut SchemaGenerator::default()))
-        .unwrap_or_else(|| format!("{}.{}.{}", kind.group, kind.version, kind.kind))
+        .unwrap_or_else(|| format!("{}.{}.{}", kind.group(), kind.version(), kind.kind()))
 }
 
 /// Name of a review's schema.

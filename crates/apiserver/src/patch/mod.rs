@@ -53,7 +53,7 @@ impl Patch {
                 let Document { value, duplicates } = read()?;
                 (Self::Merge(value), duplicates)
             }
-            "application/strategic-merge-patch+json" if kind.group != OWN_GROUP => {
+            "application/strategic-merge-patch+json" if kind.group() != OWN_GROUP => {
                 let Document { value, duplicates } = read()?;
                 (Self::Strategic(value), duplicates)
             }

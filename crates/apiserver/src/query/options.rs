@@ -1,6 +1,6 @@
 //! Query parameters, read once and checked. Pure.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use api::{FieldSelector, Kind, LabelSelector};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -98,11 +98,11 @@ impl Selection {
     /// Refuses fields the kind cannot select by. `known` are the fields of any object of the kind.
     pub(crate) fn check_fields(&self, kind: &Kind) -> Result<()> {
         let known = selectable(kind);
-        match self.fields.fields().find(|field| !known.contains(field)) {
+        match self.fields.fields().find(|field| !known.iter().any(|name| name == field)) {
             None => Ok(()),
             Some(field) => Err(ApiError::bad_request(format!("field label not supported: {field}")).remedy(format!(
                 "select {} by one of: {}",
-                kind.plural,
+                kind.plural(),
                 known.join(", ")
             ))),
         }
@@ -122,7 +122,7 @@ impl Selection {
 }
 
 /// Names of the fields that objects of this kind can be selected by.
-pub(crate) fn selectable(kind: &Kind) -> Vec<&'static str> {
+pub(crate) fn selectable(kind: &Kind) -> Vec<Cow<'static, str>> {
     kind.fields(&crate::sample::minimal(kind)).into_iter().map(|(name, _)| name).collect()
 }
 

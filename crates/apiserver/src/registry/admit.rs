@@ -93,7 +93,7 @@ fn strictly(kind: &Kind, name: &str, faults: &str, patched: bool) -> ApiError {
         let errors = [FieldError::invalid("patch", format!("strict decoding error: {faults}"))];
         return ApiError::invalid(kind, name, &errors).remedy(remedy);
     }
-    let (name, version) = (kind.kind, kind.version);
+    let (name, version) = (kind.kind(), kind.version());
     let message =
         format!("{name} in version {version:?} cannot be handled as a {name}: strict decoding error: {faults}");
     ApiError::bad_request(message).remedy(remedy)

@@ -90,7 +90,7 @@ impl Registry {
             let claim = strategy.claim(self, kind, &mut candidate).await?;
             compares.extend(claim.compares);
             ops.extend(claim.ops);
-            let lease = match kind.ttl_seconds {
+            let lease = match kind.facts().ttl_seconds {
                 Some(ttl) if !options.dry_run => self.leases.lease(&*self.keyspace, ttl, self.now()).await?,
                 _ => 0,
             };
@@ -136,7 +136,7 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result
     for field in SERVER_OWNED {
         object::set_meta(document, field, None);
     }
-    if kind.has_status {
+    if kind.facts().has_status {
         object::set(document, "status", None);
     }
     let base = object::text(document, "/metadata/generateName").to_owned();

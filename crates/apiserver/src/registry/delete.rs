@@ -192,7 +192,7 @@ impl Registry {
         kv: &KeyValue,
         options: &DeleteOptions,
     ) -> Result<Option<Stored>> {
-        let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name}});
+        let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind(), "metadata": {"name": name}});
         if let Some(namespace) = namespace {
             object::set_meta(&mut object, "namespace", Some(namespace.into()));
         }
@@ -206,7 +206,7 @@ impl Registry {
         ops.extend(strategies::of(kind).release_lost(self, namespace, name).await?);
         let unchanged = Compare::unchanged(kv.key.clone(), kv.mod_revision);
         let answer = self.keyspace.txn(Txn::when([unchanged]).then(ops)).await?;
-        tracing::warn!(kind = kind.kind, namespace, name, "an object that cannot be read was deleted");
+        tracing::warn!(kind = kind.kind(), namespace, name, "an object that cannot be read was deleted");
         Ok(answer.succeeded.then_some(Stored { revision: answer.revision, ..current }))
     }
 

@@ -16,7 +16,7 @@ use crate::{
 impl Registry {
     /// A kind by its plural, or 404.
     pub(crate) fn kind(&self, plural: &str) -> Result<&Kind> {
-        self.kinds.iter().find(|kind| kind.plural == plural).ok_or_else(|| ApiError::not_served(plural))
+        self.kinds.iter().find(|kind| kind.plural() == plural).ok_or_else(|| ApiError::not_served(plural))
     }
 }
 

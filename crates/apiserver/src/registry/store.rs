@@ -107,13 +107,13 @@ impl Registry {
         let mut object = object.clone();
         object::set_meta(&mut object, "resourceVersion", None);
         let plain = object.to_string().into_bytes();
-        if kind.confidential { self.seal.close(key, &plain) } else { Ok(plain) }
+        if kind.facts().confidential { self.seal.close(key, &plain) } else { Ok(plain) }
     }
 
     /// The object of a stored value.
     pub(crate) fn stored(&self, kind: &Kind, kv: &KeyValue) -> Result<Stored> {
         let key = String::from_utf8_lossy(&kv.key);
-        let object = if kind.confidential {
+        let object = if kind.facts().confidential {
             serde_json::from_slice(&self.seal.open(&key, &kv.value)?)
         } else {
             serde_json::from_slice(&kv.value)
@@ -143,10 +143,10 @@ impl Registry {
 
 /// Prefix of the keys of a collection: all of a kind, or those of one namespace.
 pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
-    let group = if kind.group.is_empty() { "core" } else { kind.group };
+    let group = if kind.group().is_empty() { "core" } else { kind.group() };
     match namespace {
-        Some(namespace) => format!("{ROOT}/{group}/{}/{namespace}/", kind.plural),
-        None => format!("{ROOT}/{group}/{}/", kind.plural),
+        Some(namespace) => format!("{ROOT}/{group}/{}/{namespace}/", kind.plural()),
+        None => format!("{ROOT}/{group}/{}/", kind.plural()),
     }
 }
 

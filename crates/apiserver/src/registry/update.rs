@@ -156,7 +156,7 @@ impl Registry {
         if !config.may_create {
             return Err(ApiError::forbidden(format!(
                 "{} {name:?} is not there, and you may not create it",
-                kind.plural
+                kind.plural()
             ))
             .remedy("ask an administrator for a role or a token that covers it"));
         }
@@ -343,7 +343,7 @@ fn keep_server_fields(kind: &Kind, document: &mut Value, current: &Value) {
     for field in ["selfLink", "resourceVersion", "managedFields"] {
         object::set_meta(document, field, None);
     }
-    if kind.has_status {
+    if kind.facts().has_status {
         object::set(document, "status", current.get("status").cloned());
     }
     strategies::of(kind).keep(document, current);

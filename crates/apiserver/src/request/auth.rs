@@ -146,15 +146,15 @@ pub(crate) fn attributes<'a>(route: &'a Route<'_>, verb: &'static str, path: &'a
     match route {
         Route::Collection { kind, namespace } => Attributes {
             verb,
-            group: kind.group,
-            resource: kind.plural,
+            group: kind.group(),
+            resource: kind.plural(),
             namespace: namespace.as_deref().unwrap_or_default(),
             ..Attributes::default()
         },
         Route::Object { kind, namespace, name, subresource } => Attributes {
             verb,
-            group: kind.group,
-            resource: kind.plural,
+            group: kind.group(),
+            resource: kind.plural(),
             subresource: subresource.map_or("", Subresource::name),
             namespace: namespace.as_deref().unwrap_or_default(),
             name,
@@ -192,8 +192,8 @@ pub(crate) fn authorize(context: &RequestContext, route: &Route<'_>) -> Result<(
 pub(crate) fn may_create(subject: &Subject, kind: &Kind, namespace: Option<&str>, name: &str) -> bool {
     let wanted = Attributes {
         verb: "create",
-        group: kind.group,
-        resource: kind.plural,
+        group: kind.group(),
+        resource: kind.plural(),
         namespace: namespace.unwrap_or_default(),
         name,
         ..Attributes::default()

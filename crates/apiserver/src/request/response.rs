@@ -61,7 +61,7 @@ impl View {
     pub(crate) fn list(&self, objects: Vec<Value>, meta: Value) -> Value {
         match self.representation {
             Representation::Object => json!({
-                "kind": format!("{}List", self.kind.kind),
+                "kind": format!("{}List", self.kind.kind()),
                 "apiVersion": self.kind.api_version(),
                 "metadata": meta,
                 "items": objects,
@@ -168,7 +168,7 @@ pub(crate) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
         "apiVersion": "v1",
         "metadata": {},
         "status": "Success",
-        "details": {"name": name, "group": kind.group, "kind": kind.plural, "uid": uid},
+        "details": {"name": name, "group": kind.group(), "kind": kind.plural(), "uid": uid},
     })
 }
 

@@ -39,5 +39,5 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         (is::<PersistentVolumeClaim>(), &persistent_volume_claim::Claims),
         (is::<Binding>(), &binding::Bindings),
     ];
-    all.into_iter().find(|(name, _)| *name == (kind.group, kind.kind)).map_or(&Plain, |(_, strategy)| strategy)
+    all.into_iter().find(|(name, _)| *name == (kind.group(), kind.kind())).map_or(&Plain, |(_, strategy)| strategy)
 }

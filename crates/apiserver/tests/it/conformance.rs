@@ -22,7 +22,7 @@ async fn life(server: &Server, kind: &Kind) {
     let mut watch = Watch::open(server, &format!("{collection}?watch=true&labelSelector=suite%3Dconformance")).await;
 
     let created = ask("POST", &collection).json(&sample::object(kind, "x")).send(server).await.expect(201);
-    assert_eq!(created.body["kind"], kind.kind);
+    assert_eq!(created.body["kind"], kind.kind());
     assert_eq!(created.body["apiVersion"], kind.api_version());
     for field in ["uid", "creationTimestamp", "resourceVersion"] {
         assert!(created.body["metadata"][field].is_string(), "{kind:?} {field}");
@@ -39,7 +39,7 @@ async fn life(server: &Server, kind: &Kind) {
     changes(server, kind, &path, &got.body).await;
 
     let gone = ask("DELETE", &path).send(server).await.expect(200);
-    if kind.kind == "Namespace" {
+    if kind.kind() == "Namespace" {
         assert_eq!(gone.body["status"]["phase"], "Terminating");
         let mut free = gone.body.clone();
         free["spec"]["finalizers"] = json!([]);
@@ -62,7 +62,7 @@ async fn lists(server: &Server, kind: &Kind, collection: &str) {
         items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     };
     let list = ask("GET", &format!("{collection}?labelSelector=suite%3Dconformance")).send(server).await.expect(200);
-    assert_eq!(list.body["kind"], format!("{}List", kind.kind));
+    assert_eq!(list.body["kind"], format!("{}List", kind.kind()));
     assert_eq!(names(&list.body), ["x"], "{kind:?}");
     let named = ask("GET", &format!("{collection}?fieldSelector=metadata.name%3Dx")).send(server).await.expect(200);
     assert_eq!(names(&named.body), ["x"]);
@@ -98,9 +98,9 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
     let patched = ask("PATCH", path).typed("application/json-patch+json", &patch).send(server).await.expect(200);
     assert_eq!(patched.body["metadata"]["annotations"], json!({"a": "1"}));
     let strategic = ask("PATCH", path).typed("application/strategic-merge-patch+json", &json!({})).send(server).await;
-    assert_eq!(strategic.code.as_u16(), if kind.group == "nanocloud.io" { 415 } else { 200 }, "{kind:?}");
+    assert_eq!(strategic.code.as_u16(), if kind.group() == "nanocloud.io" { 415 } else { 200 }, "{kind:?}");
     let (apply_path, media_type) = (format!("{path}?fieldManager=tests"), "application/apply-patch+yaml");
-    let mut config = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "x"}});
+    let mut config = json!({"apiVersion": kind.api_version(), "kind": kind.kind(), "metadata": {"name": "x"}});
     config["metadata"]["annotations"] = json!({"c": "4"});
     let with = ask("PATCH", &apply_path).typed(media_type, &config).send(server).await.expect(200);
     assert_eq!(with.body["metadata"]["annotations"], json!({"a": "1", "c": "4"}));
@@ -122,7 +122,7 @@ async fn changes(server: &Server, kind: &Kind, path: &str, first: &Value) {
     let wrong = json!({"preconditions": {"uid": "somebody-else"}});
     ask("DELETE", path).json(&wrong).send(server).await.expect(409);
     let status = ask("PUT", &format!("{path}/status")).json(&without.body).send(server).await;
-    assert_eq!(status.code.as_u16(), if kind.has_status { 200 } else { 404 }, "{kind:?}");
+    assert_eq!(status.code.as_u16(), if kind.facts().has_status { 200 } else { 404 }, "{kind:?}");
 }
 
 #[tokio::test]
@@ -144,16 +144,19 @@ async fn every_kind_is_discovered_both_ways() {
     assert_eq!(core.headers["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     let others = ask("GET", "/apis").header("accept", accept).send(&server).await.expect(200);
     for kind in kinds::all() {
-        let list = if kind.group.is_empty() { &core.body } else { &others.body };
+        let list = if kind.group().is_empty() { &core.body } else { &others.body };
         let group =
-            list["items"].as_array().unwrap().iter().find(|group| group["metadata"]["name"] == kind.group).unwrap();
+            list["items"].as_array().unwrap().iter().find(|group| group["metadata"]["name"] == kind.group()).unwrap();
         let resources = group["versions"][0]["resources"].as_array().unwrap();
-        let found = resources.iter().find(|resource| resource["resource"] == kind.plural).unwrap();
-        assert_eq!(found["responseKind"]["kind"], kind.kind);
-        let path =
-            if kind.group.is_empty() { "/api/v1".to_owned() } else { format!("/apis/{}/{}", kind.group, kind.version) };
+        let found = resources.iter().find(|resource| resource["resource"] == kind.plural()).unwrap();
+        assert_eq!(found["responseKind"]["kind"], kind.kind());
+        let path = if kind.group().is_empty() {
+            "/api/v1".to_owned()
+        } else {
+            format!("/apis/{}/{}", kind.group(), kind.version())
+        };
         let plain = ask("GET", &path).send(&server).await.expect(200);
         let plain = plain.body["resources"].as_array().unwrap().clone();
-        assert!(plain.iter().any(|resource| resource["name"] == kind.plural && resource["kind"] == kind.kind));
+        assert!(plain.iter().any(|resource| resource["name"] == kind.plural() && resource["kind"] == kind.kind()));
     }
 }

@@ -79,15 +79,16 @@ async fn collections_are_deleted_in_one_namespace_at_a_time() {
     let server = server::start().await;
     ask("POST", MAPS).json(&map("a")).send(&server).await.expect(201);
     for kind in api::kinds::all() {
-        let base = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
-        let (all, base) = (format!("{base}/{}/{}", kind.version, kind.plural), format!("{base}/{}", kind.version));
-        let whole = !kind.is_namespaced() && kind.kind != "Namespace";
+        let base = if kind.group().is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group()) };
+        let (all, base) =
+            (format!("{base}/{}/{}", kind.version(), kind.plural()), format!("{base}/{}", kind.version()));
+        let whole = !kind.is_namespaced() && kind.kind() != "Namespace";
         let answer = ask("DELETE", &format!("{all}?dryRun=All")).send(&server).await;
         assert_eq!(answer.code.as_u16(), if whole { 200 } else { 405 }, "{all}");
         let resources = ask("GET", &base).send(&server).await.expect(200).body["resources"].clone();
-        let resource = resources.as_array().unwrap().iter().find(|resource| resource["name"] == kind.plural).unwrap();
+        let resource = resources.as_array().unwrap().iter().find(|resource| resource["name"] == kind.plural()).unwrap();
         let announced = resource["verbs"].as_array().unwrap().contains(&json!("deletecollection"));
-        assert_eq!(announced, kind.kind != "Namespace", "{all}");
+        assert_eq!(announced, kind.kind() != "Namespace", "{all}");
         let document = ask("GET", &format!("/openapi/v3{base}")).send(&server).await.expect(200).body;
         assert_eq!(document["paths"][&all].get("delete").is_some(), whole, "{all}");
     }

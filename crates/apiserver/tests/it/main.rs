@@ -11,6 +11,7 @@ mod guards;
 mod keyspace;
 mod kubectl;
 mod load;
+mod loaded_kind;
 mod members;
 mod order;
 mod pages;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 /// A valid object. A kind without a line here must be valid with metadata alone.
 pub fn object(kind: &Kind, name: &str) -> Value {
     let pod = json!({"containers": [{"name": "main", "image": "redis:7"}]});
-    let mut object = match kind.kind {
+    let mut object = match kind.kind() {
         "Pod" => json!({"spec": pod}),
         "Service" => json!({"spec": {"ports": [{"port": 80}], "selector": {"app": "x"}}}),
         "PersistentVolumeClaim" => {
@@ -33,7 +33,7 @@ pub fn object(kind: &Kind, name: &str) -> Value {
 
 /// The collection's path in namespace `default`.
 pub fn collection(kind: &Kind) -> String {
-    let base = if kind.group.is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group) };
+    let base = if kind.group().is_empty() { "/api".to_owned() } else { format!("/apis/{}", kind.group()) };
     let place = if kind.is_namespaced() { "/namespaces/default" } else { "" };
-    format!("{base}/{}{place}/{}", kind.version, kind.plural)
+    format!("{base}/{}{place}/{}", kind.version(), kind.plural())
 }

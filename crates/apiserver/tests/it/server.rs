@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::Status;
+use api::{Kinds, Status};
 use apiserver::{
     ApiServer, Config, Connection, ExecExit, ExecOptions, ExecSession, LogOptions, PodStreams, Security, StreamError,
 };
@@ -89,6 +89,11 @@ pub struct Server {
 
 /// A fresh server with its built-in namespaces.
 pub async fn start() -> Server {
+    start_with(Kinds::builtin()).await
+}
+
+/// A fresh server that serves these kinds.
+pub async fn start_with(kinds: Kinds) -> Server {
     let now = Timestamp::now();
     let (authority, _) = Authority::generate("test authority", now).unwrap();
     let security = Security {
@@ -96,12 +101,21 @@ pub async fn start() -> Server {
         tokens: Arc::new(Tokens::new("test", &TokenKeys::generate(now).unwrap()).unwrap()),
         envelope: Arc::new(Envelope::new(&MasterKeys::generate(now).unwrap())),
     };
-    start_over(Arc::new(MemoryKeyspace::new()), security, Arc::new(ScriptedPods)).await
+    assemble(kinds, Arc::new(MemoryKeyspace::new()), security, Arc::new(ScriptedPods)).await
 }
 
 /// A server over a keyspace that others may have, too.
 pub async fn start_over(keyspace: Arc<MemoryKeyspace>, security: Security, pods: Arc<dyn PodStreams>) -> Server {
-    let config = Config::new("10.96.0.0/24".parse().unwrap());
+    assemble(Kinds::builtin(), keyspace, security, pods).await
+}
+
+async fn assemble(
+    kinds: Kinds,
+    keyspace: Arc<MemoryKeyspace>,
+    security: Security,
+    pods: Arc<dyn PodStreams>,
+) -> Server {
+    let config = Config { kinds, ..Config::new("10.96.0.0/24".parse().unwrap()) };
     let (authority, tokens) = (security.authority.clone(), security.tokens.clone());
     let api = ApiServer::new(config, keyspace.clone(), security.clone(), pods, Arc::default());
     api.prepare().await.unwrap();

@@ -151,7 +151,7 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
     let typed = |object: Value| {
         let (version, word) =
             (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
-        let kind = kinds::all().iter().find(|kind| kind.kind == word && kind.api_version() == version);
+        let kind = kinds::all().iter().find(|kind| kind.kind() == word && kind.api_version() == version);
         let kind = kind
             .ok_or_else(|| broken(format!("there is no kind {word:?} in {version:?} (object {:?})", name(&object))))?;
         if name(&object).is_empty() {
@@ -183,7 +183,7 @@ items:
         let found: Vec<_> = parse(text, "x")
             .unwrap()
             .iter()
-            .map(|(kind, object)| format!("{}/{}", kind.plural, name(object)))
+            .map(|(kind, object)| format!("{}/{}", kind.plural(), name(object)))
             .collect();
         assert_eq!(found, ["configmaps/a", "bundles/b"]);
     }
@@ -217,8 +217,9 @@ items:
     #[test]
     fn names_are_given_after_the_kind_or_with_it() {
         let names = |words| {
-            named(words, "n")
-                .map(|all| all.into_iter().map(|(kind, _, name)| format!("{}/{name}", kind.plural)).collect::<Vec<_>>())
+            named(words, "n").map(|all| {
+                all.into_iter().map(|(kind, _, name)| format!("{}/{name}", kind.plural())).collect::<Vec<_>>()
+            })
         };
         assert_eq!(names(vec!["pod", "a", "b"]).unwrap(), ["pods/a", "pods/b"]);
         assert_eq!(names(vec!["po/a", "cm/b"]).unwrap(), ["pods/a", "configmaps/b"]);

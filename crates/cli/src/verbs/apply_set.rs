@@ -73,7 +73,7 @@ impl ApplySet {
 
 fn member(kind: &'static Kind, namespace: &str, name: &str) -> Member {
     let namespace = if kind.is_namespaced() { namespace } else { "" };
-    (kind.plural, namespace.to_owned(), name.to_owned())
+    (kind.plural(), namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]

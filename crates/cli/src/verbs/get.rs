@@ -45,7 +45,7 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
     if items.is_empty() && !args.watch && matches!(args.output, Output::Table | Output::Wide) {
         let place =
             namespace.filter(|_| kind.is_namespaced()).map(|name| format!(" in namespace {name}")).unwrap_or_default();
-        eprintln!("no {} found{place}", kind.plural);
+        eprintln!("no {} found{place}", kind.plural());
         return Ok(Exit::Done);
     }
     print!("{}", output::objects(kind, &items, args.output, namespaces, false)?);
@@ -58,7 +58,7 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
 /// The kind a person means.
 pub fn find(name: &str) -> Result<&'static Kind> {
     kinds::find(name).ok_or_else(|| {
-        let known: Vec<_> = kinds::all().iter().map(|kind| kind.plural).collect();
+        let known: Vec<_> = kinds::all().iter().map(|kind| kind.plural()).collect();
         Error::usage("KIND", format!("there is no kind {name:?}"), format!("use one of {}", known.join(", ")))
     })
 }
@@ -70,7 +70,7 @@ fn params(args: &Get) -> ListParams {
 async fn all(context: &Context<'_>, args: &Get) -> Result<Exit> {
     let namespace = (!args.all_namespaces).then(|| context.namespace(&args.namespace));
     let mut first = true;
-    for kind in kinds::all().iter().filter(|kind| kind.categories.contains(&"all")) {
+    for kind in kinds::all().iter().filter(|kind| kind.categories().iter().any(|name| name == "all")) {
         let api = DynamicApi::new(context.client.clone(), kind, namespace.as_deref());
         let (items, _) = api.list_all(&params(args)).await?;
         if items.is_empty() {
@@ -78,7 +78,7 @@ async fn all(context: &Context<'_>, args: &Get) -> Result<Exit> {
         }
         let gap = if first { "" } else { "\n" };
         first = false;
-        print!("{gap}{}:\n{}", kind.plural, output::objects(kind, &items, args.output, args.all_namespaces, false)?);
+        print!("{gap}{}:\n{}", kind.plural(), output::objects(kind, &items, args.output, args.all_namespaces, false)?);
     }
     if first {
         eprintln!("nothing found");

@@ -45,7 +45,7 @@ impl Watchable for std::sync::Arc<Script> {
         .boxed()
     }
 
-    fn kind_name(&self) -> &'static str {
+    fn kind_name(&self) -> &str {
         "Script"
     }
 

@@ -77,12 +77,12 @@ impl State {
         }
         self.revision += 1;
         object["metadata"]["resourceVersion"] = json!(self.revision.to_string());
-        let gone = !meta(&object, "deletionTimestamp").is_null() && no_finalizers(&object) && kind.kind != "Pod";
-        self.changes.push(Recorded { kind: *kind, object: object.clone(), gone, listed: false });
+        let gone = !meta(&object, "deletionTimestamp").is_null() && no_finalizers(&object) && kind.kind() != "Pod";
+        self.changes.push(Recorded { kind: kind.clone(), object: object.clone(), gone, listed: false });
         if gone {
             self.objects.remove(&at);
         } else {
-            self.objects.insert(at, (*kind, object));
+            self.objects.insert(at, (kind.clone(), object));
         }
     }
 
@@ -101,7 +101,7 @@ impl State {
         let mut next = if status { old.clone() } else { document.clone() };
         if status {
             next["status"] = document["status"].clone();
-        } else if kind.has_status {
+        } else if kind.facts().has_status {
             match old.get("status") {
                 Some(status) => next["status"] = status.clone(),
                 None => drop(next.as_object_mut().and_then(|fields| fields.shift_remove("status"))),
@@ -133,7 +133,7 @@ impl Memory {
     /// All objects of a kind.
     pub(crate) fn all(&self, plural: &str) -> Vec<Value> {
         let state = self.0.lock();
-        state.objects.values().filter(|(kind, _)| kind.plural == plural).map(|(_, object)| object.clone()).collect()
+        state.objects.values().filter(|(kind, _)| kind.plural() == plural).map(|(_, object)| object.clone()).collect()
     }
 
     /// All objects as changes, as a watch begins.
@@ -142,7 +142,7 @@ impl Memory {
         state
             .objects
             .values()
-            .map(|(kind, object)| Recorded { kind: *kind, object: object.clone(), gone: false, listed: true })
+            .map(|(kind, object)| Recorded { kind: kind.clone(), object: object.clone(), gone: false, listed: true })
             .collect()
     }
 
@@ -176,7 +176,7 @@ impl Memory {
     pub(crate) fn delete_now(&self, kind: &Kind, key: &ObjectKey) {
         let mut state = self.0.lock();
         let Ok(mut object) = state.current(kind, key) else { return };
-        let graceful = kind.kind == "Pod" && object["spec"]["nodeName"].is_string();
+        let graceful = kind.kind() == "Pod" && object["spec"]["nodeName"].is_string();
         if graceful || !no_finalizers(&object) {
             if meta(&object, "deletionTimestamp").is_null() {
                 object["metadata"]["deletionTimestamp"] = json!(state.now.to_string());
@@ -212,7 +212,7 @@ impl World for Memory {
 
     async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Value>, WorldError> {
         let here = |object: &Value| namespace.is_none() || namespace_of(object).as_deref() == namespace;
-        Ok(self.all(kind.plural).into_iter().filter(here).collect())
+        Ok(self.all(kind.plural()).into_iter().filter(here).collect())
     }
 
     async fn create(&self, kind: &Kind, object: &Value) -> Result<(), WorldError> {
@@ -227,7 +227,7 @@ impl World for Memory {
         object["metadata"]["uid"] = json!(format!("uid-{}", state.uid));
         object["metadata"]["generation"] = json!(1);
         object["metadata"]["creationTimestamp"] = json!(state.now.to_string());
-        if kind.kind == "Service" {
+        if kind.kind() == "Service" {
             object["spec"]["clusterIP"] = json!(format!("10.0.0.{}", state.uid));
         }
         let object = admit(kind, object, None)?;

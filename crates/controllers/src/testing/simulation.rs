@@ -100,7 +100,7 @@ impl Simulation {
     }
 
     fn check(&mut self, changes: &[Recorded]) {
-        for change in changes.iter().filter(|change| change.kind.kind == "Bundle") {
+        for change in changes.iter().filter(|change| change.kind.kind() == "Bundle") {
             let bundle: Bundle = decode(change.object.clone()).unwrap();
             let truths: Vec<_> = CONDITIONS.iter().map(|name| bundle.is(name)).collect();
             assert!(truths.windows(2).all(|pair| pair[0] || !pair[1]), "{truths:?}");
@@ -109,12 +109,12 @@ impl Simulation {
                 self.seen.push(condition.reason.clone());
             }
         }
-        for change in changes.iter().filter(|change| change.kind.kind == "Secret") {
+        for change in changes.iter().filter(|change| change.kind.kind() == "Secret") {
             let secret: Secret = decode(change.object.clone()).unwrap();
             let values = secret.data.into_iter().flatten().map(|(_, value)| String::from_utf8(value.0).unwrap());
             self.secrets.extend(values.filter(|value| value.len() >= 32));
         }
-        for change in changes.iter().filter(|change| change.kind.kind != "Secret") {
+        for change in changes.iter().filter(|change| change.kind.kind() != "Secret") {
             let text = change.object.to_string();
             assert!(!self.secrets.iter().any(|secret| text.contains(secret)), "a secret outside Secrets: {text}");
         }

@@ -172,7 +172,7 @@ fn the_workload_is_locked_down_and_complete() {
     let observed = prepared_database();
     let plan = plan(&observed);
     let set = plan.steps.iter().find_map(|step| match step {
-        Step::Create { kind, object, .. } if kind.kind == "StatefulSet" => Some(object.clone()),
+        Step::Create { kind, object, .. } if kind.kind() == "StatefulSet" => Some(object.clone()),
         _ => None,
     });
     let set = set.unwrap();
@@ -200,7 +200,7 @@ fn an_applied_workload_is_left_alone_and_follows_its_annotations() {
     for step in plan(&observed).steps {
         let Step::Create { kind, object, .. } = step else { panic!() };
         let stored = kind.admit(object, None).unwrap().object;
-        match kind.kind {
+        match kind.kind() {
             "Service" => observed.service = Some(decode(stored).unwrap()),
             "StatefulSet" => observed.set = Some(decode(stored).unwrap()),
             other => panic!("{other}"),
@@ -291,7 +291,7 @@ fn a_set_keeps_its_claims_or_is_made_anew() {
     let of_set = |plan: Plan| {
         plan.steps.into_iter().find(|step| match step {
             Step::Create { kind, .. } | Step::Replace { kind, .. } | Step::Delete { kind, .. } => {
-                kind.kind == "StatefulSet"
+                kind.kind() == "StatefulSet"
             }
             _ => false,
         })

@@ -37,7 +37,7 @@ fn key_of(kind: &Kind, change: Change<'_>) -> Option<ObjectKey> {
 pub(super) fn parse(key: &ObjectKey) -> Option<(Kind, ObjectKey)> {
     let (resource, name) = key.name.split_once(BAR)?;
     let kind = kinds::all().iter().find(|kind| kind.resource() == resource)?;
-    Some((*kind, ObjectKey { namespace: key.namespace.clone(), name: name.to_owned() }))
+    Some((kind.clone(), ObjectKey { namespace: key.namespace.clone(), name: name.to_owned() }))
 }
 
 impl Index {

@@ -44,15 +44,15 @@ impl Controller for GarbageCollector {
 
     fn watches(&self) -> Vec<Watch> {
         let watch = |kind: &Kind| {
-            let (index, kind) = (self.index.clone(), *kind);
-            Watch::new(kind, move |change: Change<'_>| index.lock().observe(&kind, change))
+            let (index, kind) = (self.index.clone(), kind.clone());
+            Watch::new(kind.clone(), move |change: Change<'_>| index.lock().observe(&kind, change))
         };
         kinds::all().iter().map(watch).collect()
     }
 
     async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
         let Some((kind, key)) = index::parse(key) else { return Ok(Next::OnChange) };
-        let read = |source| Error::Read { kind: kind.kind, key: key.clone(), source };
+        let read = |source| Error::Read { kind: kind.kind().into(), key: key.clone(), source };
         let Some(object) = world.get(&kind, &key).await.map_err(read)? else { return Ok(Next::OnChange) };
         let found = Found { kind, object };
         if plan::awaits_dependents(&found.object) {
@@ -92,7 +92,7 @@ impl GarbageCollector {
         }
         let key = ObjectKey { namespace: namespace.filter(|_| kind.is_namespaced()), name: owner.name.to_owned() };
         let read = world.get(&kind, &key).await;
-        let object = read.map_err(|source| Error::Read { kind: kind.kind, key: key.clone(), source })?;
+        let object = read.map_err(|source| Error::Read { kind: kind.kind().into(), key: key.clone(), source })?;
         if object.is_some_and(|object| plan::uid(&object) == owner.uid) {
             return Ok(Presence::Alive);
         }
@@ -108,16 +108,16 @@ fn misplaced(found: &Found, owner: &Owner<'_>) -> Notice {
     };
     let message =
         format!("ownerRef [{}/{}, name: {}, uid: {}] {place}", owner.api_version, owner.kind, owner.name, owner.uid);
-    let (kind, about) = (found.kind, found.object.clone());
+    let (kind, about) = (found.kind.clone(), found.object.clone());
     Notice { kind, about, warning: true, reason: "OwnerRefInvalidNamespace".into(), message }
 }
 
 async fn everything(world: &dyn World) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for kind in kinds::all() {
-        let failed = |source| Error::Read { kind: kind.kind, key: ObjectKey::cluster(""), source };
+        let failed = |source| Error::Read { kind: kind.kind().into(), key: ObjectKey::cluster(""), source };
         let objects: Vec<Value> = world.list(kind, None).await.map_err(failed)?;
-        found.extend(objects.into_iter().map(|object| Found { kind: *kind, object }));
+        found.extend(objects.into_iter().map(|object| Found { kind: kind.clone(), object }));
     }
     Ok(found)
 }
@@ -130,7 +130,7 @@ mod tests {
     use crate::{WorldError, testing::Memory};
 
     fn kind(plural: &str) -> Kind {
-        *kinds::find(plural).unwrap()
+        kinds::find(plural).unwrap().clone()
     }
 
     /// A ConfigMap, owned by those of this name and uid; answers its uid.

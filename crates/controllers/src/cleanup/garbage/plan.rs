@@ -59,7 +59,7 @@ impl Graph {
                 let mut object = found.object.clone();
                 let owners = object.pointer_mut("/metadata/ownerReferences")?.as_array_mut()?;
                 owners.retain(|owner| owner["uid"] != uid);
-                replace(found.kind, object)
+                replace(found.kind.clone(), object)
             })
             .collect();
         steps.extend(release(owner, ORPHAN));
@@ -86,7 +86,7 @@ impl Graph {
 /// Whether `found` names `owner` by this reference: by uid, and only within a namespace.
 fn is(named: &Owner<'_>, owner: &Found, found: &Found) -> bool {
     let near = !owner.kind.is_namespaced() || namespace_of(&owner.object) == namespace_of(&found.object);
-    near && named.uid == uid(&owner.object) && named.kind == owner.kind.kind
+    near && named.uid == uid(&owner.object) && named.kind == owner.kind.kind()
 }
 
 /// The step that deletes an object at the version it was judged by.
@@ -95,7 +95,7 @@ pub(super) fn delete(found: &Found) -> Option<Step> {
     let version = text(&found.object, "/metadata/resourceVersion");
     let version = Some(version.to_owned()).filter(|version| !version.is_empty());
     let deletion = Deletion { uid: uid(&found.object).to_owned(), version, grace_seconds: None };
-    Some(Step::Delete { kind: found.kind, key, deletion })
+    Some(Step::Delete { kind: found.kind.clone(), key, deletion })
 }
 
 fn release(owner: &Found, finalizer: Finalizer) -> Option<Step> {
@@ -104,7 +104,7 @@ fn release(owner: &Found, finalizer: Finalizer) -> Option<Step> {
         .pointer_mut("/metadata/finalizers")?
         .as_array_mut()?
         .retain(|name| !name.as_str().is_some_and(|name| finalizer.is(name)));
-    replace(owner.kind, object)
+    replace(owner.kind.clone(), object)
 }
 
 fn replace(kind: Kind, object: Value) -> Option<Step> {
@@ -126,7 +126,7 @@ pub(super) fn owners(object: &Value) -> impl Iterator<Item = Owner<'_>> {
 
 /// The owner's kind, if it is served here.
 pub(super) fn served(owner: &Owner<'_>) -> Option<Kind> {
-    kinds::all().iter().find(|kind| kind.kind == owner.kind && kind.api_version() == owner.api_version).copied()
+    kinds::all().iter().find(|kind| kind.kind() == owner.kind && kind.api_version() == owner.api_version).cloned()
 }
 
 /// Whether the object is being deleted.
@@ -161,7 +161,7 @@ mod tests {
             .collect();
         let metadata =
             json!({"name": name, "namespace": namespace, "uid": format!("{name}-uid"), "ownerReferences": owners});
-        Found { kind: *kinds::find("Secret").unwrap(), object: json!({"metadata": metadata}) }
+        Found { kind: kinds::find("Secret").unwrap().clone(), object: json!({"metadata": metadata}) }
     }
 
     fn ending(finalizer: Finalizer) -> Found {

@@ -38,7 +38,7 @@ impl Controller for Namespaces {
     fn watches(&self) -> Vec<Watch> {
         let mut all = vec![Watch::new(Kind::of::<Namespace>(), itself)];
         for kind in kinds::all().iter().filter(|kind| kind.is_namespaced()) {
-            all.push(Watch { kind: *kind, keys: Arc::new(home) });
+            all.push(Watch { kind: kind.clone(), keys: Arc::new(home) });
         }
         all
     }
@@ -78,8 +78,8 @@ async fn contents(world: &dyn World, namespace: &str) -> Contents {
     let mut contents = Contents::default();
     for kind in kinds::all().iter().filter(|kind| kind.is_namespaced()) {
         match world.list(kind, Some(namespace)).await {
-            Ok(found) => contents.items.extend(found.into_iter().map(|object| Item { kind: *kind, object })),
-            Err(error) => contents.unread.push(format!("{}: {}", kind.plural, chain(&error))),
+            Ok(found) => contents.items.extend(found.into_iter().map(|object| Item { kind: kind.clone(), object })),
+            Err(error) => contents.unread.push(format!("{}: {}", kind.plural(), chain(&error))),
         }
     }
     contents
@@ -107,7 +107,7 @@ async fn end(world: &dyn World, namespace: &Namespace) -> Result<Next, Error> {
         && let Some(free) = plan::release(&fresh)
     {
         let done = world.finalize(&api::encode(&free)).await;
-        done.map_err(|source| Error::Write { verb: "finalize", kind: "Namespace", key, source })?;
+        done.map_err(|source| Error::Write { verb: "finalize", kind: "Namespace".into(), key, source })?;
     }
     Ok(Next::OnChange)
 }
@@ -178,7 +178,7 @@ mod tests {
             of("NamespaceFinalizersRemaining")["message"],
             "Some content in the namespace has finalizers remaining: example.org/slow in 1 resource instances"
         );
-        let kind = *kinds::find("configmaps").unwrap();
+        let kind = kinds::find("configmaps").unwrap().clone();
         world.remove_now(&kind, &ObjectKey::namespaced("shop", "b"));
         Namespaces.reconcile(&world, &key).await.unwrap();
         assert!(world.get(&Kind::of::<Namespace>(), &key).await.unwrap().is_none());

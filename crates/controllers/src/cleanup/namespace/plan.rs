@@ -44,8 +44,8 @@ pub(super) fn deletions(contents: &Contents) -> Vec<Step> {
         .items
         .iter()
         .filter(|item| item.object.pointer("/metadata/deletionTimestamp").is_none_or(Value::is_null));
-    let (pods, others): (Vec<_>, Vec<_>) = live.partition(|item| item.kind.kind == "Pod");
-    pods.into_iter().chain(others).filter_map(|item| delete(item.kind, &item.object)).collect()
+    let (pods, others): (Vec<_>, Vec<_>) = live.partition(|item| item.kind.kind() == "Pod");
+    pods.into_iter().chain(others).filter_map(|item| delete(item.kind.clone(), &item.object)).collect()
 }
 
 /// The step that deletes an untyped object, as it was read.
@@ -96,7 +96,7 @@ type Words = (&'static str, bool, &'static str, String);
 fn words(contents: &Contents) -> [Words; 4] {
     let (mut kinds, mut finalizers) = (BTreeMap::<String, usize>::new(), BTreeMap::<&str, usize>::new());
     for item in &contents.items {
-        *kinds.entry(format!("{}.{}", item.kind.plural, item.kind.group)).or_default() += 1;
+        *kinds.entry(format!("{}.{}", item.kind.plural(), item.kind.group())).or_default() += 1;
         let held = item.object.pointer("/metadata/finalizers").and_then(Value::as_array);
         held.into_iter().flatten().filter_map(Value::as_str).for_each(|name| *finalizers.entry(name).or_default() += 1);
     }
@@ -165,7 +165,7 @@ mod tests {
         if ending {
             object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         }
-        Item { kind: *kinds::find(plural).unwrap(), object }
+        Item { kind: kinds::find(plural).unwrap().clone(), object }
     }
 
     fn namespace() -> Namespace {

@@ -68,22 +68,22 @@ impl Game {
             match step {
                 Step::Create { kind, key, object } | Step::Replace { kind, key, object } => {
                     let name = key.name.clone();
-                    match kind.kind {
+                    match kind.kind() {
                         "Pod" => drop(self.pods.insert(name, ready(decode(object.clone()).unwrap()))),
                         "PersistentVolumeClaim" => drop(self.claims.insert(name, decode(object.clone()).unwrap())),
                         "ControllerRevision" => drop(self.revisions.insert(name, decode(object.clone()).unwrap())),
                         other => panic!("{other}"),
                     }
                     let sign = if matches!(step, Step::Create { .. }) { '+' } else { '~' };
-                    told.push(format!("{sign}{} {}", kind.singular, key.name));
+                    told.push(format!("{sign}{} {}", kind.singular(), key.name));
                 }
                 Step::Delete { kind, key, .. } => {
-                    match kind.kind {
+                    match kind.kind() {
                         "Pod" => drop(self.pods.remove(&key.name).unwrap()),
                         "ControllerRevision" => drop(self.revisions.remove(&key.name).unwrap()),
                         other => panic!("{other}"),
                     }
-                    told.push(format!("-{} {}", kind.singular, key.name));
+                    told.push(format!("-{} {}", kind.singular(), key.name));
                 }
                 Step::ReplaceStatus { object, .. } => self.set = decode(object.clone()).unwrap(),
                 _ => {}
@@ -136,8 +136,8 @@ fn steps(set: &StatefulSet, pods: Vec<Pod>) -> Vec<String> {
     let all = Game::new(set.clone(), pods).plan().0;
     all.iter()
         .filter_map(|step| match step {
-            Step::Create { kind, key, .. } if kind.kind != "ControllerRevision" => {
-                Some(format!("+{} {}", kind.singular, key.name))
+            Step::Create { kind, key, .. } if kind.kind() != "ControllerRevision" => {
+                Some(format!("+{} {}", kind.singular(), key.name))
             }
             Step::Delete { key, .. } => Some(format!("-{}", key.name)),
             _ => None,
