@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
-use crate::resource::{FieldError, Resource};
+use crate::{field_error::FieldError, resource::Resource};
 
 /// Why a JSON document is not an object of the wanted kind.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::{
     codec::{decode_from, decode_lenient, encode, unknown_fields},
+    field_error::FieldError,
     fields::Findings,
-    resource::{FieldError, Resource, Scope, Subresource},
+    resource::{Resource, Scope, Subresource},
     table::ColumnDefinition,
 };
 

@@ -12,6 +12,7 @@
 //! idempotent. Limits: the named constants in [`meta`].
 
 mod codec;
+mod field_error;
 pub mod fields;
 mod finalizer;
 mod kind;
@@ -29,6 +30,7 @@ mod table;
 pub mod yaml;
 
 pub use codec::{DecodeError, decode, decode_from, encode, unknown_fields};
+pub use field_error::FieldError;
 pub use finalizer::Finalizer;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
@@ -37,7 +39,7 @@ pub use kinds::Kinds;
 pub use meta::ObjectKey;
 pub use path::Path;
 pub use reason::{Reason, cause};
-pub use resource::{FieldError, KindVisitor, Resource, Scope, Subresource};
+pub use resource::{KindVisitor, Resource, Scope, Subresource};
 pub use selector::{FieldSelector, LabelSelector};
 pub use status::{Status, StatusCause, StatusDetails};
 pub use table::{Column, ColumnDefinition, human_age};

@@ -6,6 +6,8 @@
 pub mod group {
     /// Kinds of nanocloud's own.
     pub const NANOCLOUD: &str = "nanocloud.io";
+    /// The same with its version, as `apiVersion` says it.
+    pub const NANOCLOUD_V1: &str = "nanocloud.io/v1";
 }
 
 /// Namespaces that always exist.
@@ -115,6 +117,12 @@ pub mod finalizer {
     pub const ORPHAN: Finalizer = Finalizer::new("orphan");
     /// In the spec of a namespace: its contents go before it.
     pub const NAMESPACE_CONTENTS: Finalizer = Finalizer::new("kubernetes");
+}
+
+/// Further facts about a user (`extra` of a `SelfSubjectReview`).
+pub mod user_extra {
+    /// The scopes that the user's token is limited to.
+    pub const SCOPES: &str = "nanocloud.io/scopes";
 }
 
 /// Field managers.

@@ -42,7 +42,7 @@ macro_rules! reasons {
 reasons! {
     /// The request itself is wrong.
     BadRequest = 400 "BadRequest",
-    /// The caller did not prove who it is.
+    /// The caller did not prove its identity.
     Unauthorized = 401 "Unauthorized",
     /// The caller may not do this.
     Forbidden = 403 "Forbidden",

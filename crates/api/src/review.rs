@@ -1,4 +1,4 @@
-//! Questions about who somebody is and what they may do: created, answered in the status, never stored.
+//! Reviews: questions about the identity and rights of a subject; created, answered in the status, never stored.
 //!
 //! Source: `authentication.k8s.io/v1` and `authorization.k8s.io/v1`.
 
@@ -22,7 +22,7 @@ pub enum Question {
     OwnAccess,
     /// What may I do?
     OwnRules,
-    /// May somebody else do this?
+    /// May another subject do this?
     Access,
 }
 

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as SelectorSpec;
 
 use crate::{
+    field_error::FieldError,
     meta::{is_label_value, is_qualified_name, label_errors},
-    resource::FieldError,
 };
 
 /// Most conditions of one selector.

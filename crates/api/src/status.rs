@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{reason::Reason, resource::FieldError};
+use crate::{field_error::FieldError, reason::Reason};
 
 /// A failed request (`meta/v1 Status`).
 ///
@@ -127,7 +127,7 @@ impl Status {
         Self::failure(Reason::AlreadyExists, format!("{resource} {name:?} already exists")).about(resource, name)
     }
 
-    /// 409: somebody else changed the object.
+    /// 409: another writer changed the object.
     pub fn conflict(resource: &str, name: &str, message: &str) -> Self {
         Self::failure(Reason::Conflict, format!("Operation cannot be fulfilled on {resource} {name:?}: {message}"))
             .about(resource, name)

@@ -190,7 +190,7 @@ pub(crate) fn not_acceptable(served: &str) -> ApiError {
         .remedy("send Accept: application/json")
 }
 
-/// 504 as Kubernetes answers a version nobody has seen yet.
+/// 504, as Kubernetes answers a version that does not exist yet.
 pub(crate) fn too_large(requested: u64, current: u64) -> ApiError {
     ApiError::new(Reason::Timeout, format!("Too large resource version: {requested}, current: {current}"))
         .with_cause(cause::RESOURCE_VERSION_TOO_LARGE, "Too large resource version")

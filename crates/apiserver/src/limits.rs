@@ -26,7 +26,7 @@ pub const MAX_CONNECTIONS: usize = 8_192;
 pub const MAX_CONNECTIONS_PER_PEER: usize = 2_048;
 /// How long a connection may be open without a request.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
-/// How long an idle connection may take to end once it is told to.
+/// How long an idle connection may take to end once it is being closed.
 pub const IDLE_CLOSE: Duration = Duration::from_secs(5);
 /// How long a peer may take nothing of what it is sent, unless it reads a log or talks to a pod.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -46,7 +46,7 @@ pub const MAX_HTTP2_STREAMS: u32 = 250;
 pub const HTTP2_PING_EVERY: Duration = Duration::from_secs(30);
 /// Objects read from the keyspace in one step of a list.
 pub const LIST_STEP: u64 = 500;
-/// How often a write without a precondition is tried again after somebody else's write.
+/// How often a write without a precondition is tried again after a concurrent one.
 pub const MAX_WRITE_ATTEMPTS: usize = 16;
 /// How often a generated name is tried before the create fails.
 pub const MAX_NAME_ATTEMPTS: usize = 8;
@@ -58,7 +58,7 @@ pub const MAX_JSON_PATCH_OPERATIONS: usize = 10_000;
 pub const MAX_JSON_PATCH_COPIED_BYTES: usize = MAX_BODY_BYTES;
 /// Most values that one JSON patch looks at and moves, far beyond what the largest object holds.
 pub const MAX_JSON_PATCH_STEPS: usize = 8_000_000;
-/// How often a quiet watch sends a bookmark to those who allow it.
+/// How often a quiet watch sends a bookmark, if its client allows them.
 pub const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long a watch lasts when the client sets no `timeoutSeconds`.
 pub const WATCH_DEFAULT: Duration = Duration::from_secs(30 * 60);

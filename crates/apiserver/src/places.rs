@@ -1,7 +1,7 @@
 //! Places: how many requests are served at once, and how many bytes of their bodies are in memory.
 //!
-//! The system's own subjects (nodes, controllers, scheduler) have places that nobody else can take: whatever people and
-//! programs send, heartbeats and status come through. A request takes its place only when its body is there, so that a
+//! The system's own subjects (nodes, controllers, scheduler) have places that no other subject can take: heartbeats and
+//! status come through whatever else is sent. A request takes its place only when its body is there, so that a
 //! slow sender holds no place; what it has sent until then counts as memory of bodies.
 
 use std::sync::Arc;

@@ -53,7 +53,7 @@ pub struct LogOptions {
 pub struct ExecOptions {
     /// Container; the pod's only one when not given.
     pub container: Option<String>,
-    /// Program and arguments; never empty, but for who attaches.
+    /// Program and arguments; empty only for an attachment.
     pub command: Vec<String>,
     /// Whether the client sends standard input.
     pub stdin: bool,
@@ -61,7 +61,7 @@ pub struct ExecOptions {
     pub stdout: bool,
     /// Whether the client wants standard error; never with `tty`.
     pub stderr: bool,
-    /// Whether the command gets a terminal; who attaches says so of a container that has one.
+    /// Whether the command gets a terminal; for an attachment, whether the container has one.
     pub tty: bool,
 }
 

@@ -28,7 +28,7 @@ impl Default for Readiness {
 }
 
 impl Readiness {
-    /// What was found a moment ago, or what a look finds now; those who ask meanwhile wait for it.
+    /// The result of a moment ago, or of a new check; concurrent callers wait for the same check.
     ///
     /// # Errors
     /// 429 when too many wait already, else why requests cannot be served.

@@ -10,6 +10,7 @@ use axum::{
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderValue, Method, header};
+use percent_encoding::percent_decode_str;
 use tracing::Instrument;
 use trust::Subject;
 
@@ -87,10 +88,10 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     response
 }
 
-/// Writes a failure down, under the trace id that its sender was told; the line carries method, path and user, too.
+/// Logs a failure under the trace id of its response; the line carries method, path and user, too.
 ///
-/// What a refusal says may repeat what the request contained, so it is not written down. Refusals of the process' own
-/// parts are their everyday business.
+/// The message of a refusal may repeat what the request contained, so it is not logged. Refusals of requests from
+/// inside the process are ordinary, such as conflicts.
 fn log(failure: &ApiError, is_own: bool) {
     let (code, reason, message) = (failure.status.code, &failure.status.reason, &failure.status.message);
     if code < 500 {
@@ -111,36 +112,12 @@ fn log(failure: &ApiError, is_own: bool) {
 
 /// A path with its percent signs resolved, part by part: an encoded slash never makes a part.
 fn decoded(path: &str) -> String {
-    let parts = path.split('/').map(|part| {
-        let mut out = Vec::with_capacity(part.len());
-        let mut bytes = part.bytes();
-        while let Some(byte) = bytes.next() {
-            let rest = bytes.as_slice_hex();
-            match (byte, rest) {
-                (b'%', Some(value)) => {
-                    out.push(value);
-                    bytes.nth(1);
-                }
-                _ => out.push(byte),
-            }
-        }
-        // What is no name stays visible as such, and matches nothing.
-        String::from_utf8(out).map_or_else(|_| part.to_owned(), |text| text.replace('/', "%2F"))
+    let parts = path.split('/').map(|part| match percent_decode_str(part).decode_utf8() {
+        Ok(text) => text.replace('/', "%2F"),
+        // What is no text stays visible as it was sent, and matches nothing.
+        Err(_) => part.to_owned(),
     });
     parts.collect::<Vec<_>>().join("/")
-}
-
-/// The next two hexadecimal digits of an iterator over bytes.
-trait Hex {
-    fn as_slice_hex(&self) -> Option<u8>;
-}
-
-impl Hex for std::str::Bytes<'_> {
-    fn as_slice_hex(&self) -> Option<u8> {
-        let mut ahead = self.clone();
-        let digits = [ahead.next()?, ahead.next()?];
-        u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
-    }
 }
 
 fn label<'a>(route: Option<&Route<'a>>, method: &Method, query: Option<&str>) -> Label<'a> {
@@ -171,7 +148,7 @@ async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, t
     };
     let subject = auth::authenticate(&context, route.as_ref())?;
     tracing::Span::current().record("user", subject.user.as_str());
-    // Whoever is spoken for, the places are the caller's own.
+    // An impersonated request takes the places of its caller.
     let lane = service.state.places.of(&subject);
     context.subject = auth::impersonate(&context, subject)?;
     let Some(route) = route else {

@@ -31,10 +31,10 @@ impl Seal {
         self.0.open(sealed, place(key)).map_err(|error| {
             let remedy = match &error {
                 EnvelopeError::UnknownKey { .. } => {
-                    "put the master key that sealed it back from a backup of secure_assets, or delete the object and make it anew"
+                    "put the master key that sealed it back from a backup of secure_assets, or delete the object and create it again"
                 }
                 EnvelopeError::UnsupportedVersion { .. } => "use the version of nanocloud that wrote it",
-                _ => "it was changed after it was stored: delete the object and make it anew, or restore a snapshot of the keyspace",
+                _ => "it was changed after it was stored: delete the object and create it again, or restore a snapshot of the keyspace",
             };
             ApiError::internal(&format!("the stored value of {key} cannot be opened"), error).remedy(remedy)
         })

@@ -127,7 +127,7 @@ impl ApiServer {
         self.service.state.stop.cancel();
     }
 
-    /// Serves TLS connections until told to stop, then lets open requests end for a while.
+    /// Serves TLS connections until `stop`, then lets open requests end for a while.
     ///
     /// # Errors
     /// When the listener has no address any more.

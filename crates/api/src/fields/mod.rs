@@ -31,7 +31,7 @@ pub(crate) use self::{
     service::SERVICE,
     stateful_set::{CONTROLLER_REVISION, STATEFUL_SET},
 };
-use crate::{path::Path, resource::FieldError};
+use crate::{field_error::FieldError, path::Path};
 
 /// The fields of a type, each with what becomes of it.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ const NO_SELINUX: &str = "SELinux labels are not applied; leave it out";
 /// Remedy of fields for Windows.
 const NO_WINDOWS: &str = "containers run on Linux; leave it out";
 /// Effect of a wish for set-user-ID programs.
-const NO_ESCALATION: &str = "no process gains privileges; set-user-ID programs run as who starts them";
+const NO_ESCALATION: &str = "no process gains privileges; set-user-ID programs run as the user who starts them";
 
 pub(super) static POD_SECURITY_CONTEXT: Shape = Shape(&[
     of("appArmorProfile", &APP_ARMOR_PROFILE),

@@ -22,7 +22,7 @@ pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
 pub const OPTION_VALUE_MAX: usize = 64 * 1024;
 /// Most options of one bundle.
 pub const OPTIONS_MAX: usize = 256;
-/// The capability that every node gives to who asks for it.
+/// The capability that every node gives on request.
 const FREE_CAPABILITY: &str = "CAP_NET_BIND_SERVICE";
 /// Longest name of an option, in bytes.
 pub const OPTION_NAME_MAX: usize = 128;

@@ -62,7 +62,7 @@ pub(super) fn size_error(size: usize) -> Option<FieldError> {
 
 /// Refuses a change of an object that says of itself that it does not change.
 pub(super) fn still_immutable(field: &str) -> FieldError {
-    FieldError::forbidden(field, "cannot change, since `immutable` is set: delete the object and create it anew")
+    FieldError::forbidden(field, "cannot change, since `immutable` is set: delete the object and create it again")
 }
 
 /// Whether two maps hold the same; one that is missing is empty.

@@ -37,7 +37,7 @@ kubernetes_kind!(Event, plural: "events", singular: "event", scope: Namespaced {
             Column::text("Type", "Normal or Warning", |event: &Self, _| event.type_.clone().into()),
             Column::text("Reason", "Why, in one word", |event: &Self, _| event.reason.clone().into()),
             Column::text("Object", "What it is about", |event: &Self, _| object(event).into()),
-            Column::text("Source", "Who told it", |event: &Self, _| source(event).into()).wide(),
+            Column::text("Source", "Component that reported it", |event: &Self, _| source(event).into()).wide(),
             Column::text("Message", "What happened", |event: &Self, _| event.message.clone().into()),
             Column::text("First Seen", "Time since it first happened", |event: &Self, now| first_seen(event).map(|then| human_age(now, then)).into()).wide(),
             Column::text("Count", "How often it happened", |event: &Self, _| event.count.unwrap_or(1).into()).integer().wide(),

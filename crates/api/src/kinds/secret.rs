@@ -30,7 +30,7 @@ kubernetes_kind!(Secret, plural: "secrets", singular: "secret", scope: Namespace
         errors.extend(type_errors(self));
         if let Some(old) = old {
             if old.type_ != self.type_ {
-                errors.push(FieldError::invalid("type", "cannot change: delete the secret and create it anew"));
+                errors.push(FieldError::invalid("type", "cannot change: delete the secret and create it again"));
             }
             if old.immutable == Some(true) {
                 errors.extend((self.immutable != Some(true)).then(|| still_immutable("immutable")));

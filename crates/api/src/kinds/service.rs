@@ -9,10 +9,10 @@ use k8s_openapi::{
 
 pub use k8s_openapi::api::core::v1::Service;
 
+pub use self::validate::HEADLESS;
+
 use crate::{Column, FieldError, meta::NameRule};
 
-/// The `clusterIP` of a service without an address of its own.
-pub const HEADLESS: &str = "None";
 /// Seconds for which a client stays with its pod when the service does not say, as in Kubernetes.
 pub const AFFINITY_SECONDS: i32 = 10_800;
 
@@ -37,7 +37,7 @@ kubernetes_kind!(Service, plural: "services", singular: "service", scope: Namesp
         let before = old.and_then(|old| old.spec.as_ref()).and_then(|spec| spec.cluster_ip.as_deref());
         let now = self.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
         if before.is_some_and(|before| !before.is_empty() && now != Some(before)) {
-            errors.push(FieldError::invalid("spec.clusterIPs[0]", "may not change once set: delete the service and create it anew"));
+            errors.push(FieldError::invalid("spec.clusterIPs[0]", "may not change once set: delete the service and create it again"));
         }
         let balanced = self.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref());
         if balanced.flatten().next().is_some() {

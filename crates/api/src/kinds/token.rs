@@ -52,7 +52,8 @@ pub struct TokenStatus {
     /// When it was exchanged; a token is exchanged once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_at: Option<Time>,
-    /// Digest of the key of who used it, if it showed one: the same may ask again when it did not get the answer.
+    /// Digest of the key of the server that used it, if it showed one: that server may ask again when it did not get the
+    /// answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumed_by: Option<String>,
 }

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use super::names::{LABEL_MAX, NameRule, is_dns_label, is_label_value, is_qualified_name};
-use crate::{
-    names::finalizer,
-    resource::{FieldError, Scope},
-};
+use crate::{field_error::FieldError, names::finalizer, resource::Scope};
 
 /// Most bytes of all annotations of one object, as Kubernetes allows.
 pub const ANNOTATIONS_MAX_BYTES: usize = 256 * 1024;
@@ -18,7 +15,7 @@ pub const LABELS_MAX: usize = 1_000;
 pub const OWNERS_MAX: usize = 256;
 /// Most finalizers of one object.
 pub const FINALIZERS_MAX: usize = 256;
-/// Most entries about who manages which fields of one object.
+/// Most entries of `managedFields` of one object.
 pub const MANAGED_FIELDS_MAX: usize = 1_000;
 
 /// Finalizers that are known by a name without a prefix.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::names::group::NANOCLOUD_V1;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
@@ -61,7 +62,7 @@ fn is_administrator(subject: &Subject) -> bool {
     subject.in_group(MASTERS) || subject.scopes.is_some()
 }
 
-/// Whose certificate it becomes: the caller's own, unless an administrator names another.
+/// The user and groups of the certificate: the caller's own, unless an administrator names others.
 fn identity(subject: &Subject, user: Option<String>, groups: Option<Vec<String>>) -> Result<(String, Vec<String>)> {
     let limited = subject.scopes.as_ref().is_some_and(|scopes| !scopes.contains(Scope::ClusterAdmin));
     if limited {
@@ -93,8 +94,8 @@ pub(super) struct Wanted {
     pub(super) ttl_seconds: Option<u64>,
 }
 
-/// Refuses a signing request that asks for what its certificate would not say: nobody is to hold another certificate
-/// than he believes. Whatever it leaves open is fine.
+/// Refuses a signing request that asks for what its certificate would not say, so that its owner knows what the
+/// certificate is for. What the request leaves open is fine.
 fn check(request: &SigningRequest, wanted: &Wanted) -> Result<()> {
     let differs = |what: &str, asked: &str, given: &str| {
         Err(ApiError::bad_request(format!(
@@ -137,7 +138,7 @@ pub(super) fn certify(state: &ServerState, csr: &str, wanted: Wanted) -> Result<
 /// The public parts of a certificate that was issued.
 pub(super) fn shown(issued: &SignedCertificate) -> Value {
     json!({
-        "apiVersion": "nanocloud.io/v1",
+        "apiVersion": NANOCLOUD_V1,
         "certificate": issued.certificate_pem,
         "ca": issued.ca_pem,
         "expiresAt": issued.not_after.to_string(),

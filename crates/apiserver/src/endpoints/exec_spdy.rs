@@ -109,7 +109,7 @@ async fn gather(opened: &mut mpsc::Receiver<Stream>, options: &ExecOptions) -> O
     Some(streams)
 }
 
-/// Sends what the command prints; what nobody listens to is dropped.
+/// Sends what the command prints; output without a stream is dropped.
 async fn copy(mut from: BoxStream<'static, Bytes>, to: Option<&StreamWriter>) {
     while let Some(data) = from.next().await {
         if let Some(to) = to

@@ -1,6 +1,6 @@
-//! Members of the cluster: who they are, taking one in against its token, and changing them.
+//! Members of the cluster: listing them, joining with a token, promoting, removing, and moving the lead.
 
-use api::{Reason, Resource, kinds::Node};
+use api::{Reason, Resource, kinds::Node, names::group::NANOCLOUD_V1};
 use axum::response::Response;
 use http::StatusCode;
 use keyspace::{ClusterError, ClusterState, Member, MemberChange, MemberRole, MemberState};
@@ -17,7 +17,7 @@ use crate::{
     request::{body, context::RequestContext, response},
 };
 
-/// What a server that joins says of itself.
+/// What a joining server says about itself.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct JoinRequest {
@@ -96,7 +96,7 @@ fn shown(state: &ClusterState) -> Value {
         })
     };
     json!({
-        "apiVersion": "nanocloud.io/v1",
+        "apiVersion": NANOCLOUD_V1,
         "kind": "MemberList",
         "clusterId": id(state.cluster_id),
         "leader": state.leader.map(id),
@@ -179,7 +179,7 @@ pub(super) async fn join(mut context: RequestContext) -> Result<Response> {
     cluster.change(MemberChange::Add(member.clone())).await.map_err(refused)?;
     tracing::info!(member = id(member.id), name = member.name, address = member.peer_address, "a member joins");
     let answer = json!({
-        "apiVersion": "nanocloud.io/v1",
+        "apiVersion": NANOCLOUD_V1,
         "kind": "Joined",
         "memberId": id(member.id),
         "clusterId": id(state.cluster_id),
@@ -198,7 +198,7 @@ fn identity(token: &str, key: Option<&str>) -> u64 {
     u64::from_be_bytes([0, 0, a, b, c, d, e, f]).max(1)
 }
 
-/// Whether that is a learner nobody has heard of: its server joined, and failed before it started.
+/// Whether that is a learner that never reported: its server joined, and failed before it started.
 fn is_ghost(state: &MemberState) -> bool {
     state.role == MemberRole::Learner && !state.reachable
 }

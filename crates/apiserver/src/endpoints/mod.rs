@@ -149,7 +149,7 @@ fn credentials() -> Vec<Row> {
                 .does("signCertificate", "Signs a client certificate.")
                 .fields([
                     Field::required("csr", "string", "PKCS #10 in PEM."),
-                    Field::optional("user", "string", "For whom; administrators only, else the caller."),
+                    Field::optional("user", "string", "User of the certificate; administrators only, else the caller."),
                     Field::optional("groups", "array", "Groups; administrators only, else the caller's."),
                     Field::optional("names", "array", "DNS names and addresses it carries; administrators only."),
                     Field::optional("ttlSeconds", "integer", "How long it is valid."),

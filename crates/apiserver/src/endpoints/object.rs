@@ -48,8 +48,8 @@ pub(crate) fn edit(context: &mut RequestContext, kind: &Kind, options: &mut Writ
     Ok(Edit::Replace(value))
 }
 
-/// What a manager applies. It must say what it is about: a template that came out empty would else be the wish to own
-/// nothing any more, and take away all that was applied before.
+/// What a manager applies. It must name its object: an empty document would otherwise mean that the manager owns no
+/// field any more, and remove all that it applied before.
 fn config(context: &RequestContext, document: Value) -> Result<ApplyConfig> {
     if context.query.get("fieldManager").is_none() {
         return Err(ApiError::new(Reason::Invalid, "fieldManager: Required value: is required for apply patch")

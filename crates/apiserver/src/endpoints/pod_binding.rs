@@ -49,11 +49,11 @@ fn check(binding: &Binding) -> Result<()> {
     let mut errors = Vec::new();
     if !matches!(kind, "" | NODE) {
         let message = format!("{kind:?} is not supported, pods are bound to a {NODE}");
-        errors.push(FieldError { field: "target.kind".into(), reason: "FieldValueNotSupported", message });
+        errors.push(FieldError::not_supported("target.kind", message));
     }
     if node.is_empty() {
         let message = "name the node".to_owned();
-        errors.push(FieldError { field: "target.name".into(), reason: "FieldValueRequired", message });
+        errors.push(FieldError::required("target.name", message));
     } else if !is_dns_subdomain(node) {
         errors.push(FieldError::invalid("target.name", format!("{node:?} is no name of a node")));
     }

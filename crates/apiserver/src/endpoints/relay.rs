@@ -30,7 +30,7 @@ use crate::{
 
 /// Says that the request comes from another member already.
 const RELAYED: HeaderName = HeaderName::from_static("x-nanocloud-relayed");
-/// Headers that are about a connection or a caller, and not about what is asked for.
+/// Headers about the connection or the caller, and not about the request itself.
 const NOT_PASSED: [HeaderName; 4] =
     [header::AUTHORIZATION, header::HOST, header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
 const IMPERSONATE: &str = "impersonate-";
@@ -38,7 +38,7 @@ const IMPERSONATE: &str = "impersonate-";
 /// The member that serves the streams of a pod; nothing when it is the one that was asked. Pure.
 pub(super) fn member(pod: &Value, state: &ClusterState) -> Result<Option<Member>> {
     let (name, node) = (object::name(pod), object::text(pod, "/spec/nodeName"));
-    // Who is alone runs what there is.
+    // A single member runs all pods.
     if state.members.len() < 2 {
         return Ok(None);
     }
@@ -118,7 +118,7 @@ async fn carry(ours: OnUpgrade, theirs: OnUpgrade) -> io::Result<()> {
 /// A connection to a member's API, as it is known to the cluster's authority.
 async fn connect(context: &RequestContext, url: &Url) -> io::Result<TlsStream<TcpStream>> {
     let app = &context.state;
-    // A member may ask for a certificate; who the request is from says its token.
+    // A member may ask for a certificate; the subject of the request is in its token.
     let spec = CertificateSpec {
         usage: Usage::Client,
         common_name: context.subject.user.clone(),
@@ -209,6 +209,6 @@ mod tests {
             assert!(failure.status.message.contains(part), "{failure}");
             assert!(!failure.status.remedy.is_empty());
         }
-        assert_eq!(of("", &cluster(vec![member(1, "", true)])).unwrap(), None, "who is alone serves all");
+        assert_eq!(of("", &cluster(vec![member(1, "", true)])).unwrap(), None, "a single member serves all");
     }
 }

@@ -1,11 +1,14 @@
-//! Who somebody is and what they may do, as `kubectl auth` asks it.
+//! Reviews: identity and rights of a subject, as `kubectl auth` asks for them.
 
 use std::collections::BTreeSet;
 
-use api::review::{
-    NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
-    SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview, SubjectAccessReview,
-    SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
+use api::{
+    names::user_extra::SCOPES,
+    review::{
+        NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
+        SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview,
+        SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
+    },
 };
 use axum::response::Response;
 use http::StatusCode;
@@ -88,7 +91,7 @@ fn written(review: &impl Serialize) -> Result<Value> {
 }
 
 fn user(subject: &Subject) -> UserInfo {
-    let scopes = subject.scopes.as_ref().map(|scopes| ("nanocloud.io/scopes".to_owned(), vec![scopes.to_string()]));
+    let scopes = subject.scopes.as_ref().map(|scopes| (SCOPES.to_owned(), vec![scopes.to_string()]));
     UserInfo {
         extra: scopes.map(|pair| [pair].into()),
         groups: Some(subject.groups.clone()),

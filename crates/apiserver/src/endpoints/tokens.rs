@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::{Kind, Reason, Resource, cause, kinds::token::Token};
+use api::{Kind, Reason, Resource, cause, kinds::token::Token, names::group::NANOCLOUD_V1};
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -78,7 +78,7 @@ pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
     registry.create(tokens(registry)?, None, object, &WriteOptions::default()).await?;
     tracing::info!(id = token.id(), user = wanted.user, by = %context.subject, expires, "single-use token issued");
     let answer = json!({
-        "apiVersion": "nanocloud.io/v1",
+        "apiVersion": NANOCLOUD_V1,
         "kind": "IssuedToken",
         "id": token.id(),
         "user": wanted.user,
@@ -119,8 +119,8 @@ pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
     Ok(confidential(response::json(StatusCode::CREATED, &shown(&context.state, &grant, &credential))))
 }
 
-/// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. Who used it up
-/// with that key before may do so again until it expires: the answer may have been lost.
+/// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. A caller that
+/// used it up with that key before may do so again until it expires: the answer may have been lost.
 pub(super) async fn consume(state: &ServerState, token: &SingleUseToken, user: &str, key: Option<&str>) -> Result<()> {
     let registry = &state.registry;
     let kind = tokens(registry)?;
@@ -188,7 +188,7 @@ fn shown(state: &ServerState, grant: &Token, credential: &Credential) -> serde_j
     let mut answer = match credential {
         Credential::Certificate(issued) => certificates::shown(issued),
         Credential::Bearer(token, expires) => json!({
-            "apiVersion": "nanocloud.io/v1",
+            "apiVersion": NANOCLOUD_V1,
             "token": token.expose_secret(),
             "ca": state.authority.certificate_pem(),
             "expiresAt": expires.to_string(),
@@ -264,7 +264,7 @@ fn credential(state: &ServerState, grant: &Token, wanted: &ExchangeRequest, now:
     Ok(Credential::Bearer(token, now.checked_add(ttl).unwrap_or(now)))
 }
 
-/// Nobody on the way may keep the answer.
+/// Keeps caches from storing the answer.
 pub(super) fn confidential(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -37,7 +37,7 @@ pub(crate) async fn watch(context: RequestContext, kind: &Kind, namespace: Optio
     let mut heads = true;
     let lines = items
         .scan(false, |failed, item| {
-            // An error is told and ends the watch.
+            // An error is sent and ends the watch.
             let go_on = !*failed;
             *failed = item.is_err();
             std::future::ready(go_on.then_some(item))

@@ -21,7 +21,7 @@ pub(crate) enum Step {
 /// A way from the object to something in it.
 pub(crate) type Path = Vec<Step>;
 
-/// Fields somebody owns.
+/// Fields of a manager.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fields(pub(super) BTreeSet<Path>);
 

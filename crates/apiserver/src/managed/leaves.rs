@@ -12,7 +12,7 @@ use super::{
 /// Leaves and their values; items of lists have a path of their own, without a value.
 pub(super) type Leaves<'a> = BTreeMap<Path, Option<&'a Value>>;
 
-/// Fields that name the object or belong to the server: nobody owns them.
+/// Fields that name the object or belong to the server: no manager owns them.
 const NOBODYS: [&str; 11] = [
     "name",
     "namespace",
@@ -45,7 +45,7 @@ pub(super) fn leaves(object: &Value) -> Leaves<'_> {
     found
 }
 
-/// The fields of an object that somebody may own.
+/// The fields of an object that a manager may own.
 pub(crate) fn fields(object: &Value) -> Fields {
     Fields(leaves(object).into_keys().collect())
 }

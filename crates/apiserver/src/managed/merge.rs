@@ -1,4 +1,4 @@
-//! A config laid over the live object, and what goes because nobody wants it any more.
+//! An applied config merged into the live object, and the fields that go because no manager owns them any more.
 
 use std::{
     cell::RefCell,
@@ -17,13 +17,14 @@ use super::{
 /// A config laid over an object.
 #[derive(Clone, Debug)]
 pub(crate) struct Merged {
-    /// The object the manager wishes for.
+    /// The object that the manager wants.
     pub(crate) object: Value,
     /// What the config speaks of.
     pub(crate) fields: Fields,
 }
 
-/// Lays `config` over `live` and removes what this manager applied before, does not apply now, and nobody else owns.
+/// Merges `config` into `live` and removes what this manager applied before, does not apply now, and no other manager
+/// owns.
 pub(crate) fn merge(live: &Value, config: &Value, entries: &Entries, writer: &Writer) -> Merged {
     let fields = leaves::fields(config);
     let mut object = live.clone();

@@ -14,7 +14,7 @@ use super::{
 /// Name under which the oldest managers are counted together (Kubernetes).
 const ANCIENT: &str = "ancient-changes";
 
-/// A field that somebody else owns and that would change.
+/// A field of another manager that would change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Conflict {
     /// The owner.

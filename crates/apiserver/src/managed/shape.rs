@@ -52,7 +52,7 @@ pub(super) fn declared(parent: &str, field: &str, value: &Value) -> Shape {
         Value::Object(_) if is_atomic_map(parent, field) => Shape::Atomic,
         Value::Object(_) => Shape::Fields,
         Value::Array(items) => match list(parent, field) {
-            // Admission refuses such items; until then nobody can tell them apart.
+            // Admission refuses such items; until then they cannot be told apart.
             Shape::Keyed(keys) if items.iter().any(|item| name(keys, item).is_none()) => Shape::Atomic,
             shape => shape,
         },

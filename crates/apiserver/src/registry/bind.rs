@@ -48,8 +48,8 @@ impl Registry {
     }
 }
 
-/// The pod with the binding's node and annotations, or why it cannot have them. Its generation stays: nobody wished for
-/// another pod. Pure.
+/// The pod with the binding's node and annotations, or why it cannot have them. Its generation stays: the
+/// desired pod did not change. Pure.
 fn plan(current: &Stored, binding: &Binding, now: &Value) -> Result<Value, String> {
     let pod = &current.object;
     let name = object::name(pod);

@@ -52,7 +52,7 @@ impl Registry {
         Err(last.unwrap_or_else(|| ApiError::bad_request("no name could be made")))
     }
 
-    /// Makes an object of this very name; `change` says who owns it then.
+    /// Makes an object of this name; `change` says which manager owns its fields.
     pub(super) async fn create_named(
         &self,
         kind: &Kind,

@@ -182,8 +182,8 @@ impl Registry {
         Ok((deleted, revision))
     }
 
-    /// Removes a record that cannot be read, of which no more is known than its place. Answers nothing when somebody
-    /// else was faster.
+    /// Removes a record that cannot be read, of which no more is known than its place. Answers nothing when another
+    /// writer was faster.
     async fn remove_unreadable(
         &self,
         kind: &Kind,
@@ -197,7 +197,7 @@ impl Registry {
             object::set_meta(&mut object, "namespace", Some(namespace.into()));
         }
         let current = Stored { object, revision: kv.mod_revision, lease: 0 };
-        // Who insists on a uid means another object, as far as can be known.
+        // A request with a uid means another object, as far as can be known.
         check_preconditions(kind, name, &current, &options.preconditions)?;
         if options.is_dry() {
             return Ok(Some(current));
@@ -210,7 +210,7 @@ impl Registry {
         Ok(answer.succeeded.then_some(Stored { revision: answer.revision, ..current }))
     }
 
-    /// Removes exactly this version. Answers nothing when somebody else was faster.
+    /// Removes exactly this version. Answers nothing when another writer was faster.
     pub(super) async fn remove(&self, kind: &Kind, key: &str, current: &Stored) -> Result<Option<u64>> {
         let mut ops = vec![Op::delete(key.to_owned())];
         ops.extend(strategies::of(kind).release(&current.object));

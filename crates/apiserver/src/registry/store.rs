@@ -34,12 +34,12 @@ pub(crate) struct Registry {
 }
 
 /// What to do about a record that is no JSON.
-const DAMAGED: &str = "delete the object and make it anew, or restore a snapshot of the keyspace";
+const DAMAGED: &str = "delete the object and create it again, or restore a snapshot of the keyspace";
 
-/// Most keys that are remembered as told.
+/// Most keys that are remembered as logged.
 const MAX_NOTED: usize = 1024;
 
-/// Keys that were told of already, so that each is in the log once and not at every list.
+/// Keys that were logged already, so that each is in the log once and not at every list.
 #[derive(Debug, Default)]
 struct Noted(Mutex<BTreeSet<String>>);
 

@@ -35,7 +35,7 @@ pub(crate) enum Edit {
 /// What a manager applies.
 #[derive(Clone, Debug)]
 pub(crate) struct ApplyConfig {
-    /// All it wishes for.
+    /// The fields it wants, with their values.
     pub(crate) document: Value,
     /// Whether fields are taken from other managers.
     pub(crate) force: bool,
@@ -43,11 +43,11 @@ pub(crate) struct ApplyConfig {
     pub(crate) may_create: bool,
 }
 
-/// A wish about the whole object, and whose its fields are to be.
+/// The whole object as it is wanted, and which managers are to own its fields.
 struct DesiredObject {
     document: Value,
     owners: Entries,
-    /// What was spoken of, when it was applied.
+    /// The fields that the config names, when one was applied.
     fields: Option<Fields>,
 }
 
@@ -174,7 +174,7 @@ impl Registry {
         self.create_named(kind, namespace, document, options, change).await
     }
 
-    /// Who writes a part of an object of this kind now.
+    /// The writer of a part of an object of this kind, at this time.
     pub(super) fn writer(&self, kind: &Kind, target: Target, options: &WriteOptions) -> Writer {
         let manager = if options.manager.is_empty() { SELF } else { &options.manager };
         Writer {
@@ -185,7 +185,7 @@ impl Registry {
         }
     }
 
-    /// Writes into the next version of an object whose its fields are. Refuses what others own.
+    /// Records in the next version of an object which managers own its fields. Refuses to change what others own.
     pub(super) fn record_managers(
         &self,
         kind: &Kind,
@@ -202,7 +202,7 @@ impl Registry {
     }
 
     /// Writes the next version over exactly this one, or removes the object when nothing keeps it any more.
-    /// Answers nothing when somebody else was faster.
+    /// Answers nothing when another writer was faster.
     pub(super) async fn replace(
         &self,
         kind: &Kind,
@@ -252,7 +252,7 @@ fn is_finished(kind: &Kind, object: &Value) -> bool {
     object::is_deleting(object) && strategies::of(kind).all_finalizers(object).is_empty() && grace == 0
 }
 
-/// The next version of an object: the client's wishes where it may have some, the stored values elsewhere. Pure.
+/// The next version of an object: the client's values where it may change them, the stored ones elsewhere. Pure.
 fn plan(
     kind: &Kind,
     namespace: Option<&str>,
@@ -315,7 +315,7 @@ fn same_identity(kind: &Kind, document: &Value, current: &Value) -> Result<()> {
         if !added.is_empty() {
             let message =
                 format!("no new finalizers can be added if the object is being deleted: {}", added.join(", "));
-            let error = FieldError { field: "metadata.finalizers".into(), reason: "FieldValueForbidden", message };
+            let error = FieldError::forbidden("metadata.finalizers", message);
             return Err(ApiError::invalid(kind, name, &[error]));
         }
     }
@@ -378,7 +378,7 @@ mod tests {
         let main = next("pods", wish.clone(), pod(), Target::Object);
         assert_eq!(main["status"]["phase"], "Running");
         assert_eq!(main["metadata"]["labels"]["a"], "b");
-        assert_eq!(main["metadata"]["generation"], 1, "labels are no wish about the spec");
+        assert_eq!(main["metadata"]["generation"], 1, "labels do not change the spec");
         let status = next("pods", wish.clone(), pod(), Target::Status);
         assert_eq!(status["status"]["phase"], "Failed");
         assert_eq!(status["metadata"]["labels"]["a"], "b", "operators mark pods with their status");

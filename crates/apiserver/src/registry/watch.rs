@@ -13,13 +13,13 @@ use crate::{
     query::options::{Selection, WatchOptions, WatchStart},
 };
 
-/// What a watch tells. Objects carry the revision of the change.
+/// What a watch sends. Objects carry the revision of the change.
 #[derive(Clone, Debug)]
 pub(crate) enum WatchItem {
     Added(Stored),
     Modified(Stored),
     Deleted(Stored),
-    /// Everything up to this revision has been told; `initial` ends the first state.
+    /// Everything up to this revision has been sent; `initial` ends the first state.
     Bookmark {
         revision: u64,
         initial: bool,

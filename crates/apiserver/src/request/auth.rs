@@ -1,4 +1,4 @@
-//! Who asks, and whether it may.
+//! Authentication and authorisation of requests.
 
 use api::{Kind, Reason};
 use http::{HeaderName, HeaderValue, Method, header};
@@ -23,10 +23,10 @@ const IMPERSONATE_GROUP: &str = "impersonate-group";
 #[derive(Clone, Debug)]
 pub(crate) struct PeerCertificate(pub(crate) std::sync::Arc<[u8]>);
 
-/// Finds out who makes the request.
+/// The subject that makes the request.
 ///
 /// In-process callers carry their [`Subject`] as a request extension, which no header can set. Others prove
-/// themselves by a bearer token or a TLS certificate; who brings neither is anonymous.
+/// themselves by a bearer token or a TLS certificate; a caller with neither is anonymous.
 pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) -> Result<Subject> {
     if let Some(subject) = context.parts.extensions.get::<Subject>() {
         return Ok(subject.clone());
@@ -62,7 +62,7 @@ pub(crate) enum Bearer {
     SingleUse(String),
 }
 
-/// Whom a verified TLS certificate speaks for.
+/// The subject of a verified TLS certificate.
 pub(crate) fn of_certificate(state: &ServerState, der: &[u8]) -> Result<Subject> {
     let info = CertificateInfo::from_der(der).map_err(|error| ApiError {
         cause: Some(Box::new(error)),
@@ -80,7 +80,7 @@ pub(crate) fn of_certificate(state: &ServerState, der: &[u8]) -> Result<Subject>
     Ok(info.subject())
 }
 
-/// Whom a bearer token speaks for.
+/// The subject of a bearer token.
 pub(crate) fn of_bearer(state: &ServerState, token: &str) -> Result<Bearer> {
     if let Some(token) = SingleUseToken::parse(token) {
         return Ok(Bearer::SingleUse(token.id().to_owned()));
@@ -92,10 +92,10 @@ pub(crate) fn of_bearer(state: &ServerState, token: &str) -> Result<Bearer> {
     }
 }
 
-/// Whom the caller speaks as: itself, or somebody it names in the headers of Kubernetes' impersonation.
+/// The subject that the request is decided for: the caller, or the user named in Kubernetes' impersonation headers.
 ///
-/// Only who may do everything may become anybody. What cannot be taken over is refused, not left out: the request would
-/// be decided for somebody else than its sender meant.
+/// Impersonation needs every right, and is refused as a whole when a header is not understood: otherwise the request
+/// would be decided for another subject than its sender meant.
 pub(crate) fn impersonate(context: &RequestContext, subject: Subject) -> Result<Subject> {
     let headers = &context.parts.headers;
     let Some(name) = headers.keys().map(HeaderName::as_str).find(|name| name.starts_with(IMPERSONATE)) else {

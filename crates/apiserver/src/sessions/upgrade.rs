@@ -47,7 +47,7 @@ pub(crate) enum Upgrade {
 }
 
 impl Upgrade {
-    /// Reads the request; what cannot be served is told so.
+    /// Reads the request; what cannot be served is refused.
     pub(crate) async fn of(context: &mut RequestContext, served: &Served) -> Result<Self> {
         let wanted = wanted(context)?;
         let name = if wanted == Wanted::Spdy { &CHOSEN } else { &header::SEC_WEBSOCKET_PROTOCOL };
@@ -94,7 +94,7 @@ enum Wanted {
     Spdy,
 }
 
-/// Sessions begin with an upgrade of HTTP/1.1; everything else is told so.
+/// Sessions begin with an upgrade of HTTP/1.1; everything else is refused.
 fn wanted(context: &RequestContext) -> Result<Wanted> {
     if context.parts.version == Version::HTTP_2 {
         return Err(ApiError::new(

@@ -26,7 +26,7 @@ pub(super) fn check(before: &PodSpec, after: &PodSpec, path: &Path<'_>) -> Error
         "containers" | "initContainers" => path.ends_with("].image"),
         field => RULED.contains(&field),
     };
-    let message = "cannot change while the pod exists: delete the pod and create it anew";
+    let message = "cannot change while the pod exists: delete the pod and create it again";
     let mut errors: Errors = paths
         .iter()
         .filter(|path| !may_change(path))

@@ -161,7 +161,7 @@ pub(super) fn path_below(text: &str, path: Path<'_>) -> Errors {
     })
 }
 
-/// The path of a file in a volume of files, which must be there. What begins with two dots belongs to who writes them.
+/// The path of a file in a volume of files, which must be there. Names that begin with two dots belong to the writer of the volume.
 pub(super) fn file_path(text: &str, path: Path<'_>) -> Errors {
     if text.is_empty() {
         return vec![FieldError::required(path, "name the file")];

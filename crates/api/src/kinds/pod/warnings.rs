@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use super::{annotations, rules::text, volumes};
 use crate::{ObjectMeta, Path, meta::is_dns_label, quantity};
 
-/// The capability that every node gives to who asks for it.
+/// The capability that every node gives on request.
 const FREE_CAPABILITY: &str = "CAP_NET_BIND_SERVICE";
 /// The same, as Kubernetes writes it.
 const FREE_CAPABILITY_BARE: &str = "NET_BIND_SERVICE";

@@ -7,12 +7,13 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::HEADLESS;
 use crate::{
     FieldError,
     meta::{is_dns_label, is_port_name, is_qualified_name, label_errors},
 };
 
+/// The `clusterIP` of a service without an address of its own.
+pub const HEADLESS: &str = "None";
 /// Most ports of one service: each is a set of rules in the kernel of every node.
 pub const PORTS_MAX: usize = 1_000;
 /// Longest time for which a client stays with its pod: a day, as in Kubernetes.

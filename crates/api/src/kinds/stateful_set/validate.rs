@@ -7,9 +7,10 @@ use k8s_openapi::api::{
     core::v1::PersistentVolumeClaim,
 };
 
-use super::{default_spec, persistent_volume_claim, pod};
+use super::defaults;
 use crate::{
     FieldError, Path,
+    kinds::{persistent_volume_claim, pod},
     meta::is_dns_label,
     selector::{LabelSelector, selector_errors},
 };
@@ -59,7 +60,7 @@ fn template_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
     let mut errors = pod::check_template(&spec.template, &claims.collect::<Vec<_>>(), &path);
     let Some(pod) = &spec.template.spec else { return errors };
     if matches!(pod.restart_policy.as_deref(), Some("OnFailure" | "Never")) {
-        let message = "must be Always: a pod that ends is made anew";
+        let message = "must be Always: a pod that ends is created again";
         errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", message));
     }
     if pod.active_deadline_seconds.is_some() {
@@ -166,7 +167,7 @@ pub(super) fn change_error(before: &StatefulSetSpec, after: &StatefulSetSpec) ->
         return None;
     }
     let mut stored = before.clone();
-    default_spec(&mut stored);
+    defaults::fill(&mut stored);
     let changed: Vec<_> = [
         ("selector", stored.selector != after.selector),
         ("serviceName", stored.service_name.unwrap_or_default() != after.service_name.as_deref().unwrap_or_default()),
@@ -180,7 +181,7 @@ pub(super) fn change_error(before: &StatefulSetSpec, after: &StatefulSetSpec) ->
         format!(
             "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', \
              'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden: {} \
-             differs; delete the set (--cascade=orphan keeps its pods) and create it anew",
+             differs; delete the set (--cascade=orphan keeps its pods) and create it again",
             changed.join(", ")
         )
     };

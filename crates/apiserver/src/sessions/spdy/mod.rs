@@ -103,7 +103,7 @@ where
         ended = served => ended,
         written = &mut writing => return written,
     };
-    // Everybody who could say more is gone; what was said is written.
+    // No stream is left that could send more; write what is queued.
     tokio::time::timeout(FLUSH, writing).await.unwrap_or(Ok(()))?;
     ended
 }
@@ -131,7 +131,7 @@ async fn read<R: AsyncRead + Unpin>(
                 if frames.send(Outgoing::Reply { stream }).await.is_err() {
                     return Ok(());
                 }
-                // Without anybody who takes streams the work is done, and the client is about to go.
+                // When the receiver of new streams is gone, the session is over and the client is about to close.
                 let _ = opened.send(Stream { headers, input, output }).await;
             }
             Incoming::Data { stream, data, fin } => {
