@@ -145,7 +145,7 @@ impl<R: Resource> Behaviour for Typed<R> {
     }
 
     fn fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
-        fields::<R>(object).into_iter().map(|(name, value)| (name.into(), value)).collect()
+        fields::<R>(object)
     }
 
     fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
@@ -346,14 +346,14 @@ fn columns<R: Resource>() -> Vec<ColumnDefinition> {
     all
 }
 
-fn fields<R: Resource>(object: &Value) -> Vec<(&'static str, String)> {
+fn fields<R: Resource>(object: &Value) -> Vec<(Cow<'static, str>, String)> {
     let Ok(object) = decode_from::<R>(object) else {
         return Vec::new();
     };
     let mut all = vec![
-        ("metadata.name", object.meta().name.clone().unwrap_or_default()),
-        ("metadata.namespace", object.meta().namespace.clone().unwrap_or_default()),
+        ("metadata.name".into(), object.meta().name.clone().unwrap_or_default()),
+        ("metadata.namespace".into(), object.meta().namespace.clone().unwrap_or_default()),
     ];
-    all.extend(object.selectable_fields());
+    all.extend(object.selectable_fields().into_iter().map(|(name, value)| (name.into(), value)));
     all
 }

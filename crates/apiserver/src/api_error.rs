@@ -2,12 +2,9 @@
 
 use std::{error::Error as StdError, fmt};
 
-use api::{FieldError, Kind, Reason, Status, cause};
+use api::{FieldError, Kind, Reason, Status, cause, names::group::NANOCLOUD};
 use http::Method;
 use keyspace::{EngineError, Error as KeyspaceError, Refusal};
-
-/// Our own group, whose field errors are 400 after the contract; Kubernetes' kinds answer 422.
-pub(crate) const OWN_GROUP: &str = api::names::group::NANOCLOUD;
 
 /// Why a request failed. The status goes to the caller, the cause only to the log.
 #[derive(Debug)]
@@ -60,7 +57,7 @@ impl ApiError {
         if let Some(details) = &mut status.details {
             details.group = kind.group().into();
         }
-        if kind.group() == OWN_GROUP {
+        if kind.group() == NANOCLOUD {
             status.code = Reason::BadRequest.code();
         }
         Self::from(status).remedy("correct the fields named in details.causes")

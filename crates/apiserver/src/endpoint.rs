@@ -105,7 +105,7 @@ impl Endpoint {
     /// An endpoint of a resource.
     pub(crate) fn of_resource(
         method: Method,
-        path: &'static str,
+        path: impl Into<Cow<'static, str>>,
         (group, resource, subresource): (&'static str, &'static str, &'static str),
     ) -> Self {
         Self::new(method, path.into(), Access::Resource { group, resource, subresource })

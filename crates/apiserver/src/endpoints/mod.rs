@@ -26,13 +26,14 @@ pub(crate) mod watch;
 
 use std::future::Future;
 
+use api::names::group::{NANOCLOUD, NANOCLOUD_V1};
 use axum::response::Response;
 use futures::{FutureExt, future::BoxFuture};
 use http::Method;
 
 use self::{bundle_actions::Action, health::Probe, members::Change};
 use crate::{
-    api_error::{OWN_GROUP, Result},
+    api_error::Result,
     endpoint::{Endpoint, Endpoints, Field, Load},
     request::context::RequestContext,
 };
@@ -58,9 +59,9 @@ where
     (endpoint, Box::new(move |context| handler(context).boxed()))
 }
 
-/// An endpoint of our own group.
-fn own(method: Method, path: &'static str, resource: &'static str, subresource: &'static str) -> Endpoint {
-    Endpoint::of_resource(method, path, (OWN_GROUP, resource, subresource))
+/// An endpoint of our own group, by its path below the group's.
+fn own(method: Method, path: &str, resource: &'static str, subresource: &'static str) -> Endpoint {
+    Endpoint::of_resource(method, format!("/apis/{NANOCLOUD_V1}/{path}"), (NANOCLOUD, resource, subresource))
 }
 
 const TEXT: &str = "text/plain";
@@ -85,11 +86,11 @@ fn server() -> Vec<Row> {
     ]
 }
 
-/// What is served, for clients that find out.
+/// Discovery and OpenAPI.
 fn discovery() -> Vec<Row> {
     let path = |path, operation, summary| Endpoint::of_path(path).does(operation, summary);
     vec![
-        row(path("/", "getPaths", "Paths from which to look on."), discovery::paths),
+        row(path("/", "getPaths", "Paths of the other endpoints."), discovery::paths),
         row(path("/api", "getCoreVersions", "Versions of the core group."), discovery::core_versions),
         row(path("/apis", "getGroups", "Groups and their versions."), discovery::groups),
         row(path("/apis/{group}", "getGroup", "Versions of a group."), discovery::group),
@@ -118,10 +119,10 @@ fn reviews() -> Vec<Row> {
 fn credentials() -> Vec<Row> {
     vec![
         row(
-            own(Method::POST, "/apis/nanocloud.io/v1/tokens/issue", "tokens", "issue")
+            own(Method::POST, "tokens/issue", "tokens", "issue")
                 .does("issueToken", "Issues a token that can be exchanged once.")
                 .fields([
-                    Field::required("user", "string", "Whom the token speaks for."),
+                    Field::required("user", "string", "User that the token is for."),
                     Field::optional("groups", "array", "Groups of that user."),
                     Field::optional("scopes", "array", "What it is limited to."),
                     Field::optional("ttlSeconds", "integer", "How long it can be exchanged."),
@@ -130,7 +131,7 @@ fn credentials() -> Vec<Row> {
             tokens::issue,
         ),
         row(
-            own(Method::POST, "/apis/nanocloud.io/v1/tokens/exchange", "tokens", "exchange")
+            own(Method::POST, "tokens/exchange", "tokens", "exchange")
                 .does("exchangeToken", "Exchanges the token of the Authorization header, once.")
                 .fields([
                     Field::optional(
@@ -145,7 +146,7 @@ fn credentials() -> Vec<Row> {
             tokens::exchange,
         ),
         row(
-            own(Method::POST, "/apis/nanocloud.io/v1/certificates", "certificates", "")
+            own(Method::POST, "certificates", "certificates", "")
                 .does("signCertificate", "Signs a client certificate.")
                 .fields([
                     Field::required("csr", "string", "PKCS #10 in PEM."),
@@ -164,61 +165,56 @@ fn credentials() -> Vec<Row> {
 fn members() -> Vec<Row> {
     let change = |path, part, operation, summary| own(Method::POST, path, "members", part).does(operation, summary);
     vec![
+        row(own(Method::GET, "members", "members", "").does("listMembers", "Lists the members."), members::list),
         row(
-            own(Method::GET, "/apis/nanocloud.io/v1/members", "members", "").does("listMembers", "Lists the members."),
-            members::list,
-        ),
-        row(
-            own(Method::GET, "/apis/nanocloud.io/v1/members/status", "members", "status")
-                .does("getMemberStatus", "Lists the members, and how far the one that answers is."),
+            own(Method::GET, "members/status", "members", "status")
+                .does("getMemberStatus", "Lists the members, and the progress of the one that answers."),
             members::status,
         ),
         row(
-            own(Method::POST, "/apis/nanocloud.io/v1/members/join", "members", "join")
-                .does("joinMember", "Takes in the bearer of a join token as a learner.")
+            own(Method::POST, "members/join", "members", "join")
+                .does("joinMember", "Adds the bearer of a join token as a learner.")
                 .fields([
                     Field::required("name", "string", "Name of the node."),
                     Field::required("peerAddress", "string", "HOST:PORT at which the other members reach it."),
                     Field::required("apiUrl", "string", "Where its API will be."),
                     Field::required("version", "string", "Version of its program, which has to be the members'."),
-                    Field::optional("key", "string", "Drawn by the server: with it, it may ask again with its token."),
+                    Field::optional(
+                        "key",
+                        "string",
+                        "Random text that the server keeps: with it, it may join again with the same token.",
+                    ),
                 ])
                 .answers(201, "application/json")
                 .takes_single_use_token(),
             members::join,
         ),
+        row(change("members/{name}/promote", "promote", "promoteMember", "Makes a learner a voter."), |context| {
+            members::change(context, Change::Promote)
+        }),
         row(
-            change(
-                "/apis/nanocloud.io/v1/members/{name}/promote",
-                "promote",
-                "promoteMember",
-                "Makes a learner a voter.",
-            ),
-            |context| members::change(context, Change::Promote),
-        ),
-        row(
-            change("/apis/nanocloud.io/v1/members/{name}/remove", "remove", "removeMember", "Removes a member.")
-                .fields([Field::optional("force", "boolean", "Whether even when it cannot be reached.")]),
+            change("members/{name}/remove", "remove", "removeMember", "Removes a member.").fields([Field::optional(
+                "force",
+                "boolean",
+                "Whether even when it cannot be reached.",
+            )]),
             |context| members::change(context, Change::Remove),
         ),
-        row(
-            change("/apis/nanocloud.io/v1/members/{name}/lead", "lead", "leadMember", "Makes a voter the leader."),
-            |context| members::change(context, Change::Lead),
-        ),
+        row(change("members/{name}/lead", "lead", "leadMember", "Makes a voter the leader."), |context| {
+            members::change(context, Change::Lead)
+        }),
     ]
 }
 
 /// The keyspace itself, for its operators.
 fn keyspace() -> Vec<Row> {
     let of = |method, path, part, operation, summary| own(method, path, "keyspace", part).does(operation, summary);
-    let base = "/apis/nanocloud.io/v1/keyspace";
-    let alarms = "/apis/nanocloud.io/v1/keyspace/alarms";
     vec![
-        row(of(Method::GET, base, "", "getKeyspace", "State of the keyspace."), keyspace::status),
+        row(of(Method::GET, "keyspace", "", "getKeyspace", "State of the keyspace."), keyspace::status),
         row(
             of(
                 Method::GET,
-                "/apis/nanocloud.io/v1/keyspace/snapshot",
+                "keyspace/snapshot",
                 "snapshot",
                 "getKeyspaceSnapshot",
                 "One revision of the whole keyspace, under a digest.",
@@ -230,7 +226,7 @@ fn keyspace() -> Vec<Row> {
         row(
             of(
                 Method::POST,
-                "/apis/nanocloud.io/v1/keyspace/compact",
+                "keyspace/compact",
                 "compact",
                 "compactKeyspace",
                 "Forgets history before a revision, the newest if none is given.",
@@ -241,48 +237,35 @@ fn keyspace() -> Vec<Row> {
         row(
             of(
                 Method::POST,
-                "/apis/nanocloud.io/v1/keyspace/defragment",
+                "keyspace/defragment",
                 "defragment",
                 "defragmentKeyspace",
                 "Gives free room of the keyspace back to the disk.",
             ),
             keyspace::defragment,
         ),
-        row(of(Method::GET, alarms, "alarms", "getKeyspaceAlarms", "State, with the alarms."), keyspace::status),
-        row(of(Method::DELETE, alarms, "alarms", "clearKeyspaceAlarms", "Clears all alarms."), keyspace::clear_alarms),
+        row(
+            of(Method::GET, "keyspace/alarms", "alarms", "getKeyspaceAlarms", "State, with the alarms."),
+            keyspace::status,
+        ),
+        row(
+            of(Method::DELETE, "keyspace/alarms", "alarms", "clearKeyspaceAlarms", "Clears all alarms."),
+            keyspace::clear_alarms,
+        ),
     ]
 }
 
 /// What can be done to a bundle as a whole.
 fn bundles() -> Vec<Row> {
-    let act = |path, operation, summary, action| {
-        let endpoint = own(Method::POST, path, "bundles", "actions").does(operation, summary);
+    let act = |name, operation, summary, action| {
+        let path = format!("namespaces/{{namespace}}/bundles/{{name}}/actions/{name}");
+        let endpoint = own(Method::POST, &path, "bundles", "actions").does(operation, summary);
         row(endpoint.answers(202, "application/json"), move |context| bundle_actions::run(context, action))
     };
     vec![
-        act(
-            "/apis/nanocloud.io/v1/namespaces/{namespace}/bundles/{name}/actions/start",
-            "startBundle",
-            "Starts a bundle.",
-            Action::Start,
-        ),
-        act(
-            "/apis/nanocloud.io/v1/namespaces/{namespace}/bundles/{name}/actions/stop",
-            "stopBundle",
-            "Stops a bundle.",
-            Action::Stop,
-        ),
-        act(
-            "/apis/nanocloud.io/v1/namespaces/{namespace}/bundles/{name}/actions/restart",
-            "restartBundle",
-            "Restarts a bundle, and starts one that was stopped.",
-            Action::Restart,
-        ),
-        act(
-            "/apis/nanocloud.io/v1/namespaces/{namespace}/bundles/{name}/actions/uninstall",
-            "uninstallBundle",
-            "Uninstalls a bundle.",
-            Action::Uninstall,
-        ),
+        act("start", "startBundle", "Starts a bundle.", Action::Start),
+        act("stop", "stopBundle", "Stops a bundle.", Action::Stop),
+        act("restart", "restartBundle", "Restarts a bundle, and starts one that was stopped.", Action::Restart),
+        act("uninstall", "uninstallBundle", "Uninstalls a bundle.", Action::Uninstall),
     ]
 }

@@ -6,11 +6,11 @@ mod order;
 mod strategic;
 mod strategy;
 
-use api::{Kind, Reason};
+use api::{Kind, Reason, names::group::NANOCLOUD};
 use serde_json::Value;
 
 use crate::{
-    api_error::{ApiError, OWN_GROUP, Result},
+    api_error::{ApiError, Result},
     document::Document,
 };
 
@@ -53,7 +53,7 @@ impl Patch {
                 let Document { value, duplicates } = read()?;
                 (Self::Merge(value), duplicates)
             }
-            "application/strategic-merge-patch+json" if kind.group() != OWN_GROUP => {
+            "application/strategic-merge-patch+json" if kind.group() != NANOCLOUD => {
                 let Document { value, duplicates } = read()?;
                 (Self::Strategic(value), duplicates)
             }
