@@ -36,7 +36,8 @@ impl Subresource {
         Self::ALL.iter().find(|(_, this)| *this == self).map_or("", |(name, _)| name)
     }
 
-    fn of(kind: &Kind, name: &str) -> Option<Self> {
+    /// The part of a kind that has this name and a handler of its own.
+    pub(crate) fn of(kind: &Kind, name: &str) -> Option<Self> {
         kind.subresources().find(|part| part.name == name)?;
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, this)| *this)
     }

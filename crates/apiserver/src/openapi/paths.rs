@@ -1,12 +1,13 @@
 //! Paths of the API as OpenAPI describes them.
 
-use api::{Kind, Kinds, review::Review};
+use api::{Kind, Kinds, Subresource, review::Review};
 use serde_json::{Map, Value, json};
 
 use super::schemas::{LIST, component, component_of_review};
 use crate::{
     endpoint::{Body, Endpoint, Field},
     patch::MEDIA_TYPES,
+    route,
 };
 
 const JSON: &str = "application/json";
@@ -25,16 +26,25 @@ pub(super) fn of(kinds: &Kinds, group: &str, version: &str, schemas: &str) -> Ma
         let schema = json!({"$ref": format!("{schemas}{name}")});
         let list = json!({"$ref": format!("{schemas}{name}{LIST}")});
         let place = if kind.is_namespaced() {
-            paths.insert(format!("{base}/{}", kind.plural()), json!({"get": operation(kind, "list", &list, &[])}));
+            paths.insert(
+                format!("{base}/{}", kind.plural()),
+                json!({"get": operation(kind, "list", "ForAllNamespaces", &list, &[])}),
+            );
             format!("{base}/namespaces/{{namespace}}/{}", kind.plural())
         } else {
             format!("{base}/{}", kind.plural())
         };
         paths.insert(place.clone(), collection(kind, &schema, &list));
         let one = format!("{place}/{{name}}");
-        paths.insert(one.clone(), object(kind, &schema, true));
-        if kind.facts().has_status {
-            paths.insert(format!("{one}/status"), object(kind, &schema, false));
+        paths.insert(one.clone(), object(kind, "", &schema));
+        for part in kind.subresources() {
+            let item = match route::Subresource::of(kind, part.name) {
+                Some(route::Subresource::Status) => object(kind, part.name, &schema),
+                Some(_) => subresource(kind, &part),
+                // Its paths are rows of the table of endpoints.
+                None => continue,
+            };
+            paths.insert(format!("{one}/{}", part.name), item);
         }
     }
     paths
@@ -96,40 +106,43 @@ fn request(fields: &[Field]) -> Value {
 
 fn collection(kind: &Kind, schema: &Value, list: &Value) -> Value {
     let mut item = json!({
-        "get": operation(kind, "list", list, &[
+        "get": operation(kind, "list", "", list, &[
             ("labelSelector", "string"), ("fieldSelector", "string"), ("limit", "integer"), ("continue", "string"),
             ("resourceVersion", "string"), ("resourceVersionMatch", "string"), ("watch", "boolean"),
             ("allowWatchBookmarks", "boolean"), ("sendInitialEvents", "boolean"), ("timeoutSeconds", "integer"),
         ]),
-        "post": operation(kind, "post", schema, &[
+        "post": operation(kind, "post", "", schema, &[
             ("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"),
         ]),
     });
     if kind.facts().deletes_collection {
         let selectors = [("labelSelector", "string"), ("fieldSelector", "string")];
-        item["delete"] = operation(kind, "deletecollection", list, &selectors);
+        item["delete"] = operation(kind, "deletecollection", "", list, &selectors);
     }
     item["post"]["requestBody"] = body(schema, &[JSON]);
     item["parameters"] = path_parameters(kind, false);
     item
 }
 
-fn object(kind: &Kind, schema: &Value, main: bool) -> Value {
+/// The object itself, or its part of that name.
+fn object(kind: &Kind, part: &str, schema: &Value) -> Value {
+    let suffix = capitalised(part);
     let write = [("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
     // Strategic merge is served, but not announced: clients then use the merge keys they know, not a schema's.
     let patches: Vec<&str> = MEDIA_TYPES.into_iter().filter(|name| !name.contains("strategic")).collect();
     let patch: Vec<_> = write.into_iter().chain([("force", "boolean")]).collect();
     let mut item = json!({
-        "get": operation(kind, "get", schema, &[]),
-        "put": operation(kind, "put", schema, &write),
-        "patch": operation(kind, "patch", schema, &patch),
+        "get": operation(kind, "get", &suffix, schema, &[]),
+        "put": operation(kind, "put", &suffix, schema, &write),
+        "patch": operation(kind, "patch", &suffix, schema, &patch),
     });
     item["put"]["requestBody"] = body(schema, &[JSON]);
     item["patch"]["requestBody"] = body(&json!({"type": "object"}), &patches);
-    if main {
+    if part.is_empty() {
         item["delete"] = operation(
             kind,
             "delete",
+            "",
             &json!({"type": "object"}),
             &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("propagationPolicy", "string")],
         );
@@ -138,11 +151,33 @@ fn object(kind: &Kind, schema: &Value, main: bool) -> Value {
     item
 }
 
-fn operation(kind: &Kind, action: &str, schema: &Value, query: &[(&str, &str)]) -> Value {
+/// A part that has a shape of its own: it is answered as JSON, as text, or by a conversation.
+fn subresource(kind: &Kind, part: &Subresource) -> Value {
+    let mut item = json!({"parameters": path_parameters(kind, true)});
+    for (verb, action) in [("get", "get"), ("create", "post"), ("update", "put"), ("patch", "patch")] {
+        if !part.verbs.contains(&verb) {
+            continue;
+        }
+        let mut operation = operation(kind, action, &capitalised(part.name), &json!({"type": "object"}), &[]);
+        if let Some((group, version, kind)) = part.shape {
+            operation["x-kubernetes-group-version-kind"] = json!({"group": group, "version": version, "kind": kind});
+        }
+        item[action] = operation;
+    }
+    item
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+}
+
+/// `suffix` ends the identifier of the operation.
+fn operation(kind: &Kind, action: &str, suffix: &str, schema: &Value, query: &[(&str, &str)]) -> Value {
     let parameters: Vec<_> =
         query.iter().map(|(name, kind)| json!({"name": name, "in": "query", "schema": {"type": kind}})).collect();
     json!({
-        "operationId": format!("{action}{}", kind.kind()),
+        "operationId": format!("{action}{}{suffix}", kind.kind()),
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": {"group": kind.group(), "version": kind.version(), "kind": kind.kind()},
         "parameters": parameters,

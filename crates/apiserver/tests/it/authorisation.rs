@@ -26,7 +26,7 @@ const EVERYBODY: &[&str] = &["anonymous", "user", "node", "scheduler", "pods.rea
 const AUTHENTICATED: &[&str] = &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"];
 
 /// Method, path, and who gets past authorisation.
-const ROUTES: [(&str, &str, &[&str]); 50] = [
+const ROUTES: [(&str, &str, &[&str]); 58] = [
     ("GET", "/healthz", EVERYBODY),
     ("GET", "/livez", EVERYBODY),
     ("GET", "/readyz", EVERYBODY),
@@ -77,6 +77,14 @@ const ROUTES: [(&str, &str, &[&str]); 50] = [
     ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", AUTHENTICATED),
     ("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", AUTHENTICATED),
     ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", &["admin"]),
+    ("POST", "/api/v1/namespaces/default/pods/p/exec", &["pods.exec", "admin"]),
+    ("GET", "/api/v1/namespaces/default/pods/p/attach", &["pods.exec", "admin"]),
+    ("POST", "/api/v1/namespaces/default/pods/p/attach", &["pods.exec", "admin"]),
+    ("GET", "/api/v1/namespaces/default/pods/p/portforward", &["pods.exec", "admin"]),
+    ("POST", "/api/v1/namespaces/default/pods/p/portforward", &["pods.exec", "admin"]),
+    ("GET", "/apis/apps/v1/namespaces/default/statefulsets/s/scale", &["admin"]),
+    ("PUT", "/apis/apps/v1/namespaces/default/statefulsets/s/scale", &["admin"]),
+    ("PATCH", "/apis/apps/v1/namespaces/default/statefulsets/s/scale", &["admin"]),
 ];
 
 #[tokio::test]
