@@ -5,13 +5,13 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, map::Entry};
 
-/// Most duplicate fields that are named; a document with more is as wrong.
+/// Most duplicate fields that are reported.
 const MAX_NAMED: usize = 32;
 /// Most nested lists and maps of a document, below the 128 of the parser: whatever is stored can be read again, also
 /// within a list or an event.
 pub(crate) const MAX_NESTING: usize = 120;
 
-/// A document as it was read: of a duplicate field the last value counts.
+/// A document as it was read; the last value of a duplicate field counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Document {
     pub(crate) value: Value,
@@ -55,7 +55,7 @@ impl Node<'_> {
         Node { duplicates: self.duplicates, depth: self.depth + 1 }
     }
 
-    /// Puts the step that leads to a value before the paths found below it.
+    /// Prefixes the paths found below a value with the step that leads to it.
     fn lead(&mut self, from: usize, step: impl FnOnce() -> String) {
         let Some(found) = self.duplicates.get_mut(from..).filter(|found| !found.is_empty()) else { return };
         let step = step();
@@ -144,7 +144,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
-/// How many lists and maps are within each other at most; nothing when it takes more than `steps` values to know.
+/// The depth of nested lists and maps; nothing when it takes more than `steps` values to find out.
 pub(crate) fn nesting(value: &Value, steps: &mut usize) -> Option<usize> {
     *steps = steps.checked_sub(1)?;
     let mut deepest = 0;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-/// Text at a JSON pointer, or nothing when it is missing or no text.
+/// Text at a JSON pointer, empty when there is none.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
@@ -38,7 +38,7 @@ pub(crate) fn strings(array: Option<&Value>) -> Vec<&str> {
     array.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The object's metadata, made if there is none. A document that is no object is left alone and answers `None`.
+/// The object's metadata, created if it is missing; `None` for a document that is not an object.
 pub(crate) fn meta_mut(object: &mut Value) -> Option<&mut Map<String, Value>> {
     let fields = object.as_object_mut()?;
     let meta = fields.entry("metadata").or_insert_with(|| Value::Object(Map::new()));

@@ -1,8 +1,8 @@
 //! Places: how many requests are served at once, and how many bytes of their bodies are in memory.
 //!
 //! The system's own subjects (nodes, controllers, scheduler) have places that no other subject can take: heartbeats and
-//! status come through whatever else is sent. A request takes its place only when its body is there, so that a
-//! slow sender holds no place; what it has sent until then counts as memory of bodies.
+//! status come through whatever else is sent. A request takes its place only when its body has arrived, so
+//! that a slow sender holds none; until then its bytes count as memory of bodies.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ impl Places {
     }
 }
 
-/// Whether the subject is a part of the system that must go on whatever others do.
+/// Whether the subject is a part of the system, which must not be held up by others.
 fn is_system(subject: &Subject) -> bool {
     subject.node_name().is_some() || [CONTROLLERS, SCHEDULER].contains(&subject.user.as_str())
 }
@@ -76,7 +76,7 @@ impl Lane {
         self.requests.clone().try_acquire_owned().map_err(full)
     }
 
-    /// Makes a body's memory what so many bytes need, or 429.
+    /// Grows a body's memory to what so many bytes need, or 429.
     pub(crate) fn grow(&self, memory: &mut Memory, bytes: usize) -> Result<()> {
         let held = memory.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(UNIT).saturating_sub(held);

@@ -1,4 +1,4 @@
-//! Whether requests can be served, asked by everybody and looked at by one: probes are for anonymous callers, too.
+//! Whether requests can be served. Probes are open to anonymous callers, so concurrent ones share one check.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use crate::{
     limits::{MAX_PROBES, PROBE_FRESH},
 };
 
-/// What the last look found, for a moment.
+/// The result of the last check, which is reused for a moment.
 #[derive(Debug)]
 pub(crate) struct Readiness {
     found: Mutex<Option<(Instant, Result<(), String>)>>,

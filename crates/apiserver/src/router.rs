@@ -1,4 +1,4 @@
-//! The one way in: trace, route, authenticate, authorise, serve, count, log.
+//! The entry of all requests: trace, route, authenticate, authorise, serve, count, log.
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 

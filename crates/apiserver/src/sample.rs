@@ -1,4 +1,4 @@
-//! The smallest object a kind's schema allows, to learn about the kind without having an object. Pure.
+//! The smallest object that a kind's schema allows, for questions about the kind as such. Pure.
 
 use api::Kind;
 use schemars::SchemaGenerator;

@@ -30,7 +30,7 @@ pub(crate) struct ServerState {
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) streams: Arc<dyn PodStreams>,
-    /// There when the server's keyspace has members of its own.
+    /// Set when the server's keyspace has members of its own.
     pub(crate) membership: OnceLock<Membership>,
     pub(crate) metrics: Metrics,
     /// The kinds that are served.
@@ -52,7 +52,7 @@ impl fmt::Debug for ServerState {
     }
 }
 
-/// A permit among the watches or streams served at once; given back when dropped.
+/// One of the watches or streams served at once; released when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     _permit: OwnedSemaphorePermit,
@@ -88,7 +88,7 @@ impl ServerState {
         self.readiness.check(look).await
     }
 
-    /// Fails when the keyspace says that this member cannot read what it should have.
+    /// Fails when this member has an alarm because its copy of the keyspace is damaged.
     pub(crate) async fn check_sound(&self) -> Result<()> {
         let status = self.registry.keyspace().status().await?;
         let own = status.alarms.iter().filter(|alarm| alarm.member == status.node_id);

@@ -1,4 +1,4 @@
-//! What a connection is doing: how long it has been idle, and whether its peer takes what it is sent.
+//! Activity of a connection: how long it has been idle, and whether its peer reads what it is sent.
 
 use std::{
     io,
@@ -40,12 +40,12 @@ impl Activity {
         })
     }
 
-    /// From now on the peer may take as long as it likes to read.
+    /// From now on the peer may read at its own pace.
     pub(crate) fn unhurried(&self) {
         self.unhurried.store(true, Ordering::Relaxed);
     }
 
-    /// Counts a request until the answer's body is gone.
+    /// Counts a request until the body of its response is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Busy {
         self.open.fetch_add(1, Ordering::AcqRel);
         Busy(self.clone())
@@ -105,7 +105,7 @@ impl Body for Answer {
     }
 }
 
-/// A socket whose peer must take what is written within a time, unless it may be unhurried.
+/// A socket whose peer must read within a time, unless it may read at its own pace.
 pub(super) struct Impatient<S> {
     socket: S,
     activity: Arc<Activity>,

@@ -97,7 +97,7 @@ async fn serve_within(
     Ok(())
 }
 
-/// The next connection and where it comes from, once there is a place for it.
+/// The next connection and its peer's address, once a place is free.
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {

@@ -65,7 +65,7 @@ fn parse(text: &str) -> Option<Step> {
 }
 
 impl Fields {
-    /// Reads `FieldsV1`; nothing when it is none.
+    /// Reads `FieldsV1`; nothing when the value is not in that form.
     pub(super) fn parse(value: &Value) -> Option<Self> {
         fn walk(value: &Value, at: &mut Path, found: &mut BTreeSet<Path>) -> Option<()> {
             let fields = value.as_object()?;

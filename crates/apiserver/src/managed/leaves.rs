@@ -71,7 +71,7 @@ fn walk<'a>(parent: &str, field: &str, value: &'a Value, at: &mut Path, found: &
                 at.pop();
             }
         }
-        // What is said to be nothing is not said.
+        // A null is not a value.
         (_, Value::Null) => {}
         _ => {
             found.insert(at.clone(), Some(value));

@@ -1,4 +1,4 @@
-//! What events are selected by beside labels and fields. Pure.
+//! Conditions on events beside labels and fields. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;

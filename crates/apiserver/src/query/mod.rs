@@ -1,4 +1,4 @@
-//! What a request asks for beside its path: query parameters and media types.
+//! Query parameters and media types of a request.
 
 pub(crate) mod event_filter;
 pub(crate) mod negotiate;

@@ -27,13 +27,13 @@ pub(crate) enum FieldValidation {
 pub(crate) struct WriteOptions {
     pub(crate) dry_run: bool,
     pub(crate) validation: FieldValidation,
-    /// Who owns what is written; empty for the server itself.
+    /// The manager of what is written; empty for the server itself.
     pub(crate) manager: String,
     /// Paths of fields that the request gives more than once.
     pub(crate) duplicates: Vec<String>,
-    /// Whether it came as a patch, whose faults are those of its field `patch`.
+    /// Whether it came as a patch, whose faults are reported for the field `patch`.
     pub(crate) patched: bool,
-    /// Whether a node writes, which changes of a pod's status the status alone.
+    /// Whether a node writes; its writes of a pod's status change the status alone.
     pub(crate) by_node: bool,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn is_dry_run(value: &str) -> bool {
 pub(crate) struct Selection {
     pub(crate) labels: LabelSelector,
     pub(crate) fields: FieldSelector,
-    /// What events are selected by beside.
+    /// Further conditions for events.
     pub(crate) events: Option<EventFilter>,
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn selectable(kind: &Kind) -> Vec<Cow<'static, str>> {
     kind.fields(&crate::sample::minimal(kind)).into_iter().map(|(name, _)| name).collect()
 }
 
-/// How a `resourceVersion` of a list is meant (`resourceVersionMatch`).
+/// What a list's `resourceVersion` means (`resourceVersionMatch`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Freshness {
     /// The newest state.

@@ -10,7 +10,7 @@ use crate::{
     query::options::{FieldValidation, WriteOptions},
 };
 
-/// An object after a write, and what the client should be warned of.
+/// An object after a write, with warnings for the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Written {
     pub(crate) stored: Stored,
@@ -27,7 +27,7 @@ pub(crate) enum Target {
     Object,
     /// The status alone.
     Status,
-    /// What a namespace waits for before it goes, and nothing else.
+    /// The finalizers in a namespace's spec, and nothing else.
     Finalize,
 }
 
@@ -42,7 +42,7 @@ impl Target {
     }
 }
 
-/// Checks that a document is an object for this place, and names the place in it.
+/// Checks that a document belongs to the namespace of the request, and sets its namespace.
 pub(super) fn place(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result<()> {
     if object::meta_mut(document).is_none() {
         return Err(ApiError::bad_request("the body must be a JSON object, and its metadata too"));
@@ -86,7 +86,7 @@ pub(super) fn admit(
     Ok((admitted.object, faults))
 }
 
-/// What `fieldValidation=Strict` says of fields that would have had no effect.
+/// The failure of `fieldValidation=Strict` for unknown and duplicate fields.
 fn strictly(kind: &Kind, name: &str, faults: &str, patched: bool) -> ApiError {
     let remedy = "remove these fields, or use fieldValidation=Warn";
     if patched {

@@ -1,4 +1,4 @@
-//! Binding pods: the one way in which a pod gets a node after it was made.
+//! Binding pods: the only way in which a pod gets a node after it was created.
 
 use api::{Kind, k8s_openapi::api::core::v1::Binding};
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ const SCHEDULED: &str = "PodScheduled";
 const BINDING: &str = "binding";
 
 impl Registry {
-    /// Gives a pod the node that the binding names, unless it has one or ends.
+    /// Assigns a pod to the node of the binding, unless it has one or is being deleted.
     ///
     /// The pod was valid when it was stored and only its node changes, so it is not admitted again: admission keeps
     /// everybody else from changing the node.
@@ -48,7 +48,7 @@ impl Registry {
     }
 }
 
-/// The pod with the binding's node and annotations, or why it cannot have them. Its generation stays: the
+/// The pod with the binding's node and annotations, or the reason why it cannot be bound. Its generation stays: the
 /// desired pod did not change. Pure.
 fn plan(current: &Stored, binding: &Binding, now: &Value) -> Result<Value, String> {
     let pod = &current.object;

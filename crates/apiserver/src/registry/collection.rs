@@ -30,14 +30,14 @@ fn after(prefix: &str, key: &[u8]) -> String {
     key.strip_prefix(prefix).unwrap_or(&key).to_owned()
 }
 
-/// What of a list is read already.
+/// The part of a list that has been read.
 #[derive(Debug, Default)]
 struct Read {
     items: Vec<Stored>,
     unreadable: Vec<String>,
     /// Objects from this page on, when they are counted.
     left: Option<u64>,
-    /// Those that were read of them, matched or not.
+    /// Objects of them that were read, whether they matched or not.
     seen: u64,
 }
 
@@ -57,7 +57,7 @@ impl Registry {
         let prefix = prefix(kind, namespace);
         let (mut start, mut at) = (prefix.clone(), 0);
         match (&options.from, options.freshness) {
-            // The smallest key after the last one answered is that key with a zero byte.
+            // The smallest key after the last one is that key followed by a zero byte.
             (Some(from), _) => (start, at) = (format!("{prefix}{}\0", from.after), from.revision),
             (None, Freshness::Exact(revision)) => at = revision,
             (None, Freshness::Newest | Freshness::NotOlderThan(_)) => {}

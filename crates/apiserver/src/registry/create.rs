@@ -123,7 +123,7 @@ fn exists(kind: &Kind, name: &str) -> ApiError {
     api::Status::already_exists(&kind.resource(), name).into()
 }
 
-/// Makes a client's document ready for admission: namespace and name from the request, nothing of the server's.
+/// Prepares a client's document for admission: sets namespace and name, and removes what only the server writes.
 fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result<()> {
     place(kind, namespace, document)?;
     if !object::text(document, "/metadata/resourceVersion").is_empty() {
@@ -152,7 +152,7 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result
     Ok(())
 }
 
-/// A base and some characters that no word is made of, as Kubernetes draws them.
+/// A base and random characters that form no words, as in Kubernetes.
 fn generated_name(base: &str) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let room = api::meta::LABEL_MAX - limits::GENERATED_SUFFIX;

@@ -20,7 +20,7 @@ use crate::{
     strategies,
 };
 
-/// What a delete request asks for (`meta/v1 DeleteOptions`), from body and query.
+/// Options of a delete request (`meta/v1 DeleteOptions`), from body and query.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct DeleteOptions {
@@ -31,7 +31,7 @@ pub(crate) struct DeleteOptions {
     pub(crate) orphan_dependents: Option<bool>,
 }
 
-/// What must hold for the delete to happen.
+/// Conditions of the delete.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Preconditions {
@@ -90,7 +90,7 @@ impl DeleteOptions {
     }
 }
 
-/// What became of the object.
+/// The result of a delete.
 #[derive(Clone, Debug)]
 pub(crate) enum Deleted {
     /// It is gone; this was its last version.
@@ -159,7 +159,7 @@ impl Registry {
         let listed = self.list(kind, namespace, &ListOptions::everything(selection)).await?;
         let (found, revision) = (listed.items, listed.revision);
         let mut deleted = Vec::with_capacity(found.len());
-        // What cannot be read matches no selector, and goes when everything goes.
+        // Unreadable records match no selector, and are deleted only with everything.
         for key in listed.unreadable.iter().filter(|_| selection.is_everything()) {
             let (place, name) = match (namespace, key.split_once('/')) {
                 (None, Some((place, name))) if kind.is_namespaced() => (Some(place), name),

@@ -1,4 +1,4 @@
-//! Objects of kinds that are kept for a time only lie on keyspace leases, which many of them share.
+//! Objects of kinds with a time to live are on keyspace leases, which many of them share.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ impl Leases {
         Ok(lease.id)
     }
 
-    /// Forgets all leases, after the keyspace did not know one any more.
+    /// Forgets all leases, after the keyspace no longer knew one.
     pub(super) fn forget(&self) {
         self.0.lock().clear();
     }

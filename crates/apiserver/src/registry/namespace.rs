@@ -21,7 +21,7 @@ impl Registry {
         self.kind(Namespace::PLURAL)
     }
 
-    /// The condition under which an object may be made in a namespace: that it stays as it is now.
+    /// The condition under which an object may be created in a namespace: that the namespace does not change meanwhile.
     ///
     /// Fails with 404 when there is no such namespace, and with 403 when it is going away.
     pub(super) async fn namespace_open(&self, namespace: &str) -> Result<Compare> {

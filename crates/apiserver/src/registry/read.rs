@@ -24,7 +24,7 @@ impl Registry {
         name: &str,
         at_least: u64,
     ) -> Result<Stored> {
-        // What was changed at or after the revision needs no look at the keyspace's own.
+        // An object that changed at or after the revision is new enough.
         let found = self.find(kind, namespace, name).await?;
         if found.as_ref().is_some_and(|stored| stored.revision >= at_least) || at_least == 0 {
             return found.ok_or_else(|| ApiError::not_found(kind, name));

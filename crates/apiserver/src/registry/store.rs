@@ -1,4 +1,4 @@
-//! Keys, values and seals: how an object lies in the keyspace.
+//! Keys, values and seals: how an object is stored in the keyspace.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -33,7 +33,7 @@ pub(crate) struct Registry {
     noted: Noted,
 }
 
-/// What to do about a record that is no JSON.
+/// The remedy for a record that is not JSON.
 const DAMAGED: &str = "delete the object and create it again, or restore a snapshot of the keyspace";
 
 /// Most keys that are remembered as logged.
@@ -124,8 +124,8 @@ impl Registry {
         Ok(Stored { object, revision: kv.mod_revision, lease: kv.lease })
     }
 
-    /// The object of a stored value, or nothing when it cannot be read: then it is left out, and that is noted. One bad
-    /// record must not keep the others from being seen.
+    /// The object of a stored value, or nothing when it cannot be read: then it is left out, counted and logged. One
+    /// bad record must not hide the others.
     pub(crate) fn readable(&self, kind: &Kind, kv: &KeyValue) -> Option<Stored> {
         let failure = match self.stored(kind, kv) {
             Ok(stored) => return Some(stored),

@@ -28,7 +28,7 @@ pub(crate) enum Edit {
     Replace(Value),
     /// By a patch of the current one.
     Patch(Patch),
-    /// By what a manager says about the fields it cares for.
+    /// By the fields that a manager applies.
     Apply(ApplyConfig),
 }
 
@@ -63,7 +63,7 @@ impl Edit {
                 return Ok(DesiredObject { document: object, owners: known, fields: Some(fields) });
             }
         };
-        // A writer of the object itself may hand fields over or forget about them (kubectl does, on the way from
+        // A writer of the object itself may change managedFields (kubectl does, on the way from
         // client-side to server-side apply).
         let spoken = if target == Target::Object { Entries::of(&document)? } else { None };
         Ok(DesiredObject { document, owners: spoken.unwrap_or(known), fields: None })
@@ -79,7 +79,7 @@ impl Edit {
     /// The revision the client insists on.
     fn precondition(&self, kind: &Kind, document: &Value, current: &Stored) -> Result<Option<u64>> {
         let text = object::text(document, "/metadata/resourceVersion");
-        // A patch that does not speak of the version carries the current one, which is no condition.
+        // A patch that leaves the version alone carries the current one, which is not a condition.
         let spoken = match self {
             Self::Replace(_) => !text.is_empty(),
             Self::Patch(_) | Self::Apply(_) => !text.is_empty() && text != current.revision.to_string(),
@@ -246,7 +246,7 @@ fn not_owned(kind: &Kind, name: &str, conflicts: &[Conflict]) -> ApiError {
     failure
 }
 
-/// Whether a deletion has nothing to wait for any more.
+/// Whether a deletion has nothing left to wait for.
 fn is_finished(kind: &Kind, object: &Value) -> bool {
     let grace = object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(0);
     object::is_deleting(object) && strategies::of(kind).all_finalizers(object).is_empty() && grace == 0

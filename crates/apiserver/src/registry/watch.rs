@@ -29,7 +29,7 @@ pub(crate) enum WatchItem {
 /// The items of a watch; an error is the last item.
 pub(crate) type WatchItems = BoxStream<'static, Result<WatchItem>>;
 
-/// Whether an object is in the watched selection before and after a change.
+/// The selection of a watch.
 struct Lens {
     kind: Kind,
     selection: Selection,
@@ -97,7 +97,7 @@ impl Registry {
         if event.prev.is_none() && !event.is_create() && history_needed {
             return Err(ApiError::expired("history that this watch needs has been compacted"));
         }
-        // What cannot be read is in no list, and comes and goes in a watch as what is not selected does.
+        // An unreadable record is in no list; a watch treats it as an object that is not selected.
         let before = event.prev.as_ref().map(|kv| self.readable(&lens.kind, kv));
         let after = match event.kind {
             EventKind::Put => self.readable(&lens.kind, &event.kv),
@@ -108,8 +108,8 @@ impl Registry {
 }
 
 impl Lens {
-    /// What a change means for the watcher. `before` is nothing when it is not known, and then it was selected: only a
-    /// watch of everything goes without.
+    /// The event of a change. `before` is nothing when it is unknown, and then the object was selected: only a watch of
+    /// everything does without it.
     fn item(&self, before: Option<Option<Stored>>, after: Option<Stored>, event: &WatchEvent) -> Option<WatchItem> {
         let wanted = |stored: &Stored| self.selection.matches(&self.kind, &stored.object);
         let was = !event.is_create() && before.as_ref().is_none_or(|seen| seen.as_ref().is_some_and(wanted));
@@ -117,7 +117,7 @@ impl Lens {
         match (was, is) {
             (false, true) => after.map(WatchItem::Added),
             (true, true) => after.map(WatchItem::Modified),
-            // The last state that was wanted, at the revision at which it was left.
+            // The last selected state, at the revision of the change that ended the selection.
             (true, false) => {
                 before.flatten().map(|stored| WatchItem::Deleted(Stored { revision: event.kv.mod_revision, ..stored }))
             }

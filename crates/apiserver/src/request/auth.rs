@@ -53,12 +53,12 @@ pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) 
     }
 }
 
-/// A bearer token, as far as it is understood without the keyspace.
+/// A bearer token, as far as it can be verified without the keyspace.
 #[derive(Debug)]
 pub(crate) enum Bearer {
     /// A signed token that verified.
     Signed(Subject),
-    /// Something of the form of a single-use token, by its public id. It is verified where it is used.
+    /// A token in the form of single-use tokens, by its public id. It is verified where it is used.
     SingleUse(String),
 }
 

@@ -17,7 +17,7 @@ use crate::{
     protobuf,
 };
 
-/// Reads a whole body, up to the bound and not for longer than its time, into the lane's memory.
+/// Reads a whole body within the limits of size and time, and counts it in the lane's memory.
 pub(crate) async fn read(body: Body, lane: &Lane) -> Result<(Bytes, Memory)> {
     tokio::time::timeout(limits::BODY_TIMEOUT, collect(body, lane))
         .await
@@ -35,7 +35,7 @@ async fn collect(body: Body, lane: &Lane) -> Result<(Bytes, Memory)> {
             whole = data;
             continue;
         }
-        // What comes in pieces is kept in one, so that no piece holds on to more than it is.
+        // Pieces are joined, so that no small piece keeps a large buffer alive.
         let mut joined = whole.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         joined.extend_from_slice(&data);
         whole = joined.freeze();
@@ -51,7 +51,7 @@ fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
     ApiError::new(Reason::RequestEntityTooLarge, message).remedy("split the request, or keep large data in a volume")
 }
 
-/// The media type of the body without parameters, in lower case; empty when not said.
+/// The media type of the body without parameters, in lower case; empty when not given.
 pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

@@ -15,7 +15,7 @@ use crate::{
     state::ServerState,
 };
 
-/// A request with what was found out about it so far.
+/// A request, with what authentication and routing found.
 pub(crate) struct RequestContext {
     pub(crate) state: Arc<ServerState>,
     pub(crate) parts: Parts,
@@ -27,12 +27,12 @@ pub(crate) struct RequestContext {
     pub(crate) trace: Arc<str>,
     /// Set once the request is authenticated.
     pub(crate) subject: Subject,
-    /// What the body takes, until the request is served.
+    /// The memory of the body, held until the request is served.
     pub(crate) memory: Memory,
 }
 
 impl RequestContext {
-    /// The `Accept` header; several are one list.
+    /// The `Accept` header.
     pub(crate) fn accept(&self) -> &str {
         self.parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }

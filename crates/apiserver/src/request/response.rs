@@ -1,4 +1,4 @@
-//! Answers: objects, lists, tables, metadata and failures as HTTP responses.
+//! Objects, lists, tables, metadata and failures as HTTP responses.
 
 use std::collections::BTreeSet;
 
@@ -121,8 +121,8 @@ pub(crate) fn typed(code: StatusCode, media_type: &'static str, body: impl Into<
     response
 }
 
-/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each text, once. When they are long in all, each is
-/// cut; what then is still too long is left out, as in Kubernetes.
+/// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each distinct text. When they are too long together,
+/// each is cut; those that still do not fit are left out, as in Kubernetes.
 pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
     let total: usize = warnings.iter().map(|text| text.chars().count()).sum();
     let longest = if total > limits::MAX_WARNINGS_CHARS { limits::MAX_WARNING_CHARS } else { total };

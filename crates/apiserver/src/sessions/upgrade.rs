@@ -1,4 +1,4 @@
-//! From a request to a connection of its own: a WebSocket, SPDY within one, or SPDY itself.
+//! Upgrades of a request to a WebSocket, to SPDY within one, or to SPDY itself.
 
 use std::future::Future;
 
@@ -114,7 +114,7 @@ fn wanted(context: &RequestContext) -> Result<Wanted> {
         .remedy("send Upgrade: websocket, Connection: Upgrade, Sec-WebSocket-Version: 13 and Sec-WebSocket-Protocol"))
 }
 
-/// Answers with a WebSocket, and talks over it.
+/// Answers with a WebSocket, and runs the session over it.
 pub(crate) fn websocket<F, T>(upgrade: WebSocketUpgrade, protocol: &'static str, talk: F) -> Response
 where
     F: FnOnce(WebSocket) -> T + Send + 'static,
@@ -129,7 +129,7 @@ where
     response
 }
 
-/// Answers with SPDY, and talks over the streams that the client opens.
+/// Answers with SPDY, and runs the session over the streams that the client opens.
 pub(crate) fn spdy<F, T>(connection: OnUpgrade, protocol: &'static str, talk: F) -> Response
 where
     F: FnOnce(mpsc::Receiver<Stream>) -> T + Send + 'static,
@@ -151,7 +151,7 @@ where
     response
 }
 
-/// Talks over the streams of SPDY within a WebSocket.
+/// Runs a session over the streams of SPDY within a WebSocket.
 pub(crate) async fn tunnelled<F, T>(socket: WebSocket, talk: F)
 where
     F: FnOnce(mpsc::Receiver<Stream>) -> T,
