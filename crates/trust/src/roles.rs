@@ -140,6 +140,8 @@ const CONTROLLERS_ROLE: Role = Role {
                 "controllerrevisions",
                 "endpoints",
                 "jobs",
+                // One that always exists is created again when it is missing.
+                "namespaces",
                 "networkpolicies",
                 "persistentvolumeclaims",
                 "pods",

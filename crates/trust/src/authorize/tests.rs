@@ -148,6 +148,7 @@ fn controllers_manage_workloads_but_make_no_grants_and_enter_no_pods() {
             "create bindings.nanocloud.io default/b",
             "delete widgets.example.com default/w",
             "create events default/e",
+            "create namespaces kube-system",
             "update namespaces/finalize ns",
             "update leases.coordination.k8s.io kube-system/controllers",
         ],
