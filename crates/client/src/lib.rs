@@ -47,5 +47,5 @@ pub use params::{DeleteParams, ListParams, LogParams, Propagation};
 pub use queue::WorkQueue;
 pub use reflector::{Store, StoreChange, reflect};
 pub use request::Target;
-pub use transport::{Client, InProcess};
+pub use transport::Client;
 pub use watcher::{Changes, Event, WatchEvent, Watchable, watcher};

@@ -9,11 +9,11 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 use trust::Subject;
 
 use crate::{
-    Body, Config, Error, Identity, Result,
+    Body, BoxError, Config, Error, Identity, Result,
     body::full_body,
     config::{CONNECT_TIMEOUT, REQUEST_TIMEOUT},
 };
@@ -25,7 +25,7 @@ pub const ANSWER_MAX_BYTES: usize = 64 * 1024 * 1024;
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The API server's router as a service of this process.
-pub type InProcess = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+type InProcess = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
 /// A connection to an API server; clones share it.
 #[derive(Clone)]
@@ -68,9 +68,17 @@ impl Client {
         Ok(Self { shared: Arc::new(Shared { transport: Transport::Https { http, config }, timeout }) })
     }
 
-    /// A client of a service in this process, as `subject`.
-    pub fn in_process(service: InProcess, subject: Subject) -> Self {
-        let transport = Transport::InProcess { service, subject };
+    /// A client of a service in this process, as `subject`: same admission and authorisation as from outside, and no
+    /// socket.
+    pub fn in_process<S, B>(service: S, subject: Subject) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+        S::Future: Send,
+        B: BodyExt<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let boxed = |response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync());
+        let transport = Transport::InProcess { service: InProcess::new(service.map_response(boxed)), subject };
         Self { shared: Arc::new(Shared { transport, timeout: REQUEST_TIMEOUT }) }
     }
 

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use trust::{AssetsConfig, ClientAuth, JoinToken, SecureAssets, Subject, tls::ServerCertificate};
 
 use crate::{
-    adapters::{catalog::Images, facts, issuer::Issuer, local, reconciles::Reconciles, streams::Streams},
+    adapters::{catalog::Images, facts, issuer::Issuer, reconciles::Reconciles, streams::Streams},
     certificates, cluster, host,
     node::{self, Node},
     settings::Settings,
@@ -160,12 +160,12 @@ async fn start(
     let settings = parts.settings;
     cluster::patiently("answer", || parts.api.prepare()).await;
     let router = parts.api.router();
-    take_first_start(settings, &local::client(&router, Subject::admin("nanocloud:setup"))).await?;
+    take_first_start(settings, &Client::in_process(router.clone(), Subject::admin("nanocloud:setup"))).await?;
     let images = node::images(settings).await?;
     start_controllers(parts, &images, &router, reconciles.clone(), actors);
     if settings.agent {
         let node = Node::open(settings, images).await?;
-        let client = local::client(&router, Subject::node(&settings.node_name));
+        let client = Client::in_process(router.clone(), Subject::node(&settings.node_name));
         let kubelet = node.kubelet(settings, client)?;
         kubelet.metrics().register(&mut metrics.lock());
         streams.serve(kubelet.clone());
@@ -244,7 +244,7 @@ fn start_controllers(
         resolv_conf: node::RESOLV_CONF.into(),
     });
     let config = controllers::Config { registry: settings.registry.clone() };
-    let client = local::client(router, Subject::controllers());
+    let client = Client::in_process(router.clone(), Subject::controllers());
     let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());
     actors.spawn("controllers", async move {
         cluster::while_leading(leads, stop, |stop| {

@@ -3,6 +3,5 @@
 pub mod catalog;
 pub mod facts;
 pub mod issuer;
-pub mod local;
 pub mod reconciles;
 pub mod streams;
