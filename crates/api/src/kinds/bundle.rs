@@ -1,5 +1,7 @@
 //! `nanocloud.io/v1 Bundle`: a service of the catalog, installed with its options.
 
+mod reason;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
@@ -15,6 +17,8 @@ use crate::{
     meta::{NameRule, is_dns_label},
     names, quantity,
 };
+
+pub use self::reason::{BundleReason, ReasonClass};
 
 /// Default media type of a snapshot to restore.
 pub const SNAPSHOT_MEDIA_TYPE: &str = "application/x-tar";
@@ -308,7 +312,7 @@ impl Resource for Bundle {
 pub fn summary(bundle: &Bundle) -> String {
     let open = CONDITIONS.iter().filter_map(|name| bundle.condition(name)).find(|condition| condition.status != "True");
     open.or_else(|| bundle.condition("Ready"))
-        .map_or_else(|| "ProfilePending".into(), |condition| condition.reason.clone())
+        .map_or_else(|| BundleReason::ProfilePending.word().into(), |condition| condition.reason.clone())
 }
 
 /// Whether a name may be an option: `^[a-z0-9]([a-z0-9_.:-]*[a-z0-9])?$`.

@@ -1,8 +1,8 @@
-//! The conditions of a bundle: a closed vocabulary in which each depends on those before it.
+//! The conditions of a bundle: each depends on those before it.
 
 use api::{
     Condition, Time,
-    kinds::bundle::{Bundle, CONDITIONS},
+    kinds::bundle::{Bundle, BundleReason, CONDITIONS},
 };
 use jiff::Timestamp;
 
@@ -32,7 +32,7 @@ pub(crate) enum Progress {
 pub(crate) enum Open {
     /// It is under way, or waits for something.
     Pending(String),
-    /// It failed and needs somebody, or another try.
+    /// It failed: somebody has to act, or another try has to succeed.
     Failed(String),
 }
 
@@ -44,61 +44,40 @@ impl Open {
     }
 }
 
-/// Words for a condition: reasons when pending, failed and done, and the message when done.
+/// Reasons of a condition when it is pending, failed and done, and its message when it is done.
 struct Words {
-    pending: &'static str,
-    failed: &'static str,
-    done: &'static str,
+    pending: BundleReason,
+    failed: BundleReason,
+    done: BundleReason,
     message: &'static str,
 }
 
-/// By condition, in order. `Bound` has two stages, of which the first is told from the second by [`Progress`].
+/// By condition, in order. `Bound` has two stages, which [`Progress`] distinguishes.
 const WORDS: [Words; 4] = [
     Words {
-        pending: "ProfilePending",
-        failed: "ProfileFailed",
-        done: "ProfilePersisted",
+        pending: BundleReason::ProfilePending,
+        failed: BundleReason::ProfileFailed,
+        done: BundleReason::ProfilePersisted,
         message: "options, image and dependencies are resolved",
     },
     Words {
-        pending: "SecretsPending",
-        failed: "SecretsFailed",
-        done: "SecretsDistributed",
+        pending: BundleReason::SecretsPending,
+        failed: BundleReason::SecretsFailed,
+        done: BundleReason::SecretsDistributed,
         message: "secrets and certificates are available",
     },
     Words {
-        pending: "BindingsPending",
-        failed: "BindingsFailed",
-        done: "BindingsCompleted",
+        pending: BundleReason::BindingsPending,
+        failed: BundleReason::BindingsFailed,
+        done: BundleReason::BindingsCompleted,
         message: "bindings are done and the workload is applied",
     },
     Words {
-        pending: "StartPending",
-        failed: "StartFailed",
-        done: "StartCompleted",
+        pending: BundleReason::StartPending,
+        failed: BundleReason::StartFailed,
+        done: BundleReason::StartCompleted,
         message: "the service runs and is ready",
     },
-];
-
-/// Every reason a condition may have (spec 000, "Reason Vocabulary").
-#[cfg(test)]
-pub(crate) const REASONS: [&str; 16] = [
-    "ProfilePending",
-    "ProfilePersisted",
-    "ProfileFailed",
-    "SecretsPending",
-    "SecretsDistributed",
-    "SecretsFailed",
-    "BindingsPending",
-    "BindingsCompleted",
-    "BindingsFailed",
-    "WorkloadPending",
-    "WorkloadApplied",
-    "WorkloadFailed",
-    "StartPending",
-    "StartCompleted",
-    "StartSkipped",
-    "StartFailed",
 ];
 
 /// The conditions at this progress. A condition keeps its transition time while its status stays.
@@ -115,7 +94,7 @@ pub(crate) fn conditions(bundle: &Bundle, progress: &Progress, now: Timestamp) -
             Some(open) => (false, open_reason(words, progress, open), cut(open.message())),
             None if index > reached => (false, words.pending, format!("waits for {}", CONDITIONS[reached])),
             None if index == 3 && *progress == Progress::Stopped => {
-                (true, "StartSkipped", "prepared and kept stopped (spec.start is false)".to_owned())
+                (true, BundleReason::StartSkipped, "prepared and kept stopped (spec.start is false)".to_owned())
             }
             None => (true, words.done, words.message.to_owned()),
         };
@@ -124,22 +103,29 @@ pub(crate) fn conditions(bundle: &Bundle, progress: &Progress, now: Timestamp) -
     texts.collect()
 }
 
-fn open_reason(words: &Words, progress: &Progress, open: &Open) -> &'static str {
+fn open_reason(words: &Words, progress: &Progress, open: &Open) -> BundleReason {
     match (progress, open) {
-        (Progress::Workload(_), Open::Pending(_)) => "WorkloadPending",
-        (Progress::Workload(_), Open::Failed(_)) => "WorkloadFailed",
+        (Progress::Workload(_), Open::Pending(_)) => BundleReason::WorkloadPending,
+        (Progress::Workload(_), Open::Failed(_)) => BundleReason::WorkloadFailed,
         (_, Open::Pending(_)) => words.pending,
         (_, Open::Failed(_)) => words.failed,
     }
 }
 
-fn condition(bundle: &Bundle, name: &str, done: bool, reason: &str, message: String, now: Timestamp) -> Condition {
+fn condition(
+    bundle: &Bundle,
+    name: &str,
+    done: bool,
+    reason: BundleReason,
+    message: String,
+    now: Timestamp,
+) -> Condition {
     let status = if done { "True" } else { "False" };
     let before = bundle.condition(name).filter(|before| before.status == status);
     Condition {
         type_: name.to_owned(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.word().to_owned(),
         message,
         observed_generation: bundle.metadata.generation,
         last_transition_time: before.map_or(Time(now), |before| before.last_transition_time.clone()),
@@ -193,7 +179,7 @@ mod tests {
                 let now = Timestamp::from_second(i64::try_from(second).unwrap()).unwrap();
                 let next = conditions(&bundle, progress, now);
                 prop_assert!(next.windows(2).all(|pair| pair[0].status == "True" || pair[1].status == "False"));
-                prop_assert!(next.iter().all(|condition| REASONS.contains(&condition.reason.as_str())));
+                prop_assert!(next.iter().all(|condition| BundleReason::parse(&condition.reason).is_some()));
                 for condition in &next {
                     let before = bundle.condition(&condition.type_);
                     let changed = before.is_none_or(|before| before.status != condition.status);

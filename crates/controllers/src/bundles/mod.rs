@@ -44,8 +44,6 @@ use crate::{
 pub use image::{reference, surface};
 
 use conditions::Open;
-#[cfg(test)]
-pub(crate) use conditions::REASONS;
 use plan::{Image, Observed, Plan};
 use secrets::Make;
 

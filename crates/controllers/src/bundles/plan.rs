@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use api::kinds::{
     Binding, Bundle, PersistentVolumeClaim, Pod, Secret, Service, StatefulSet,
-    bundle::{BindingRecord, BundleStatus, Profile},
+    bundle::{BindingRecord, BundleReason, BundleStatus, Profile, ReasonClass},
 };
 use api::{
     Resource,
@@ -94,12 +94,13 @@ pub(crate) fn status_steps(bundle: &Bundle, status: &BundleStatus) -> Vec<Step> 
         return Vec::new();
     }
     let mut steps = vec![Step::replace_status(&Bundle { status: Some(status.clone()), ..bundle.clone() })];
-    for condition in &status.conditions {
+    // Conditions behind the first one that is not True only wait for it.
+    let settled = status.conditions.iter().take_while(|condition| condition.status == "True").count();
+    for condition in status.conditions.iter().take(settled + 1) {
         let before = bundle.condition(&condition.type_);
-        let waits = condition.status == "False" && condition.message.starts_with("waits for ");
-        if !waits && before.is_none_or(|before| before.reason != condition.reason) {
-            let failed = condition.reason.ends_with("Failed");
-            let news = if failed { Step::warning } else { Step::normal };
+        if before.is_none_or(|before| before.reason != condition.reason) {
+            let class = BundleReason::parse(&condition.reason).map(BundleReason::class);
+            let news = if class == Some(ReasonClass::Failed) { Step::warning } else { Step::normal };
             steps.push(news(bundle, &condition.reason, condition.message.as_str()));
         }
     }

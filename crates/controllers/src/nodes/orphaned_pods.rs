@@ -82,24 +82,23 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::Memory;
+    use crate::testing::Cluster;
 
     #[tokio::test]
     async fn pods_outlive_their_node_by_the_quarantine_only() {
-        let world = Memory::default();
-        let (pods, nodes) = (Kind::of::<Pod>(), Kind::of::<Node>());
+        let world = Cluster::start().await;
         let spec = |node: &str| json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
         for (name, node) in [("here", "a"), ("gone", "b"), ("waits", "")] {
             let metadata = json!({"name": name, "namespace": "default"});
-            world.create(&pods, &json!({"metadata": metadata, "spec": spec(node)})).await.unwrap();
+            world.create::<Pod>(json!({"metadata": metadata, "spec": spec(node)})).await;
         }
-        world.create(&nodes, &json!({"metadata": {"name": "a"}})).await.unwrap();
+        world.create::<Node>(json!({"metadata": {"name": "a"}})).await;
         let (controller, key) = (OrphanedPods::default(), ObjectKey::cluster("b"));
         assert_eq!(controller.reconcile(&world, &key).await.unwrap(), Next::After(QUARANTINE));
         world.advance(40);
         controller.reconcile(&world, &key).await.unwrap();
         controller.reconcile(&world, &ObjectKey::cluster("a")).await.unwrap();
-        let left: Vec<_> = world.all("pods").iter().map(|pod| pod["metadata"]["name"].clone()).collect();
+        let left: Vec<_> = world.all::<Pod>().iter().map(|pod| pod["metadata"]["name"].clone()).collect();
         assert_eq!(left, ["here", "waits"]);
     }
 }

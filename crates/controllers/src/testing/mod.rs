@@ -1,9 +1,9 @@
-//! Tests of all controllers together: a world in memory, a kubelet that pretends, and chance.
+//! Tests of all controllers together: the API server in memory, scripted kubelets, and random faults.
 
+mod cluster;
 mod fixtures;
 mod kubelet;
-mod memory;
 mod simulation;
 
+pub(crate) use cluster::Cluster;
 pub(crate) use fixtures::{MARIADB, WORDPRESS, context, info};
-pub(crate) use memory::Memory;

@@ -1,4 +1,4 @@
-//! Random edits, faults and kills; then quiet. The cluster must converge, and then be idle.
+//! Random edits, faults and kills over the real API server; then quiet. The cluster must converge, and then be idle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,29 +8,31 @@ use std::{
 use api::{
     Kind, ObjectKey, decode,
     kinds::{
-        Bundle, ControllerRevision, Namespace, Node, PersistentVolumeClaim, Pod, Secret, StatefulSet,
-        bundle::CONDITIONS,
+        Bundle, ControllerRevision, Node, PersistentVolumeClaim, Pod, Secret, StatefulSet,
+        bundle::{BundleReason, CONDITIONS},
     },
 };
 use serde_json::{Value, json};
 
 use super::{
-    MARIADB, WORDPRESS, context,
-    kubelet::{Luck, Nodes},
-    memory::{Memory, Recorded},
+    Cluster, MARIADB, WORDPRESS,
+    cluster::Recorded,
+    context,
+    kubelet::{Fault, Nodes},
 };
-use crate::{Controller, Next, World, all, bundles::REASONS, controller::Change};
+use crate::{Controller, Next, World, WorldError, all, controller::Change};
 
-/// Rounds of chance, then rounds until everything must be quiet.
+/// Random rounds.
 const ROUNDS: usize = 250;
+/// Rounds without faults until everything must be quiet.
 const SETTLE: usize = 400;
-/// The nodes of the game.
+/// The nodes of the cluster.
 const NODES: [&str; 2] = ["one", "two"];
 
-/// A small generator of chance (xorshift64*), so that a seed tells the whole run.
-struct Chance(u64);
+/// A small random generator (xorshift64*): the seed determines the whole run.
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -40,11 +42,11 @@ impl Chance {
 }
 
 struct Simulation {
-    world: Memory,
+    world: Cluster,
     controllers: Vec<Arc<dyn Controller>>,
     /// Keys that are due, by controller.
     queue: Vec<(usize, ObjectKey)>,
-    chance: Chance,
+    random: Random,
     seen: Vec<String>,
     secrets: BTreeSet<String>,
     nodes: Nodes,
@@ -53,23 +55,34 @@ struct Simulation {
 impl Simulation {
     async fn new(seed: u64) -> Self {
         let mut simulation = Self {
-            world: Memory::default(),
+            world: Cluster::start().await,
             controllers: all(&context()),
             queue: Vec::new(),
-            chance: Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
             seen: Vec::new(),
             secrets: BTreeSet::new(),
             nodes: Nodes::new(&NODES),
         };
-        simulation.create::<Namespace>(json!({"metadata": {"name": "default"}})).await;
-        simulation.nodes.step(&simulation.world, || Luck::Good).await;
+        simulation.nodes.step(&simulation.world, || Fault::None).await;
         simulation.wake();
         simulation
     }
 
     async fn create<R: api::Resource>(&self, object: Value) {
-        // A name that is taken is part of the game.
-        let _ = self.world.create(&Kind::of::<R>(), &object).await;
+        match self.world.admin().create(&Kind::of::<R>(), &object).await {
+            // The random edit came to a name that is taken.
+            Err(WorldError::Exists { .. }) => {}
+            done => done.unwrap(),
+        }
+    }
+
+    /// Replaces an object as it was just read.
+    async fn replace<R: api::Resource>(&self, object: &Value) {
+        self.world.admin().replace(&Kind::of::<R>(), object).await.unwrap();
+    }
+
+    async fn get<R: api::Resource>(&self, key: &ObjectKey) -> Option<Value> {
+        self.world.admin().get(&Kind::of::<R>(), key).await.unwrap()
     }
 
     async fn install(&self, name: &str, service: &str) {
@@ -105,7 +118,7 @@ impl Simulation {
             let truths: Vec<_> = CONDITIONS.iter().map(|name| bundle.is(name)).collect();
             assert!(truths.windows(2).all(|pair| pair[0] || !pair[1]), "{truths:?}");
             for condition in bundle.status.iter().flat_map(|status| &status.conditions) {
-                assert!(REASONS.contains(&condition.reason.as_str()), "{}", condition.reason);
+                assert!(BundleReason::parse(&condition.reason).is_some(), "{}", condition.reason);
                 self.seen.push(condition.reason.clone());
             }
         }
@@ -120,19 +133,19 @@ impl Simulation {
         }
     }
 
-    /// Reconciles one due key, chosen by chance.
+    /// Reconciles one due key, chosen at random.
     async fn reconcile(&mut self) {
         if !self.queue.is_empty() {
-            let (index, key) = self.queue.swap_remove(self.chance.below(self.queue.len()));
+            let (index, key) = self.queue.swap_remove(self.random.below(self.queue.len()));
             self.run(index, key).await;
         }
     }
 
-    /// Reconciles every key that is due now, in an order of chance.
+    /// Reconciles every key that is due now, in random order.
     async fn reconcile_all(&mut self) {
         let mut due = std::mem::take(&mut self.queue);
         while !due.is_empty() {
-            let (index, key) = due.swap_remove(self.chance.below(due.len()));
+            let (index, key) = due.swap_remove(self.random.below(due.len()));
             self.run(index, key).await;
         }
     }
@@ -140,7 +153,7 @@ impl Simulation {
     async fn run(&mut self, index: usize, key: ObjectKey) {
         let result = self.controllers[index].clone().reconcile(&self.world, &key).await;
         self.wake();
-        // Retries and timers: the clock of the game is coarse, so both are due at once.
+        // Retries and timers: the clock of the simulation is coarse, so both are due at once.
         let again = !matches!(result, Ok(Next::OnChange));
         if again && !self.queue.contains(&(index, key.clone())) {
             self.queue.push((index, key));
@@ -157,22 +170,21 @@ impl Simulation {
     }
 
     async fn edit(&mut self) {
-        let name = ["db", "blog", "blog2"][self.chance.below(3)];
+        let name = ["db", "blog", "blog2"][self.random.below(3)];
         let key = ObjectKey::namespaced("default", name);
-        let bundles = Kind::of::<Bundle>();
-        match self.chance.below(11) {
+        match self.random.below(11) {
             8 => self.trouble().await,
             9 | 10 => self.edit_set().await,
             0 => self.install("mariadb", MARIADB).await,
             1 | 2 => self.install(name, if name == "db" { MARIADB } else { WORDPRESS }).await,
-            3 => self.world.delete_now(&bundles, &key),
-            4 => self.world.delete_now(&Kind::of::<Pod>(), &ObjectKey::namespaced("default", format!("{name}-0"))),
+            3 => self.world.delete::<Bundle>(&key).await,
+            4 => self.world.delete::<Pod>(&ObjectKey::namespaced("default", format!("{name}-0"))).await,
             5 => {
-                let start = json!(self.chance_of(2));
+                let start = json!(self.one_in(2));
                 self.change(&key, "/spec/start", start).await;
             }
             6 => {
-                let public = if self.chance_of(2) { json!({}) } else { json!({"public": "no"}) };
+                let public = if self.one_in(2) { json!({}) } else { json!({"public": "no"}) };
                 self.change(&key, "/spec/options", public).await;
             }
             _ => self.restart(),
@@ -182,20 +194,21 @@ impl Simulation {
 
     /// The stateful set is made, changed or deleted, or one of its pods or claims is.
     async fn edit_set(&mut self) {
-        let (kind, key) = (Kind::of::<StatefulSet>(), ObjectKey::namespaced("default", "web"));
-        let Ok(Some(mut set)) = self.world.get(&kind, &key).await else {
+        let key = ObjectKey::namespaced("default", "web");
+        let Some(mut set) = self.get::<StatefulSet>(&key).await else {
             let container = json!({"name": "c", "image": "web:0"});
             let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}});
-            let claim = json!({"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}});
-            let policy = if self.chance_of(2) { "Parallel" } else { "OrderedReady" };
+            let claim = json!({"metadata": {"name": "data"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+            let policy = if self.one_in(2) { "Parallel" } else { "OrderedReady" };
             let spec = json!({"replicas": 2, "serviceName": "web", "podManagementPolicy": policy, "revisionHistoryLimit": 1,
                 "selector": {"matchLabels": {"app": "web"}}, "template": template, "volumeClaimTemplates": [claim]});
             return self
                 .create::<StatefulSet>(json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec}))
                 .await;
         };
-        let number = self.chance.below(4);
-        match self.chance.below(6) {
+        let number = self.random.below(4);
+        match self.random.below(6) {
             0 => set["spec"]["replicas"] = json!(number),
             1 | 2 => set["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("web:{number}")),
             3 => {
@@ -204,18 +217,18 @@ impl Simulation {
             }
             4 => {
                 let claim = ObjectKey::namespaced("default", format!("data-web-{number}"));
-                self.world.delete_now(&Kind::of::<PersistentVolumeClaim>(), &claim);
-                self.world.delete_now(&Kind::of::<Pod>(), &ObjectKey::namespaced("default", format!("web-{number}")));
+                self.world.delete::<PersistentVolumeClaim>(&claim).await;
+                self.world.delete::<Pod>(&ObjectKey::namespaced("default", format!("web-{number}"))).await;
             }
-            _ => self.world.delete_now(&kind, &key),
+            _ => return self.world.delete::<StatefulSet>(&key).await,
         }
-        let _ = self.world.replace(&kind, &set).await;
+        self.replace::<StatefulSet>(&set).await;
     }
 
-    /// Something happens to a node: it is lost, comes back, is drained, or is taken out of the cluster.
+    /// A node is lost, comes back, is drained, or is taken out of the cluster.
     async fn trouble(&mut self) {
-        let name = NODES[self.chance.below(NODES.len())];
-        match self.chance.below(5) {
+        let name = NODES[self.random.below(NODES.len())];
+        match self.random.below(5) {
             0 => self.nodes.turn(name, false),
             1 | 2 => {
                 self.nodes.turn(name, true);
@@ -223,56 +236,54 @@ impl Simulation {
             }
             3 => {
                 self.cordon(name, true).await;
-                let pods = self.world.all("pods");
+                let pods = self.world.all::<Pod>();
                 for pod in pods.iter().filter(|pod| pod["spec"]["nodeName"] == name) {
                     let pod: Pod = decode(pod.clone()).unwrap();
-                    self.world.delete_now(&Kind::of::<Pod>(), &ObjectKey::of(&pod));
+                    self.world.delete::<Pod>(&ObjectKey::of(&pod)).await;
                 }
             }
             _ => {
                 self.nodes.turn(name, false);
-                self.world.delete_now(&Kind::of::<Node>(), &ObjectKey::cluster(name));
+                self.world.delete::<Node>(&ObjectKey::cluster(name)).await;
             }
         }
     }
 
     async fn cordon(&self, name: &str, closed: bool) {
-        let kind = Kind::of::<Node>();
-        if let Ok(Some(mut node)) = self.world.get(&kind, &ObjectKey::cluster(name)).await {
+        if let Some(mut node) = self.get::<Node>(&ObjectKey::cluster(name)).await {
             node["spec"]["unschedulable"] = json!(closed);
-            let _ = self.world.replace(&kind, &node).await;
+            self.replace::<Node>(&node).await;
         }
     }
 
-    fn chance_of(&mut self, of: usize) -> bool {
-        self.chance.below(of) == 0
+    fn one_in(&mut self, of: usize) -> bool {
+        self.random.below(of) == 0
     }
 
     async fn change(&self, key: &ObjectKey, path: &str, value: Value) {
-        let kind = Kind::of::<Bundle>();
-        if let Ok(Some(mut bundle)) = self.world.get(&kind, key).await
+        if let Some(mut bundle) = self.get::<Bundle>(key).await
             && bundle["spec"]["service"] == WORDPRESS
         {
             let field = path.trim_start_matches("/spec/");
             bundle["spec"][field] = value;
-            let _ = self.world.replace(&kind, &bundle).await;
+            self.replace::<Bundle>(&bundle).await;
         }
     }
 
     async fn chaos(&mut self) {
         for _ in 0..ROUNDS {
-            match self.chance.below(10) {
+            match self.random.below(10) {
                 0 => self.edit().await,
                 1 | 2 => {
-                    let draws: Vec<_> = (0..64).map(|_| self.chance.below(3) == 0).collect();
+                    let draws: Vec<_> = (0..64).map(|_| self.random.below(3) == 0).collect();
                     let mut draws = draws.into_iter();
-                    let luck = || if draws.next() == Some(true) { Luck::Bad } else { Luck::Good };
+                    let luck = || if draws.next() == Some(true) { Fault::Fails } else { Fault::None };
                     self.nodes.step(&self.world, luck).await;
                     self.wake();
                 }
                 3 => {
                     // Killed after a few writes, in the middle of whatever it does.
-                    self.world.limit_writes(Some(u32::try_from(self.chance.below(4)).unwrap()));
+                    self.world.limit_writes(Some(u32::try_from(self.random.below(4)).unwrap()));
                     self.reconcile().await;
                     self.world.limit_writes(None);
                     self.restart();
@@ -289,13 +300,13 @@ impl Simulation {
             self.cordon(name, false).await;
         }
         for _ in 0..SETTLE {
-            let before = self.world.revision();
+            let before = self.world.revision().await;
             self.reconcile_all().await;
-            self.nodes.step(&self.world, || Luck::Good).await;
+            self.nodes.step(&self.world, || Fault::None).await;
             self.wake();
             // Longer than every back-off.
             self.world.advance(301);
-            if self.world.revision() == before && self.queue.iter().all(|(index, _)| self.is_timer(*index)) {
+            if self.world.revision().await == before && self.queue.iter().all(|(index, _)| self.is_timer(*index)) {
                 return;
             }
         }
@@ -308,7 +319,7 @@ impl Simulation {
     }
 
     fn bundles(&self) -> BTreeMap<String, Bundle> {
-        let all = self.world.all("bundles").into_iter().map(|bundle| decode::<Bundle>(bundle).unwrap());
+        let all = self.world.all::<Bundle>().into_iter().map(|bundle| decode::<Bundle>(bundle).unwrap());
         all.map(|bundle| (bundle.metadata.name.clone().unwrap(), bundle)).collect()
     }
 
@@ -319,13 +330,14 @@ impl Simulation {
             let works = bundle.spec.service == MARIADB || bundles.contains_key("mariadb");
             assert_eq!(bundle.is("Ready"), works, "seed {seed}: {name} {:#?}", bundle.status);
         }
-        let uids: Vec<_> = self.world.listing().iter().map(|found| found.object["metadata"]["uid"].clone()).collect();
-        for found in self.world.listing() {
+        let listing = self.world.listing();
+        let uids: Vec<_> = listing.iter().map(|found| found.object["metadata"]["uid"].clone()).collect();
+        for found in listing {
             let owners = found.object["metadata"]["ownerReferences"].as_array().cloned().unwrap_or_default();
             assert!(owners.iter().all(|owner| uids.contains(&owner["uid"])), "seed {seed}: garbage {}", found.object);
         }
         self.judge_set(seed);
-        for pod in self.world.all("pods").iter().filter(|pod| pod["metadata"]["labels"]["app"] != "web") {
+        for pod in self.world.all::<Pod>().iter().filter(|pod| pod["metadata"]["labels"]["app"] != "web") {
             let set = pod["metadata"]["name"].as_str().unwrap().trim_end_matches("-0");
             assert!(bundles.get(set).is_some_and(|bundle| bundle.spec.start), "seed {seed}: a pod too many {set}");
         }
@@ -335,10 +347,10 @@ impl Simulation {
 impl Simulation {
     /// The stateful set has just the pods it wants, of the revisions it wants, and no more history than it keeps.
     fn judge_set(&self, seed: u64) {
-        let pods: Vec<Pod> = self.world.all("pods").into_iter().map(|pod| decode(pod).unwrap()).collect();
+        let pods: Vec<Pod> = self.world.all::<Pod>().into_iter().map(|pod| decode(pod).unwrap()).collect();
         let label = |pod: &Pod, name: &str| pod.metadata.labels.as_ref().and_then(|all| all.get(name).cloned());
         let pods: Vec<_> = pods.iter().filter(|pod| label(pod, "app").as_deref() == Some("web")).collect();
-        let Some(set) = self.world.all("statefulsets").into_iter().find(|set| set["metadata"]["name"] == "web") else {
+        let Some(set) = self.world.all::<StatefulSet>().into_iter().find(|set| set["metadata"]["name"] == "web") else {
             assert!(pods.is_empty(), "seed {seed}: pods without their set");
             return;
         };
@@ -353,7 +365,7 @@ impl Simulation {
             }
         }
         let kept =
-            self.world.all("controllerrevisions").into_iter().map(|kept| decode::<ControllerRevision>(kept).unwrap());
+            self.world.all::<ControllerRevision>().into_iter().map(|kept| decode::<ControllerRevision>(kept).unwrap());
         let kept =
             kept.filter(|kept| kept.metadata.name.as_deref().is_some_and(|name| name.starts_with("web-"))).count();
         assert!(kept <= 6, "seed {seed}: {kept} revisions");
@@ -369,13 +381,13 @@ async fn chaos_ends_in_order_and_order_is_idle() {
         simulation.settle().await;
         simulation.judge(seed);
         // Everything looked at again after a restart: nothing is written.
-        let quiet = simulation.world.revision();
+        let quiet = simulation.world.revision().await;
         simulation.restart();
         simulation.reconcile_all().await;
-        assert_eq!(simulation.world.revision(), quiet, "seed {seed}: it is not idle");
+        assert_eq!(simulation.world.revision().await, quiet, "seed {seed}: it is not idle");
         reasons.extend(simulation.seen);
     }
-    // The chance is worth something: every way a bundle can be was there.
+    // The random edits reach every state of a bundle.
     for reason in [
         "BindingsFailed",
         "BindingsPending",
@@ -388,4 +400,15 @@ async fn chaos_ends_in_order_and_order_is_idle() {
     ] {
         assert!(reasons.contains(reason), "{reason} never came up: {reasons:?}");
     }
+}
+
+#[tokio::test]
+async fn a_seed_determines_the_whole_run() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let mut simulation = Simulation::new(7).await;
+        simulation.chaos().await;
+        runs.push((simulation.world.revision().await, simulation.seen));
+    }
+    assert_eq!(runs[0], runs[1]);
 }

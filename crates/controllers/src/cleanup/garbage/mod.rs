@@ -124,29 +124,39 @@ async fn everything(world: &dyn World) -> Result<Vec<Found>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use api::kinds::{ConfigMap, Namespace};
     use serde_json::json;
 
     use super::*;
-    use crate::{WorldError, testing::Memory};
+    use crate::{WorldError, testing::Cluster};
 
     fn kind(plural: &str) -> Kind {
         kinds::find(plural).unwrap().clone()
     }
 
+    /// A cluster with the namespaces `a` and `b`.
+    async fn cluster() -> Cluster {
+        let cluster = Cluster::start().await;
+        for name in ["a", "b"] {
+            cluster.create::<Namespace>(json!({"metadata": {"name": name}})).await;
+        }
+        cluster
+    }
+
     /// A ConfigMap, owned by those of this name and uid; answers its uid.
-    async fn config_map(world: &Memory, namespace: &str, name: &str, owners: &[(&str, &str)]) -> String {
+    async fn config_map(world: &Cluster, namespace: &str, name: &str, owners: &[(&str, &str)]) -> String {
         let owners: Vec<_> = owners
             .iter()
             .map(|(name, uid)| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid, "blockOwnerDeletion": true}))
             .collect();
         let metadata = json!({"name": name, "namespace": namespace, "ownerReferences": owners});
-        world.create(&kind("configmaps"), &json!({"metadata": metadata})).await.unwrap();
+        world.create::<ConfigMap>(json!({"metadata": metadata})).await;
         let made = world.get(&kind("configmaps"), &ObjectKey::namespaced(namespace, name)).await.unwrap().unwrap();
         plan::uid(&made).to_owned()
     }
 
     /// Reconciles everything that changes wake, until nothing does.
-    async fn collect(world: &Memory, collector: &GarbageCollector) {
+    async fn collect(world: &Cluster, collector: &GarbageCollector) {
         for _ in 0..16 {
             let mut due = Vec::new();
             for change in world.drain() {
@@ -161,7 +171,7 @@ mod tests {
         }
     }
 
-    fn names(world: &Memory) -> Vec<String> {
+    fn names(world: &Cluster) -> Vec<String> {
         let name = |object: &Value| {
             format!(
                 "{}/{}",
@@ -169,12 +179,12 @@ mod tests {
                 object["metadata"]["name"].as_str().unwrap()
             )
         };
-        world.all("configmaps").iter().map(name).collect()
+        world.all::<ConfigMap>().iter().map(name).collect()
     }
 
     #[tokio::test]
     async fn what_is_left_of_an_owner_goes() {
-        let (world, collector) = (Memory::default(), GarbageCollector::default());
+        let (world, collector) = (cluster().await, GarbageCollector::default());
         let owner = config_map(&world, "a", "owner", &[]).await;
         let other = config_map(&world, "a", "other", &[]).await;
         config_map(&world, "a", "child", &[("owner", &owner)]).await;
@@ -184,14 +194,14 @@ mod tests {
         config_map(&world, "a", "liar", &[("other", &owner)]).await;
         collect(&world, &collector).await;
         assert_eq!(names(&world), ["a/child", "a/other", "a/owner", "a/shared"]);
-        world.delete_now(&kind("configmaps"), &ObjectKey::namespaced("a", "owner"));
+        world.delete::<ConfigMap>(&ObjectKey::namespaced("a", "owner")).await;
         collect(&world, &collector).await;
         assert_eq!(names(&world), ["a/other", "a/shared"]);
     }
 
     #[tokio::test]
     async fn an_owner_in_another_namespace_is_none() {
-        let (world, collector) = (Memory::default(), GarbageCollector::default());
+        let (world, collector) = (cluster().await, GarbageCollector::default());
         let owner = config_map(&world, "a", "owner", &[]).await;
         let home = config_map(&world, "b", "home", &[]).await;
         collect(&world, &collector).await;
@@ -204,14 +214,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_object_that_changed_after_it_was_judged_is_judged_again() {
-        let world = Memory::default();
+        let world = cluster().await;
         config_map(&world, "a", "child", &[("gone", "gone-uid")]).await;
         let key = ObjectKey::namespaced("a", "child");
         let object = world.get(&kind("configmaps"), &key).await.unwrap().unwrap();
         let found = Found { kind: kind("configmaps"), object: object.clone() };
         let mut kept = object;
         kept["metadata"]["ownerReferences"] = json!([]);
-        world.replace(&kind("configmaps"), &kept).await.unwrap();
+        world.admin().replace(&kind("configmaps"), &kept).await.unwrap();
         let judged = GarbageCollector::default().judge(&world, &found).await;
         assert!(matches!(judged, Err(Error::Write { source: WorldError::Conflict { .. }, .. })), "{judged:?}");
         assert_eq!(names(&world), ["a/child"]);
@@ -219,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn foreground_deletion_stays_in_its_namespace_and_waits_for_dependents() {
-        let (world, collector) = (Memory::default(), GarbageCollector::default());
+        let (world, collector) = (cluster().await, GarbageCollector::default());
         let owner = config_map(&world, "a", "owner", &[]).await;
         config_map(&world, "a", "child", &[("owner", &owner)]).await;
         let home = config_map(&world, "b", "home", &[]).await;
@@ -228,15 +238,15 @@ mod tests {
         let key = ObjectKey::namespaced("a", "owner");
         let mut object = world.get(&kind("configmaps"), &key).await.unwrap().unwrap();
         object["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
-        world.replace(&kind("configmaps"), &object).await.unwrap();
+        world.admin().replace(&kind("configmaps"), &object).await.unwrap();
         let child = ObjectKey::namespaced("a", "child");
         let mut held = world.get(&kind("configmaps"), &child).await.unwrap().unwrap();
         held["metadata"]["finalizers"] = json!(["example.org/slow"]);
-        world.replace(&kind("configmaps"), &held).await.unwrap();
-        world.delete_now(&kind("configmaps"), &key);
+        world.admin().replace(&kind("configmaps"), &held).await.unwrap();
+        world.delete::<ConfigMap>(&key).await;
         collect(&world, &collector).await;
         assert_eq!(names(&world), ["a/child", "a/owner", "b/home", "b/stranger"], "the owner waits");
-        world.remove_now(&kind("configmaps"), &child);
+        world.release::<ConfigMap>(&child).await;
         collect(&world, &collector).await;
         assert_eq!(names(&world), ["b/home", "b/stranger"]);
     }

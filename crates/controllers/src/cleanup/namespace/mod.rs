@@ -141,30 +141,22 @@ async fn strays(world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
 
 #[cfg(test)]
 mod tests {
+    use api::kinds::{ConfigMap, Pod, Secret};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::Memory;
-
-    async fn create(world: &Memory, kind: &str, object: Value) {
-        world.create(kinds::find(kind).unwrap(), &object).await.unwrap();
-    }
+    use crate::testing::Cluster;
 
     #[tokio::test]
     async fn contents_go_before_the_namespace_and_it_says_what_is_left() {
-        let world = Memory::default();
-        create(&world, "namespaces", json!({"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}}))
-            .await;
-        create(&world, "configmaps", json!({"metadata": {"name": "a", "namespace": "shop"}})).await;
-        create(
-            &world,
-            "configmaps",
-            json!({"metadata": {"name": "b", "namespace": "shop", "finalizers": ["example.org/slow"]}}),
-        )
-        .await;
-        create(&world, "configmaps", json!({"metadata": {"name": "a", "namespace": "other"}})).await;
+        let world = Cluster::start().await;
+        world.create::<Namespace>(json!({"metadata": {"name": "shop"}})).await;
+        world.create::<ConfigMap>(json!({"metadata": {"name": "a", "namespace": "shop"}})).await;
+        let held = json!({"name": "b", "namespace": "shop", "finalizers": ["example.org/slow"]});
+        world.create::<ConfigMap>(json!({"metadata": held})).await;
+        world.create::<ConfigMap>(json!({"metadata": {"name": "a", "namespace": "default"}})).await;
         let key = ObjectKey::cluster("shop");
-        world.delete_now(&Kind::of::<Namespace>(), &key);
+        world.delete::<Namespace>(&key).await;
         assert_eq!(Namespaces.reconcile(&world, &key).await.unwrap(), Next::After(RECHECK));
         Namespaces.reconcile(&world, &key).await.unwrap();
         let namespace = world.get(&Kind::of::<Namespace>(), &key).await.unwrap().unwrap();
@@ -178,47 +170,44 @@ mod tests {
             of("NamespaceFinalizersRemaining")["message"],
             "Some content in the namespace has finalizers remaining: example.org/slow in 1 resource instances"
         );
-        let kind = kinds::find("configmaps").unwrap().clone();
-        world.remove_now(&kind, &ObjectKey::namespaced("shop", "b"));
+        world.release::<ConfigMap>(&ObjectKey::namespaced("shop", "b")).await;
         Namespaces.reconcile(&world, &key).await.unwrap();
         assert!(world.get(&Kind::of::<Namespace>(), &key).await.unwrap().is_none());
-        assert_eq!(world.all("configmaps").len(), 1, "what lies elsewhere stays");
+        assert_eq!(world.all::<ConfigMap>().len(), 1, "what lies elsewhere stays");
     }
 
     #[tokio::test]
     async fn a_hundred_pods_end_side_by_side() {
-        let world = Memory::default();
-        create(&world, "namespaces", json!({"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}}))
-            .await;
+        let world = Cluster::start().await;
+        world.create::<Namespace>(json!({"metadata": {"name": "shop"}})).await;
         for number in 0..100 {
             let spec = json!({"nodeName": "a", "containers": [{"name": "c", "image": "i"}]});
-            create(
-                &world,
-                "pods",
-                json!({"metadata": {"name": format!("p{number}"), "namespace": "shop"}, "spec": spec}),
-            )
-            .await;
+            let metadata = json!({"name": format!("p{number}"), "namespace": "shop"});
+            world.create::<Pod>(json!({"metadata": metadata, "spec": spec})).await;
         }
         let key = ObjectKey::cluster("shop");
-        world.delete_now(&Kind::of::<Namespace>(), &key);
+        world.delete::<Namespace>(&key).await;
         Namespaces.reconcile(&world, &key).await.unwrap();
         let ending = |pod: &Value| !pod["metadata"]["deletionTimestamp"].is_null();
-        assert!(world.all("pods").iter().all(ending), "one pass tells all of them to end");
+        assert!(world.all::<Pod>().iter().all(ending), "one pass tells all of them to end");
     }
 
     #[tokio::test]
     async fn what_lies_in_no_namespace_is_removed_and_built_in_ones_are_made_again() {
-        let world = Memory::default();
+        let world = Cluster::start().await;
+        world.create::<Namespace>(json!({"metadata": {"name": "gone"}})).await;
         for namespace in ["gone", "kube-system"] {
-            create(&world, "secrets", json!({"metadata": {"name": "s", "namespace": namespace}})).await;
+            world.create::<Secret>(json!({"metadata": {"name": "s", "namespace": namespace}})).await;
+            world.lose::<Namespace>(namespace).await;
         }
         for namespace in ["gone", "kube-system", "never"] {
             Namespaces.reconcile(&world, &ObjectKey::cluster(namespace)).await.unwrap();
         }
-        let left: Vec<_> = world.all("secrets").iter().map(|secret| secret["metadata"]["namespace"].clone()).collect();
+        let left: Vec<_> = world.all::<Secret>().iter().map(|secret| secret["metadata"]["namespace"].clone()).collect();
         assert_eq!(left, ["kube-system"]);
-        let made: Vec<_> = world.all("namespaces").iter().map(|made| made["metadata"]["name"].clone()).collect();
-        assert_eq!(made, ["kube-system"]);
+        let names = world.all::<Namespace>();
+        let names: Vec<_> = names.iter().map(|namespace| namespace["metadata"]["name"].clone()).collect();
+        assert_eq!(names, BUILT_IN);
     }
 
     #[test]
