@@ -11,11 +11,12 @@ use jiff::Timestamp;
 
 use crate::{
     controller::Next,
+    nodes::orphaned_pods::QUARANTINE,
     step::Step,
     workloads::{health, scheduler::volumes::claims_of},
 };
 
-/// How long a claim that is being deleted waits for a node that may hold its volume.
+/// How long a claim that is being deleted waits for the nodes when none of them is known to hold its volume.
 pub(super) const RELEASE_AFTER: Duration = Duration::from_secs(300);
 /// Time until a claim whose node is gone, or whose pods still run, is looked at again.
 pub(super) const RECHECK: Duration = Duration::from_secs(30);
@@ -128,15 +129,20 @@ fn release(observed: &Observed) -> (Vec<Step>, Next) {
     }
     let deleted = claim.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
     let node = selected_node(claim);
-    let since = match node {
-        Some(_) => Some(deleted),
-        // Every node has had the time to say that it has the volume.
-        None => observed.nodes.iter().map(ready_since).chain([Some(deleted)]).reduce(latest).flatten(),
+    let (since, patience) = match node {
+        // As long as its pods: a node that was deleted by mistake registers itself again, and deletes the volume.
+        // Later than that the volume stays on its disk, whatever becomes of the claim.
+        Some(_) => (Some(deleted), QUARANTINE),
+        // Every node has had the time to report that it has the volume.
+        None => {
+            let ready = observed.nodes.iter().map(ready_since);
+            (ready.chain([Some(deleted)]).reduce(latest).flatten(), RELEASE_AFTER)
+        }
     };
     let Some(since) = since else { return (Vec::new(), Next::After(RECHECK)) };
     let waited = Duration::try_from(observed.now.duration_since(since)).unwrap_or_default();
-    if waited < RELEASE_AFTER {
-        return (Vec::new(), Next::After(RELEASE_AFTER - waited));
+    if waited < patience {
+        return (Vec::new(), Next::After(patience - waited));
     }
     let mut free = claim.clone();
     VOLUME_DATA.remove(&mut free.metadata);

@@ -89,13 +89,15 @@ fn a_volume_of_old_is_written_down_where_its_pod_runs() {
 fn only_claims_that_no_node_will_release_are_released_here() {
     const EARLY: &str = "2026-01-01T00:10:00Z";
     const LATE: &str = "2026-01-01T00:59:00Z";
+    const JUST_NOW: &str = "2026-01-01T00:59:30Z";
     let (up, new, down) = (node("a", "True", EARLY), node("b", "True", LATE), node("c", "Unknown", EARLY));
     let here = |claim: &str, at: &str| deleted(observed("pvc-u1", "Bound", claim, true), at);
     let mut cases = vec![
         ("its node is there", Observed { node: Some(up.clone()), ..here("a", EARLY) }, false),
         ("its node is silent", Observed { node: Some(down.clone()), ..here("c", EARLY) }, false),
         ("its node is gone", here("a", EARLY), true),
-        ("its node is gone since just now", here("a", LATE), false),
+        ("its node is gone, and may register itself again", here("a", JUST_NOW), false),
+        ("its node is gone, and has had the time to register itself again", here("a", LATE), true),
         ("no node has it", Observed { nodes: vec![up.clone()], ..here("", EARLY) }, true),
         ("it is deleted just now", Observed { nodes: vec![up.clone()], ..here("", LATE) }, false),
         ("a node is new", Observed { nodes: vec![up.clone(), new], ..here("", EARLY) }, false),
