@@ -16,6 +16,14 @@ pub enum Error {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// The pod asks for a privilege that this node's owner does not give.
+    #[error("{field}: {problem}")]
+    Denied {
+        /// Path of the field in the pod.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// Something the pod refers to does not exist (yet).
     #[error("{kind} {name:?} not found")]
     Missing {
@@ -42,7 +50,7 @@ pub enum Error {
         source: client::Error,
     },
     /// An image could not be had.
-    #[error("image {image:?}")]
+    #[error("cannot use image {image:?}")]
     Image {
         /// Its reference.
         image: String,
@@ -51,7 +59,7 @@ pub enum Error {
         source: crate::ports::BoxError,
     },
     /// A container operation failed.
-    #[error("container {container:?}")]
+    #[error("operation on container {container:?} failed")]
     Container {
         /// Name within the pod.
         container: String,
@@ -60,10 +68,10 @@ pub enum Error {
         source: runtime::container::ContainerError,
     },
     /// The pod's network could not be made or removed.
-    #[error("pod network")]
+    #[error("cannot change the network of the pod")]
     Network(#[from] net::Error),
     /// A volume could not be made, mounted or unmounted.
-    #[error("volume")]
+    #[error("cannot change a volume of the pod")]
     Volume(#[from] storage::Error),
     /// A file of the pod could not be written, read or removed.
     #[error("{action} {}", path.display())]
@@ -80,7 +88,7 @@ pub enum Error {
     #[error("{0}")]
     NotRunning(String),
     /// The log of a container cannot be read.
-    #[error("log of container {container:?}")]
+    #[error("cannot read the log of container {container:?}")]
     Log {
         /// Name within the pod.
         container: String,
@@ -96,6 +104,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     pub(crate) fn refused(field: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Refused { field: field.into(), problem: problem.into() }
+    }
+
+    pub(crate) fn denied(field: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Denied { field: field.into(), problem: problem.into() }
     }
 
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -162,7 +162,7 @@ pub trait Events: Send + Sync + 'static {
     fn claim(&self, claim: &PersistentVolumeClaim, severity: Severity, reason: &str, message: String);
 }
 
-/// The end of a container's log, for last words.
+/// The end of a container's log, for termination messages.
 #[async_trait]
 pub trait LogTail: Send + Sync + 'static {
     /// The last lines of a log file, at most `lines` and `bytes`.

@@ -146,7 +146,7 @@ impl Layout {
 
     /// Termination message of a run.
     #[must_use]
-    pub fn words(&self, uid: &PodUid, container: &ContainerName, attempt: u32) -> PathBuf {
+    pub fn termination_message(&self, uid: &PodUid, container: &ContainerName, attempt: u32) -> PathBuf {
         self.run(uid).join("words").join(format!("{container}.{attempt}"))
     }
 

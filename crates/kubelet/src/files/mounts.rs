@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// The kernel's table of mounts of this process.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
-/// Most bytes that the kubelet's own files of one pod take in memory: Secrets, ConfigMaps, last words.
+/// Most bytes that the kubelet's own files of one pod take in memory: Secrets, ConfigMaps, termination messages.
 const POD_BYTES_MAX: u64 = 64 << 20;
 /// Most files among them.
 const POD_FILES_MAX: u64 = 1 << 16;

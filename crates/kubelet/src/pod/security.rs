@@ -58,15 +58,15 @@ pub struct Confinement {
 /// Refuses what this node does not do, before anything is made.
 ///
 /// # Errors
-/// [`Error::Refused`] with the field.
+/// [`Error::Denied`] with the field.
 pub fn check_pod(pod: &Pod, policy: &Policy) -> Result<()> {
     let Some(spec) = &pod.spec else { return Err(Error::refused("spec", "a pod needs a spec")) };
     // The API refuses the same; this is for what an older version took, or what came by another road.
     if let Some(error) = refusals(spec).into_iter().next() {
-        return Err(Error::refused(error.field, error.message));
+        return Err(Error::denied(error.field, error.message));
     }
     if spec.host_network == Some(true) && !policy.host_network {
-        return Err(Error::refused(
+        return Err(Error::denied(
             "spec.hostNetwork",
             "the node's owner does not allow it; publish ports with hostPort",
         ));
@@ -84,7 +84,7 @@ pub fn check_pod(pod: &Pod, policy: &Policy) -> Result<()> {
 
 fn at(path: &str, error: Error) -> Error {
     match error {
-        Error::Refused { field, problem } => Error::Refused { field: format!("{path}.{field}"), problem },
+        Error::Denied { field, problem } => Error::Denied { field: format!("{path}.{field}"), problem },
         other => other,
     }
 }
@@ -92,7 +92,7 @@ fn at(path: &str, error: Error) -> Error {
 /// Reads the security contexts of pod and container; the container's wins.
 ///
 /// # Errors
-/// [`Error::Refused`] with the field, relative to the container.
+/// [`Error::Denied`] with the field, relative to the container.
 pub fn confinement(pod: &Pod, container: &Container, policy: &Policy) -> Result<Confinement> {
     let whole = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let own = container.security_context.as_ref();
@@ -100,7 +100,7 @@ pub fn confinement(pod: &Pod, container: &Container, policy: &Policy) -> Result<
         None => Ok(None),
         Some(id) => u32::try_from(id)
             .map(Some)
-            .map_err(|_| Error::refused(format!("securityContext.{field}"), "not a user or group id")),
+            .map_err(|_| Error::denied(format!("securityContext.{field}"), "not a user or group id")),
     };
     let user = id("runAsUser", own.and_then(|c| c.run_as_user), whole.and_then(|c| c.run_as_user))?;
     let group = id("runAsGroup", own.and_then(|c| c.run_as_group), whole.and_then(|c| c.run_as_group))?;
@@ -145,7 +145,7 @@ fn capabilities(container: &Container, policy: &Policy) -> Result<Vec<String>> {
         if !policy.capabilities && !FREE_CAPABILITIES.contains(&name.as_str()) {
             let allowed = FREE_CAPABILITIES.join(", ");
             let problem = format!("{name} is not allowed; this node allows {allowed}");
-            return Err(Error::refused("securityContext.capabilities.add", problem));
+            return Err(Error::denied("securityContext.capabilities.add", problem));
         }
     }
     Ok(kept)
@@ -160,13 +160,13 @@ fn filter(profile: Option<&Profile>) -> Result<Filter> {
         "Localhost" if !name.is_empty() && !name.starts_with('.') && name.chars().all(plain) => {
             Ok(Filter::Localhost(name.trim_end_matches(".json").to_owned()))
         }
-        "Localhost" => Err(Error::refused(
+        "Localhost" => Err(Error::denied(
             "securityContext.seccompProfile.localhostProfile",
             "name a profile file without directories",
         )),
         other => {
             let problem = format!("{other:?} is not available; use RuntimeDefault or Localhost");
-            Err(Error::refused("securityContext.seccompProfile.type", problem))
+            Err(Error::denied("securityContext.seccompProfile.type", problem))
         }
     }
 }
@@ -175,7 +175,7 @@ fn filter(profile: Option<&Profile>) -> Result<Filter> {
 /// the image gives that user (`of_image`), as container runtimes do.
 ///
 /// # Errors
-/// [`Error::Refused`] when `runAsNonRoot` meets user 0.
+/// [`Error::Denied`] when `runAsNonRoot` meets user 0.
 pub fn user(confinement: &Confinement, of_image: UserIds) -> Result<UserIds> {
     let mut user = of_image;
     if let Some(uid) = confinement.user {
@@ -192,7 +192,7 @@ pub fn user(confinement: &Confinement, of_image: UserIds) -> Result<UserIds> {
     user.groups.dedup();
     if confinement.non_root && user.uid == 0 {
         let problem = "the container would run as user 0; set runAsUser or choose another image";
-        return Err(Error::refused("securityContext.runAsNonRoot", problem));
+        return Err(Error::denied("securityContext.runAsNonRoot", problem));
     }
     Ok(user)
 }
@@ -264,7 +264,7 @@ mod tests {
             ),
         ] {
             match check_pod(&pod(spec), &Policy::default()) {
-                Err(Error::Refused { field: found, .. }) => assert_eq!(found, field),
+                Err(Error::Denied { field: found, .. }) => assert_eq!(found, field),
                 other => panic!("{field}: {other:?}"),
             }
         }

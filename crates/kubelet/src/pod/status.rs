@@ -70,7 +70,7 @@ pub enum RunState {
         oom_killed: bool,
         /// When.
         finished_at: Timestamp,
-        /// Its last words.
+        /// Its termination message.
         message: Option<String>,
     },
 }

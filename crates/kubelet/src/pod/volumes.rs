@@ -129,10 +129,10 @@ fn plan_one(volume: &Volume, policy: &Policy, path: &str) -> Result<VolumePlan> 
         if let Some((allowed, below)) = policy.host_paths.iter().find_map(split).filter(|_| plain) {
             return Ok(VolumePlan::HostPath { allowed, below });
         }
-        return refuse(
-            "hostPath.path",
+        return Err(Error::denied(
+            format!("{path}.hostPath.path"),
             "the node's owner does not allow this path; use a persistentVolumeClaim or emptyDir",
-        );
+        ));
     }
     let plan = |mode: Option<i32>, parts| Ok(VolumePlan::Files(FilesPlan { mode: bits(mode, FILE_MODE), parts }));
     if let Some(secret) = &volume.secret {
@@ -346,7 +346,7 @@ mod tests {
     fn host_paths_need_permission() {
         let pod = pod(json!([{"name": "h", "hostPath": {"path": "/srv/data/x"}}]));
         assert!(
-            matches!(plan(&pod, &Policy::default()), Err(Error::Refused { field, .. }) if field == "spec.volumes[0].hostPath.path")
+            matches!(plan(&pod, &Policy::default()), Err(Error::Denied { field, .. }) if field == "spec.volumes[0].hostPath.path")
         );
         let allowed = Policy { host_paths: vec!["/srv/data".into()], ..Policy::default() };
         let found = plan(&pod, &allowed).unwrap().into_values().next().unwrap();

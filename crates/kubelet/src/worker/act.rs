@@ -6,7 +6,7 @@ use api::{kinds::Pod, meta::DEFAULT_NAMESPACE};
 use k8s_openapi::api::core::v1::Container;
 use tokio::{sync::Notify, task::JoinSet};
 
-use super::{Memory, Sandbox, Shared, Worker};
+use super::{Sandbox, Shared, Worker, WorkerCache};
 use crate::{
     error::{Error, Result},
     files::{ContainerName, PodUid},
@@ -25,7 +25,7 @@ use crate::{
 
 impl Worker {
     pub(super) async fn execute(
-        memory: &mut Memory,
+        cache: &mut WorkerCache,
         shared: &Arc<Shared>,
         wake: &Arc<Notify>,
         tasks: &mut JoinSet<()>,
@@ -36,31 +36,31 @@ impl Worker {
         let uid = PodUid::new(pod.metadata.uid.clone().unwrap_or_default(), "metadata.uid")?;
         match action {
             Action::Attach => {
-                memory.cleaned = false;
-                memory.sandbox = Some(attach(shared, pod, uid.as_str()).await?);
+                cache.cleaned = false;
+                cache.sandbox = Some(attach(shared, pod, uid.as_str()).await?);
             }
-            Action::Pull => memory.images = Some(pull(shared, pod).await?),
+            Action::Pull => cache.images = Some(pull(shared, pod).await?),
             Action::Mount => {
-                memory.cleaned = false;
-                memory.mounted = Some(super::mount::mount(memory, shared, pod, &uid).await?);
+                cache.cleaned = false;
+                cache.mounted = Some(super::mount::mount(cache, shared, pod, &uid).await?);
             }
             Action::Start { container, attempt, streak } => {
                 let container = ContainerName::new(container.as_str(), "spec.containers.name")?;
                 let run = super::start::Run { container: &container, attempt: *attempt, streak: *streak };
-                super::start::start(memory, shared, wake, tasks, pod, &uid, run).await?;
+                super::start::start(cache, shared, wake, tasks, pod, &uid, run).await?;
             }
             Action::Terminate { container, deadline } => {
-                super::end::terminate(memory, shared, tasks, state, pod, uid.as_str(), (container, *deadline));
+                super::end::terminate(cache, shared, tasks, state, pod, uid.as_str(), (container, *deadline));
             }
             Action::Kill { container } => super::end::kill(shared, uid.as_str(), container).await?,
             Action::Remove => super::end::remove(shared, uid.as_str(), None).await?,
             Action::Clean => {
                 super::end::clean(shared, pod, &uid, matches!(state, State::Stopping { .. })).await?;
-                (memory.sandbox, memory.mounted, memory.cleaned) = (None, None, true);
+                (cache.sandbox, cache.mounted, cache.cleaned) = (None, None, true);
             }
             Action::Release => {
                 shared.ports.cluster.release(pod).await?;
-                memory.released = true;
+                cache.released = true;
             }
             Action::Wake(_) => {}
         }

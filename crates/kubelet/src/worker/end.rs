@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use runtime::container::{ContainerInfo, State as RuntimeState};
 use tokio::task::JoinSet;
 
-use super::{Memory, Shared, mount::blocking, observe};
+use super::{Shared, WorkerCache, mount::blocking, observe};
 use crate::{
     error::{Error, Result, chain},
     files::{PodUid, remove_dir, unmount_below},
@@ -36,7 +36,7 @@ fn running(shared: &Shared, uid: &str, container: &str) -> Option<ContainerInfo>
 
 /// Asks a container to end: first its preStop hook, then the signal. Returns at once; the end is seen by the watch.
 pub(super) fn terminate(
-    memory: &mut Memory,
+    cache: &mut WorkerCache,
     shared: &Arc<Shared>,
     tasks: &mut JoinSet<()>,
     state: State,
@@ -45,7 +45,7 @@ pub(super) fn terminate(
     (container, deadline): (&str, Timestamp),
 ) {
     let Some(info) = running(shared, uid, container) else { return };
-    let unhealthy = memory.watched.get(&info.id).and_then(|w| w.health.borrow().unhealthy.clone());
+    let unhealthy = cache.watched.get(&info.id).and_then(|w| w.health.borrow().unhealthy.clone());
     let stopping = matches!(state, State::Stopping { .. });
     let (message, deadline) = match unhealthy.filter(|_| !stopping) {
         Some(unhealthy) => {
@@ -56,7 +56,7 @@ pub(super) fn terminate(
         None => (format!("Stopping container {container}"), deadline),
     };
     shared.ports.events.pod(pod, Severity::Normal, "Killing", message);
-    memory.ending.insert(info.id.clone(), Ending { asked: Timestamp::now(), deadline });
+    cache.ending.insert(info.id.clone(), Ending { asked: Timestamp::now(), deadline });
     let hook = observe::container(pod, container).and_then(|c| c.lifecycle.as_ref()?.pre_stop.clone());
     let signal = info.labels.get(label::STOP_SIGNAL).map_or(Signal::SIGTERM, |name| signal(name));
     let (shared, pod) = (Arc::clone(shared), Arc::clone(pod));

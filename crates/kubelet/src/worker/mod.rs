@@ -125,8 +125,10 @@ impl Drop for Watched {
     }
 }
 
+/// What a worker knows of its pod beside the API's objects. Another worker finds all of it again, on the host and in
+/// the pod's status.
 #[derive(Default)]
-struct Memory {
+struct WorkerCache {
     sandbox: Option<Sandbox>,
     images: Option<BTreeMap<String, ImageFacts>>,
     mounted: Option<Mounted>,
@@ -139,8 +141,8 @@ struct Memory {
     /// Runs that were asked to end.
     ending: BTreeMap<String, Ending>,
     watched: BTreeMap<String, Watched>,
-    /// Last words of ended runs.
-    words: BTreeMap<String, Option<String>>,
+    /// Termination messages of ended runs.
+    termination_messages: BTreeMap<String, Option<String>>,
     reported: Option<PodStatus>,
 }
 
@@ -150,7 +152,7 @@ pub(crate) struct Worker {
     uid: PodUid,
     desired: watch::Receiver<Desired>,
     state: State,
-    memory: Memory,
+    cache: WorkerCache,
     wake: Arc<Notify>,
     tasks: JoinSet<()>,
 }
@@ -158,9 +160,9 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(shared: Arc<Shared>, uid: PodUid, desired: watch::Receiver<Desired>) -> Self {
         let pod = desired.borrow().pod.clone();
-        let memory = Memory { reported: pod.status.clone(), ..Memory::default() };
+        let cache = WorkerCache { reported: pod.status.clone(), ..WorkerCache::default() };
         let state = initial_state(&pod);
-        Self { shared, uid, desired, state, memory, wake: Arc::new(Notify::new()), tasks: JoinSet::new() }
+        Self { shared, uid, desired, state, cache, wake: Arc::new(Notify::new()), tasks: JoinSet::new() }
     }
 
     /// Works until the pod is gone or `stop`. Containers run on after `stop`.
@@ -209,12 +211,12 @@ impl Worker {
     /// The pod as the API has it, with the status written last and the conditions others set.
     fn pod(&mut self) -> Arc<Pod> {
         let desired = self.desired.borrow_and_update().clone();
-        if desired.gone && self.memory.gone_since.is_none() {
-            self.memory.gone_since = Some(Timestamp::now());
-            self.memory.released = true;
+        if desired.gone && self.cache.gone_since.is_none() {
+            self.cache.gone_since = Some(Timestamp::now());
+            self.cache.released = true;
         }
         let mut pod = (*desired.pod).clone();
-        if let Some(mut status) = self.memory.reported.clone() {
+        if let Some(mut status) = self.cache.reported.clone() {
             take_foreign_conditions(&mut status, pod.status.as_ref());
             pod.status = Some(status);
         }
@@ -231,37 +233,37 @@ impl Worker {
         let spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
         let seconds = pod.metadata.deletion_grace_period_seconds.or(spec).unwrap_or(GRACE_SECONDS);
         let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(MINIMUM_GRACE);
-        if self.memory.deletion.is_some_and(|deletion| deletion.grace <= grace) {
+        if self.cache.deletion.is_some_and(|deletion| deletion.grace <= grace) {
             return;
         }
         let until = later(Timestamp::now(), grace);
-        let until = self.memory.deletion.map_or(until, |deletion| deletion.until.min(until));
-        self.memory.deletion = Some(Deletion { grace, until });
+        let until = self.cache.deletion.map_or(until, |deletion| deletion.until.min(until));
+        self.cache.deletion = Some(Deletion { grace, until });
     }
 
     /// When a wanted deletion must be done.
     fn stop_deadline(&self) -> Option<Timestamp> {
-        let gone = self.memory.gone_since.map(|since| later(since, MINIMUM_GRACE));
-        let deleted = self.memory.deletion.map(|deletion| deletion.until);
+        let gone = self.cache.gone_since.map(|since| later(since, MINIMUM_GRACE));
+        let deleted = self.cache.deletion.map(|deletion| deletion.until);
         gone.into_iter().chain(deleted).min()
     }
 
     fn observation(&self, pod: &Pod, runs: &observe::Runs) -> Observation {
-        let memory = &self.memory;
+        let cache = &self.cache;
         let stop = self.stop_deadline();
         let logs_left = stop.is_some() && !self.shared.layout.log_dirs(pod).is_empty();
         Observation {
             now: Timestamp::now(),
-            attached: memory.sandbox.is_some(),
-            pulled: memory.images.is_some(),
-            mounted: memory.mounted.is_some(),
-            residue: !memory.cleaned || logs_left,
+            attached: cache.sandbox.is_some(),
+            pulled: cache.images.is_some(),
+            mounted: cache.mounted.is_some(),
+            residue: !cache.cleaned || logs_left,
             containers: runs.views(),
-            blocked: memory.blocked.iter().map(|(name, trouble)| (name.clone(), trouble.until)).collect(),
-            retry: memory.trouble.as_ref().map(|trouble| trouble.until),
+            blocked: cache.blocked.iter().map(|(name, trouble)| (name.clone(), trouble.until)).collect(),
+            retry: cache.trouble.as_ref().map(|trouble| trouble.until),
             stop,
             active_until: active_until(pod),
-            released: memory.released,
+            released: cache.released,
             earlier_runs: runs.earlier(pod),
         }
     }
@@ -277,15 +279,15 @@ impl Worker {
             };
             let result = tokio::select! {
                 biased;
-                result = Self::execute(&mut self.memory, &self.shared, &self.wake, &mut self.tasks, self.state, pod, action) => Some(result),
+                result = Self::execute(&mut self.cache, &self.shared, &self.wake, &mut self.tasks, self.state, pod, action) => Some(result),
                 () = interrupted(self.desired.clone(), self.state) => None,
             };
             match (result, container) {
                 (None, _) => return true,
                 (Some(Ok(())), Some(container)) => {
-                    self.memory.blocked.remove(&container);
+                    self.cache.blocked.remove(&container);
                 }
-                (Some(Ok(())), None) => self.memory.trouble = None,
+                (Some(Ok(())), None) => self.cache.trouble = None,
                 (Some(Err(error)), container) => {
                     let whole = container.is_none();
                     self.fail(pod, action, container, &error);
@@ -298,15 +300,15 @@ impl Worker {
         acted
     }
 
-    /// Keeps a failure until its next try, and tells about it.
+    /// Keeps a failure until its next try, and records an event about it.
     fn fail(&mut self, pod: &Pod, action: &Action, container: Option<String>, error: &Error) {
         let known = match &container {
-            Some(container) => self.memory.blocked.get(container),
-            None => self.memory.trouble.as_ref(),
+            Some(container) => self.cache.blocked.get(container),
+            None => self.cache.trouble.as_ref(),
         };
         let times = known.map_or(0, |trouble| trouble.times).saturating_add(1);
         let message = chain(error);
-        let (event, reason) = words_of(action, error, times);
+        let (event, reason) = reasons(action, error, times);
         self.shared.ports.events.pod(pod, Severity::Warning, event, message.clone());
         let about = match error {
             Error::Image { image, .. } => pod
@@ -324,19 +326,16 @@ impl Worker {
             container: about,
         };
         match container {
-            Some(container) => drop(self.memory.blocked.insert(container, trouble)),
-            None => self.memory.trouble = Some(trouble),
+            Some(container) => drop(self.cache.blocked.insert(container, trouble)),
+            None => self.cache.trouble = Some(trouble),
         }
     }
 }
 
 /// The event's reason and the waiting reason of a failure.
-fn words_of(action: &Action, error: &Error, times: u32) -> (&'static str, &'static str) {
-    let policy = |field: &str| {
-        ["securityContext", "hostPath", "hostNetwork", "hostPID", "hostIPC"].iter().any(|w| field.contains(w))
-    };
+fn reasons(action: &Action, error: &Error, times: u32) -> (&'static str, &'static str) {
     match (action, error) {
-        (_, Error::Refused { field, .. }) if policy(field) => ("SecurityPolicyViolation", "CreateContainerConfigError"),
+        (_, Error::Denied { .. }) => ("SecurityPolicyViolation", "CreateContainerConfigError"),
         (_, Error::Image { .. }) if times > 1 => ("BackOff", "ImagePullBackOff"),
         (_, Error::Image { .. }) => ("Failed", "ErrImagePull"),
         (_, Error::Refused { .. }) => ("Failed", "CreateContainerConfigError"),

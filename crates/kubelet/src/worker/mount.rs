@@ -11,7 +11,7 @@ use api::{kinds::Pod, meta::DEFAULT_NAMESPACE, quantity};
 use storage::{Ownership, VolumeRequest};
 use tokio::sync::Semaphore;
 
-use super::{Memory, Mounted, MountedVolume, Sandbox, Shared, Worker, act::identity};
+use super::{Mounted, MountedVolume, Sandbox, Shared, Worker, WorkerCache, act::identity};
 use crate::{
     claims::{Holder, holder, obstacle, volume_of},
     error::{Error, Result},
@@ -83,8 +83,8 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
 }
 
 /// Makes and mounts everything; repeating it changes nothing.
-pub(super) async fn mount(memory: &Memory, shared: &Arc<Shared>, pod: &Arc<Pod>, uid: &PodUid) -> Result<Mounted> {
-    let sandbox = memory.sandbox.as_ref().ok_or_else(|| Error::NotRunning("the pod has no network yet".into()))?;
+pub(super) async fn mount(cache: &WorkerCache, shared: &Arc<Shared>, pod: &Arc<Pod>, uid: &PodUid) -> Result<Mounted> {
+    let sandbox = cache.sandbox.as_ref().ok_or_else(|| Error::NotRunning("the pod has no network yet".into()))?;
     let own = shared.layout.run(uid);
     blocking(move || give_pod_memory(&own)).await?;
     write_etc(shared, pod, sandbox, uid)?;
@@ -92,7 +92,7 @@ pub(super) async fn mount(memory: &Memory, shared: &Arc<Shared>, pod: &Arc<Pod>,
     let references = fetch(shared, pod).await?;
     let mut mounted = Mounted::default();
     for (name, plan) in plans {
-        let owner = owner(memory, shared, pod, &name).await?;
+        let owner = owner(cache, shared, pod, &name).await?;
         let (path, read_only) = match plan {
             VolumePlan::Claim { claim, read_only } => {
                 (mount_claim(shared, pod, uid, (&name, &claim), owner, read_only).await?, read_only)
@@ -117,11 +117,11 @@ pub(super) async fn mount(memory: &Memory, shared: &Arc<Shared>, pod: &Arc<Pod>,
 }
 
 /// Owner of what is made for a volume: the user of the first container that mounts it, and the pod's `fsGroup`.
-async fn owner(memory: &Memory, shared: &Arc<Shared>, pod: &Pod, volume: &VolumeName) -> Result<Owner> {
+async fn owner(cache: &WorkerCache, shared: &Arc<Shared>, pod: &Pod, volume: &VolumeName) -> Result<Owner> {
     let context = pod.spec.as_ref().and_then(|s| s.security_context.as_ref());
     let fs_group = context.and_then(|c| c.fs_group).and_then(|gid| u32::try_from(gid).ok());
     let container = first_user(pod, volume.as_str());
-    let image = container.and_then(|c| memory.images.as_ref()?.get(&c.name));
+    let image = container.and_then(|c| cache.images.as_ref()?.get(&c.name));
     let user = match container.zip(image) {
         Some((container, image)) => identity(shared, pod, container, image).await?,
         None => runtime::container::UserIds::default(),
@@ -245,7 +245,7 @@ async fn write_files(
 impl Worker {
     /// Brings mounted Secrets and ConfigMaps up to date. A failure is told and the old files stay.
     pub(super) async fn resync(&mut self, pod: &Arc<Pod>) {
-        let running = self.memory.mounted.is_some() && !self.memory.watched.is_empty();
+        let running = self.cache.mounted.is_some() && !self.cache.watched.is_empty();
         let plans = match plan(pod, &self.shared.config.policy) {
             Ok(plans) if running => plans,
             _ => return,
@@ -266,10 +266,10 @@ impl Worker {
     }
 
     async fn refresh(&self, pod: &Arc<Pod>, plans: BTreeMap<VolumeName, FilesPlan>) -> Result<()> {
-        let Some(sandbox) = &self.memory.sandbox else { return Ok(()) };
+        let Some(sandbox) = &self.cache.sandbox else { return Ok(()) };
         let references = fetch(&self.shared, pod).await?;
         for (name, plan) in &plans {
-            let owner = owner(&self.memory, &self.shared, pod, name).await?;
+            let owner = owner(&self.cache, &self.shared, pod, name).await?;
             write_files(&self.shared, pod, &self.uid, (name, plan), (sandbox, &references), owner).await?;
         }
         Ok(())

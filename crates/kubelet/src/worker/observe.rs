@@ -21,14 +21,14 @@ use crate::{
     probe::{Health, Prober, Probes, Said, Target, Teller},
 };
 
-/// Most bytes of last words of one container (Kubernetes).
-const WORDS_FILE_MAX: usize = 4096;
-/// Most bytes of last words of all containers of a pod together (Kubernetes).
-const WORDS_POD_MAX: usize = 12 * 1024;
-/// Most bytes of last words taken from the log.
-const WORDS_LOG_MAX: usize = 2048;
-/// Most lines of last words taken from the log.
-const WORDS_LINES_MAX: usize = 80;
+/// Most bytes of the termination message of one container (Kubernetes).
+const TERMINATION_MESSAGE_MAX: usize = 4096;
+/// Most bytes of the termination messages of all containers of a pod together (Kubernetes).
+const TERMINATION_MESSAGES_POD_MAX: usize = 12 * 1024;
+/// Most bytes of a termination message taken from the log.
+const LOG_TAIL_MAX: usize = 2048;
+/// Most lines of a termination message taken from the log.
+const LOG_TAIL_LINES_MAX: usize = 80;
 
 /// The latest runs of a pod's containers.
 pub(super) struct Runs {
@@ -79,18 +79,18 @@ pub(super) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
 }
 
 impl Worker {
-    /// Looks at the runs, begins to watch new ones, and collects the last words of ended ones.
+    /// Looks at the runs, begins to watch new ones, and collects the termination messages of ended ones.
     pub(super) async fn observe(&mut self, pod: &Arc<Pod>) -> Runs {
         let mut runs = Runs { facts: BTreeMap::new(), views: BTreeMap::new() };
         let latest = latest(self.shared.ports.containers.list(), self.uid.as_str());
         let alive = |id: &String| latest.values().any(|i| i.id == *id && i.state == RuntimeState::Running);
-        self.memory.watched.retain(|id, _| alive(id));
-        self.memory.ending.retain(|id, _| alive(id));
+        self.cache.watched.retain(|id, _| alive(id));
+        self.cache.ending.retain(|id, _| alive(id));
         for (name, info) in latest {
             let (state, run) = match &info.state {
                 RuntimeState::Running => {
                     let health = self.watch(pod, &name, &info);
-                    let terminating = self.memory.ending.get(&info.id).copied();
+                    let terminating = self.cache.ending.get(&info.id).copied();
                     let ready = health.ready && terminating.is_none();
                     (
                         RunState::Running { started: health.started, ready },
@@ -98,7 +98,7 @@ impl Worker {
                     )
                 }
                 RuntimeState::Exited(exit) => {
-                    let message = self.last_words(pod, &name, &info, exit.code).await;
+                    let message = self.termination_message(pod, &name, &info, exit.code).await;
                     let state = RunState::Exited {
                         code: exit.code,
                         signal: exit.signal,
@@ -120,7 +120,7 @@ impl Worker {
 
     /// The health of a running container, which is watched from now on if it was not.
     fn watch(&mut self, pod: &Arc<Pod>, name: &str, info: &ContainerInfo) -> Health {
-        if !self.memory.watched.contains_key(&info.id) {
+        if !self.cache.watched.contains_key(&info.id) {
             let probes = container(pod, name).and_then(|c| Probes::of(c).ok()).unwrap_or_default();
             let health = known_health(pod, name, &info.id).unwrap_or_else(|| Health::before(&probes));
             // A probe added by nobody: health as it stands.
@@ -129,17 +129,17 @@ impl Worker {
             // Its end is waited for from the first round on: a pod that is to stop never gets an address to probe.
             let tasks = vec![self.watch_end(&info.id), self.watch_health(receiver.clone())];
             let unprobed = (!probes.is_empty()).then_some((probes, sender));
-            self.memory.watched.insert(info.id.clone(), Watched { health: receiver, unprobed, tasks });
+            self.cache.watched.insert(info.id.clone(), Watched { health: receiver, unprobed, tasks });
         }
         self.probe(name, info);
-        self.memory.watched.get(&info.id).map(|watched| watched.health.borrow().clone()).unwrap_or_default()
+        self.cache.watched.get(&info.id).map(|watched| watched.health.borrow().clone()).unwrap_or_default()
     }
 
     /// Begins to probe a watched container once there is an address.
     fn probe(&mut self, name: &str, info: &ContainerInfo) {
-        let Some(address) = self.memory.sandbox.as_ref().map(|sandbox| sandbox.address) else { return };
+        let Some(address) = self.cache.sandbox.as_ref().map(|sandbox| sandbox.address) else { return };
         let teller = self.probe_events(name);
-        let Some(watched) = self.memory.watched.get_mut(&info.id) else { return };
+        let Some(watched) = self.cache.watched.get_mut(&info.id) else { return };
         let Some((probes, sender)) = watched.unprobed.take() else { return };
         let target = Target { id: info.id.clone(), address, started_at: info.started_at };
         let prober =
@@ -180,34 +180,37 @@ impl Worker {
         })
     }
 
-    /// What a container said before it ended: its termination message. The end of the log of one that failed stands in
-    /// for it only where the pod asks for that: logs are for fewer eyes than statuses.
-    async fn last_words(&mut self, pod: &Pod, name: &str, info: &ContainerInfo, code: i32) -> Option<String> {
-        if let Some(known) = self.memory.words.get(&info.id) {
+    /// The termination message of a container that ended. The end of the log of one that failed stands in for it only
+    /// where the pod asks for that: fewer people may read logs than statuses.
+    async fn termination_message(&mut self, pod: &Pod, name: &str, info: &ContainerInfo, code: i32) -> Option<String> {
+        if let Some(known) = self.cache.termination_messages.get(&info.id) {
             return known.clone();
         }
         let attempt = number(info, label::ATTEMPT);
-        let mut words = String::new();
+        let mut text = String::new();
         // A container of an odd name was started by an earlier version; its files are not looked for.
         if let Ok(container) = ContainerName::new(name, "container") {
-            let file = self.shared.layout.words(&self.uid, &container, attempt);
-            let limit = words_limit(pod);
-            words = read_head(&file, limit);
-            let asked = words.is_empty() && code != 0 && falls_back_to_logs(pod, name);
+            let file = self.shared.layout.termination_message(&self.uid, &container, attempt);
+            let limit = termination_message_limit(pod);
+            text = read_head(&file, limit);
+            let asked = text.is_empty() && code != 0 && falls_back_to_logs(pod, name);
             if let (true, Ok(logs)) = (asked, self.shared.layout.logs(pod)) {
                 let log = logs.file(&container, attempt);
-                words = self.shared.ports.logs.tail(&log, WORDS_LINES_MAX, WORDS_LOG_MAX.min(limit)).await;
+                text = self.shared.ports.logs.tail(&log, LOG_TAIL_LINES_MAX, LOG_TAIL_MAX.min(limit)).await;
             }
         }
-        let words = Some(words.trim_end().to_owned()).filter(|w| !w.is_empty());
+        let message = Some(text.trim_end().to_owned()).filter(|text| !text.is_empty());
         if code != 0 {
-            let last =
-                words.as_deref().and_then(|w| w.lines().last()).map(|line| format!(": {line}")).unwrap_or_default();
-            let message = format!("Container {name} exited with code {code}{last}");
-            self.shared.ports.events.pod(pod, Severity::Warning, "Exited", message);
+            let last = message
+                .as_deref()
+                .and_then(|text| text.lines().last())
+                .map(|line| format!(": {line}"))
+                .unwrap_or_default();
+            let news = format!("Container {name} exited with code {code}{last}");
+            self.shared.ports.events.pod(pod, Severity::Warning, "Exited", news);
         }
-        self.memory.words.insert(info.id.clone(), words.clone());
-        words
+        self.cache.termination_messages.insert(info.id.clone(), message.clone());
+        message
     }
 
     /// Writes the status if it differs from the one written last; false if it could not be written.
@@ -218,25 +221,25 @@ impl Worker {
             state: self.state,
             now: Timestamp::now(),
             host_ip: self.shared.config.host_ip,
-            pod_ip: self.memory.sandbox.as_ref().map(|s| s.address),
+            pod_ip: self.cache.sandbox.as_ref().map(|s| s.address),
             runs: &runs.facts,
             waiting: &waiting,
         };
         let status = compute(&facts);
-        let gone = self.memory.gone_since.is_some() || self.memory.released;
-        if gone || self.memory.reported.as_ref() == Some(&status) && !self.spoken_for() {
+        let gone = self.cache.gone_since.is_some() || self.cache.released;
+        if gone || self.cache.reported.as_ref() == Some(&status) && !self.spoken_for() {
             return true;
         }
         match self.shared.ports.cluster.write_status(pod, status.clone()).await {
             Ok(Some(_)) => {
                 self.tell_back_off(pod, &waiting);
-                self.memory.reported = Some(status);
+                self.cache.reported = Some(status);
                 true
             }
             // Gone, or another pod of the same name: the watch will say so; until then behave as if it had.
             Ok(None) => {
-                self.memory.gone_since = Some(Timestamp::now());
-                self.memory.released = true;
+                self.cache.gone_since = Some(Timestamp::now());
+                self.cache.released = true;
                 false
             }
             Err(error) => {
@@ -258,7 +261,7 @@ impl Worker {
     /// Tells of containers that have just begun to wait for their next try.
     fn tell_back_off(&self, pod: &Pod, waiting: &BTreeMap<String, Waiting>) {
         let before =
-            self.memory.reported.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
+            self.cache.reported.as_ref().and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
         let waited = |name: &str| {
             let state = before.iter().find(|status| status.name == name).and_then(|status| status.state.as_ref());
             state
@@ -273,13 +276,13 @@ impl Worker {
 
     fn waiting(&self, pod: &Pod, plan: &Plan, runs: &Runs) -> BTreeMap<String, Waiting> {
         let mut waiting = BTreeMap::new();
-        if let Some(trouble) = &self.memory.trouble {
+        if let Some(trouble) = &self.cache.trouble {
             let concerned = |name: &&String| trouble.container.as_ref().is_none_or(|c| c == *name);
             for name in plan.init.iter().chain(&plan.main).filter(concerned) {
                 waiting.insert(name.clone(), trouble.waiting.clone());
             }
         }
-        for (name, trouble) in &self.memory.blocked {
+        for (name, trouble) in &self.cache.blocked {
             waiting.insert(name.clone(), trouble.waiting.clone());
         }
         if matches!(self.state, State::Restarting { .. }) {
@@ -299,14 +302,14 @@ impl Worker {
     }
 }
 
-/// Most bytes of last words of each container: the pod's share is divided among them (Kubernetes).
-fn words_limit(pod: &Pod) -> usize {
+/// Most bytes of the termination message of each container: the pod's share is divided among them (Kubernetes).
+fn termination_message_limit(pod: &Pod) -> usize {
     let spec = pod.spec.as_ref();
     let all = spec.map_or(1, |s| s.containers.len() + s.init_containers.as_ref().map_or(0, Vec::len));
-    WORDS_FILE_MAX.min(WORDS_POD_MAX / all.max(1))
+    TERMINATION_MESSAGE_MAX.min(TERMINATION_MESSAGES_POD_MAX / all.max(1))
 }
 
-/// Whether the end of a container's log may stand in for last words (`terminationMessagePolicy`).
+/// Whether the end of a container's log may stand in for the termination message (`terminationMessagePolicy`).
 fn falls_back_to_logs(pod: &Pod, name: &str) -> bool {
     let policy = container(pod, name).and_then(|c| c.termination_message_policy.as_deref());
     policy == Some("FallbackToLogsOnError")
@@ -339,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn last_words_are_bounded_by_container_and_by_pod() {
+    fn termination_messages_are_bounded_by_container_and_by_pod() {
         let pod = |main: usize, init: usize| -> Pod {
             let list =
                 |prefix: &str, n: usize| (0..n).map(|i| json!({"name": format!("{prefix}{i}")})).collect::<Vec<_>>();
@@ -347,7 +350,7 @@ mod tests {
             serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap()
         };
         for (main, init, wanted) in [(1, 0, 4096), (3, 0, 4096), (3, 1, 3072), (10, 2, 1024)] {
-            assert_eq!(words_limit(&pod(main, init)), wanted, "{main} {init}");
+            assert_eq!(termination_message_limit(&pod(main, init)), wanted, "{main} {init}");
         }
     }
 

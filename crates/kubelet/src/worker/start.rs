@@ -13,7 +13,7 @@ use runtime::container::{ContainerSpec, LogTarget, MountSpec, Namespace, Namespa
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
-    Memory, Sandbox, Shared,
+    Sandbox, Shared, WorkerCache,
     act::identity,
     mount::{blocking, fetch, place},
     observe,
@@ -40,8 +40,8 @@ const HOOK_OUTPUT_MAX: usize = 1024;
 const PROFILE_MAX: u64 = 1 << 20;
 /// Runs of a container whose logs are kept: the current one and the one before.
 const LOGS_KEPT: u32 = 2;
-/// Permission bits of the file for last words: the container's user writes it.
-const WORDS_MODE: u32 = 0o666;
+/// Permission bits of the file for termination messages: the container's user writes it.
+const TERMINATION_MESSAGE_MODE: u32 = 0o666;
 
 /// Which run to start.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) struct Run<'a> {
 
 /// Removes what is left of earlier runs of the container and starts this one.
 pub(super) async fn start(
-    memory: &mut Memory,
+    cache: &mut WorkerCache,
     shared: &Arc<Shared>,
     wake: &Arc<Notify>,
     tasks: &mut JoinSet<()>,
@@ -64,8 +64,8 @@ pub(super) async fn start(
     let container = observe::container(pod, run.container.as_str());
     let container = container.ok_or_else(|| Error::Missing { kind: "container", name: run.container.to_string() })?;
     super::end::remove(shared, uid.as_str(), Some(run.container.as_str())).await?;
-    memory.words.retain(|id, _| !id.starts_with(&format!("{uid}.{}.", run.container)));
-    let wanted = describe(memory, shared, pod, uid, container, run).await?;
+    cache.termination_messages.retain(|id, _| !id.starts_with(&format!("{uid}.{}.", run.container)));
+    let wanted = describe(cache, shared, pod, uid, container, run).await?;
     let id = wanted.id.clone();
     let events = &shared.ports.events;
     events.pod(pod, Severity::Normal, "Created", format!("Created container {}", run.container));
@@ -112,7 +112,7 @@ async fn post_start(shared: Arc<Shared>, pod: Arc<Pod>, id: String, container: S
 }
 
 async fn describe(
-    memory: &Memory,
+    cache: &WorkerCache,
     shared: &Arc<Shared>,
     pod: &Arc<Pod>,
     uid: &PodUid,
@@ -120,16 +120,16 @@ async fn describe(
     run: Run<'_>,
 ) -> Result<ContainerSpec> {
     let not_yet = |what: &str| Error::NotRunning(format!("the pod has no {what} yet"));
-    let sandbox = memory.sandbox.as_ref().ok_or_else(|| not_yet("network"))?;
+    let sandbox = cache.sandbox.as_ref().ok_or_else(|| not_yet("network"))?;
     let image =
-        memory.images.as_ref().and_then(|all| all.get(run.container.as_str())).ok_or_else(|| not_yet("image"))?;
+        cache.images.as_ref().and_then(|all| all.get(run.container.as_str())).ok_or_else(|| not_yet("image"))?;
     let config = &shared.config;
     let references = fetch(shared, pod).await?;
     let env = declared(pod, container, &place(shared, sandbox), &references)?;
     let hostname = etc::kernel_hostname(pod, &config.cluster_domain)?;
     let confined = confinement(pod, container, &config.policy)?;
     let user = identity(shared, pod, container, image).await?;
-    let volumes = mounts(memory, shared, uid, container, (&env, (user.uid, user.gid)), run).await?;
+    let volumes = mounts(cache, shared, uid, container, (&env, (user.uid, user.gid)), run).await?;
     let layer = match config.layers {
         LayerStore::Disk => {
             let dir = shared.layout.layer(uid, run.container, run.attempt);
@@ -185,7 +185,7 @@ fn filter(shared: &Shared, filter: &Filter) -> Result<SeccompProfile> {
 /// Reads the profile `<name>.json` of the directory that the node's owner keeps; its name was checked with the pod.
 fn read_profile(directory: &Path, name: &str) -> Result<String> {
     use std::io::Read as _;
-    let refuse = |problem: String| Error::refused("securityContext.seccompProfile.localhostProfile", problem);
+    let refuse = |problem: String| Error::denied("securityContext.seccompProfile.localhostProfile", problem);
     if !directory.is_absolute() {
         return Err(refuse("this node has no directory of seccomp profiles".into()));
     }
@@ -231,7 +231,7 @@ async fn namespaces(
 }
 
 async fn mounts(
-    memory: &Memory,
+    cache: &WorkerCache,
     shared: &Arc<Shared>,
     uid: &PodUid,
     container: &Container,
@@ -241,7 +241,7 @@ async fn mounts(
     let mut mounts: Vec<MountSpec> = EtcFile::ALL
         .map(|file| MountSpec::bind(shared.layout.etc(uid, file), format!("/etc/{}", file.name()), true))
         .into();
-    let known = memory.mounted.as_ref();
+    let known = cache.mounted.as_ref();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = known.and_then(|m| m.volumes.get(mount.name.as_str()));
         let volume = volume.ok_or_else(|| Error::Missing { kind: "volume", name: mount.name.clone() })?;
@@ -258,18 +258,18 @@ async fn mounts(
         let read_only = volume.read_only || mount.read_only.unwrap_or(false);
         mounts.push(MountSpec::bind(source, &mount.mount_path, read_only));
     }
-    mounts.push(words(shared, uid, container, run)?);
+    mounts.push(termination_log(shared, uid, container, run)?);
     // A mount below another one comes after it.
     mounts.sort_by_key(|mount| mount.target().components().count());
     Ok(mounts)
 }
 
-/// The file a container may write its last words to.
-fn words(shared: &Shared, uid: &PodUid, container: &Container, run: Run<'_>) -> Result<MountSpec> {
+/// The file to which a container may write its termination message.
+fn termination_log(shared: &Shared, uid: &PodUid, container: &Container, run: Run<'_>) -> Result<MountSpec> {
     use std::os::unix::fs::PermissionsExt as _;
-    let path = shared.layout.words(uid, run.container, run.attempt);
+    let path = shared.layout.termination_message(uid, run.container, run.attempt);
     write_text(&path, "")?;
-    let mode = std::fs::Permissions::from_mode(WORDS_MODE);
+    let mode = std::fs::Permissions::from_mode(TERMINATION_MESSAGE_MODE);
     std::fs::set_permissions(&path, mode).map_err(Error::file("set mode of", &path))?;
     let target = container.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".into());
     Ok(MountSpec::bind(path, target, false))

@@ -190,7 +190,7 @@ async fn a_program_that_ignores_term_is_killed_after_the_grace() {
 }
 
 #[tokio::test]
-async fn a_crash_is_told_with_its_last_words_and_run_again() {
+async fn a_crash_is_told_with_its_termination_message_and_run_again() {
     let containers = json!([{"name": "a", "image": "img", "terminationMessagePolicy": "FallbackToLogsOnError"}]);
     let bench = Bench::start(pod(json!({"containers": containers})), |_| {});
     bench.world.until("ready", ready).await;
@@ -222,10 +222,10 @@ async fn the_end_of_the_log_is_told_to_nobody_unless_the_pod_asks_for_it() {
 }
 
 #[tokio::test]
-async fn last_words_come_from_the_file_the_container_wrote() {
+async fn a_termination_message_comes_from_the_file_the_container_wrote() {
     let bench = Bench::start(pod(json!({"restartPolicy": "Never"})), |_| {});
     bench.world.until("ready", ready).await;
-    let file = bench.shared.layout.words(&uid("u1"), &ContainerName::new("a", "").unwrap(), 0);
+    let file = bench.shared.layout.termination_message(&uid("u1"), &ContainerName::new("a", "").unwrap(), 0);
     std::fs::write(file, "x".repeat(10_000)).unwrap();
     bench.world.end("u1.a.0", 3);
     bench.world.until("failed", |t| phase(t) == "Failed").await;

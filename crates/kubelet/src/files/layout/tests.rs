@@ -60,7 +60,7 @@ proptest! {
         }
         if let Ok(container) = ContainerName::new(container, "") {
             prop_assert!(below(&layout.sub_path(&uid, &container, index), run, 4));
-            prop_assert!(below(&layout.words(&uid, &container, attempt), run, 3));
+            prop_assert!(below(&layout.termination_message(&uid, &container, attempt), run, 3));
             prop_assert!(below(&layout.layer(&uid, &container, attempt), state, 3));
         }
     }
