@@ -158,7 +158,7 @@ impl Nodes {
         status.finished_at = Some(api::Time(world.now()));
         (status.phase, status.exit_code) = match fault {
             Fault::None => (BindingPhase::Completed, Some(0)),
-            Fault::Fails if status.attempts % 2 == 0 => (BindingPhase::TimedOut, None),
+            Fault::Fails if status.attempts.is_multiple_of(2) => (BindingPhase::TimedOut, None),
             Fault::Fails => (BindingPhase::Failed, Some(1)),
         };
         world.node(node).replace_status(&Kind::of::<Binding>(), &encode(&binding)).await.unwrap();
