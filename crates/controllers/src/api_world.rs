@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::{
     controller::namespace_of,
+    error::WorldError,
     step::{Deletion, Notice},
-    world::{World, WorldError},
+    world::World,
 };
 
 /// The API through a client, with the events of one controller.

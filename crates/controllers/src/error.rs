@@ -2,7 +2,43 @@
 
 use api::ObjectKey;
 
-use crate::{bundles::random::RandomError, ports::CertificateError, world::WorldError};
+use crate::{bundles::random::RandomError, ports::CertificateError};
+
+/// A refusal or failure of the API.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// No such object.
+    #[error("it does not exist")]
+    Missing,
+    /// The name is taken.
+    #[error("it exists already")]
+    Exists {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It changed after it was read, or is not the object that was meant.
+    #[error("it was changed meanwhile")]
+    Conflict {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API will not take the object as it is.
+    #[error("the API refuses it")]
+    Refused {
+        /// The API's answer.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API cannot be reached, or failed.
+    #[error("the API does not answer")]
+    Unavailable {
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
 
 /// Why one reconcile of one object did not finish. It is run again after a back-off.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,7 @@
 mod api_world;
 pub mod bundles;
 pub mod cleanup;
+mod context;
 mod controller;
 mod digest;
 mod error;
@@ -46,8 +47,9 @@ pub use bundles::{
     random::{KernelRandom, Random, RandomError},
 };
 pub use cleanup::{garbage::GarbageCollector, namespace::Namespaces};
+pub use context::{Config, Context};
 pub use controller::{Change, Controller, Next, Watch};
-pub use error::Error;
+pub use error::{Error, WorldError};
 pub use identity::token::ExpiredTokens;
 pub use nodes::{
     lifecycle::NodeLifecycle,
@@ -57,35 +59,7 @@ pub use run::run;
 pub use step::{Deletion, Notice, Step};
 pub use storage::persistent_volume_claim::PersistentVolumeClaims;
 pub use workloads::{scheduler::Scheduler, stateful_set::StatefulSets};
-pub use world::{World, WorldError};
-
-/// What controllers need beside the API.
-#[derive(Clone)]
-pub struct Context {
-    /// The images that can be installed.
-    pub catalog: Arc<dyn ports::Catalog>,
-    /// Facts of the host.
-    pub host: Arc<dyn ports::HostFacts>,
-    /// The certificate authority.
-    pub issuer: Arc<dyn ports::CertificateIssuer>,
-    /// Where secrets are drawn from.
-    pub random: Arc<dyn Random>,
-    /// Settings.
-    pub config: Config,
-}
-
-/// Settings of controllers.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Registry of services that name no image, such as `registry.nanocloud.io`.
-    pub registry: String,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { registry: "registry.nanocloud.io".into() }
-    }
-}
+pub use world::World;
 
 /// Every controller, ready to be run by a supervisor.
 #[must_use]

@@ -6,45 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
-    error::Error,
+    error::{Error, WorldError},
     step::{Deletion, Notice, Step},
 };
-
-/// A refusal or failure of the API.
-#[derive(Debug, thiserror::Error)]
-pub enum WorldError {
-    /// No such object.
-    #[error("it does not exist")]
-    Missing,
-    /// The name is taken.
-    #[error("it exists already")]
-    Exists {
-        /// The API's answer.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It changed after it was read, or is not the object that was meant.
-    #[error("it was changed meanwhile")]
-    Conflict {
-        /// The API's answer.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The API will not take the object as it is.
-    #[error("the API refuses it")]
-    Refused {
-        /// The API's answer.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The API cannot be reached, or failed.
-    #[error("the API does not answer")]
-    Unavailable {
-        /// What happened.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-}
 
 /// Everything a controller may do to the cluster. Writes carry the `resourceVersion` that was read.
 #[async_trait]

@@ -16,11 +16,9 @@ use api::{
 use dockyard::{BindingPlan, Value};
 use jiff::Timestamp;
 
-use super::{BINDING_BACKOFF_MAX, conditions::Open, names, revoke};
+use super::{backoff::backoff, conditions::Open, names, revoke};
 use crate::{controller::Next, digest, step::Step};
 
-/// Pause after the first failure; it doubles with each further one.
-const BACKOFF: Duration = Duration::from_secs(2);
 /// Characters of a token before its attempt.
 const TOKEN_LEN: usize = 32;
 
@@ -184,12 +182,6 @@ fn token(observed: &Observed<'_>, plan: &BindingPlan) -> String {
 
 fn is_run_of(token: &str, base: &str) -> bool {
     token.rsplit_once('-').is_some_and(|(found, _)| found == base)
-}
-
-/// Pause before the run after this one.
-pub(super) fn backoff(attempt: u32) -> Duration {
-    let factor = 2_u32.saturating_pow(attempt.saturating_sub(1));
-    BACKOFF.saturating_mul(factor).min(BINDING_BACKOFF_MAX)
 }
 
 fn spec(bundle: &Bundle, plan: &BindingPlan, targets: &BTreeMap<String, Bundle>, token: String) -> BindingSpec {

@@ -6,7 +6,8 @@ use api::{
 };
 use jiff::Timestamp;
 
-use super::MESSAGE_MAX;
+/// Longest message of a condition, in bytes.
+pub const MESSAGE_MAX: usize = 4096;
 
 /// How far a bundle is: the first thing that is not done, and how it is going.
 #[derive(Clone, Debug, PartialEq, Eq)]

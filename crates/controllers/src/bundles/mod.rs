@@ -5,6 +5,7 @@
 //!        ProfilePrepared     SecretsProvisioned      Bound                    Ready
 //! ```
 
+mod backoff;
 mod bindings;
 mod conditions;
 pub(crate) mod image;
@@ -33,24 +34,22 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::{
-    Context,
+    context::Context,
     controller::{Change, Controller, Next, Watch, itself, namespace_of, owner},
-    error::Error,
+    error::{Error, WorldError},
     ports::CatalogError,
     step::Step,
-    world::{self, World, WorldError},
+    world::{self, World},
 };
 
+pub use backoff::BINDING_BACKOFF_MAX;
+pub use conditions::MESSAGE_MAX;
 pub use image::{reference, surface};
 
 use conditions::Open;
 use plan::{Image, Observed, Plan};
 use secrets::Make;
 
-/// Longest pause between two tries of a binding.
-pub const BINDING_BACKOFF_MAX: Duration = Duration::from_secs(300);
-/// Longest message of a condition, in bytes.
-pub const MESSAGE_MAX: usize = 4096;
 /// Pause before an image that could not be looked at is asked for again.
 const IMAGE_RETRY: Duration = Duration::from_secs(15);
 

@@ -16,7 +16,7 @@ use api::{
 };
 use jiff::Timestamp;
 
-use super::{bindings::backoff, names};
+use super::{backoff::backoff, names};
 use crate::{controller::Next, step::Step};
 
 /// How long a binding that is being deleted waits for its undo command.

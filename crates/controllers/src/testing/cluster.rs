@@ -21,8 +21,9 @@ use trust::{Authority, Envelope, MasterKeys, Subject, TokenKeys, Tokens};
 use crate::{
     api_world::ApiWorld,
     controller::{name_of, namespace_of},
+    error::WorldError,
     step::{Deletion, Notice},
-    world::{World, WorldError},
+    world::World,
 };
 
 /// Revision to watch from: everything that the server has ever written.

@@ -2,6 +2,7 @@ use api::{Time, decode, kinds::binding::BindingStatus};
 use serde_json::json;
 
 use super::*;
+use crate::bundles::backoff::BINDING_BACKOFF_MAX;
 
 const NOW: &str = "2026-01-01T00:10:00Z";
 

@@ -9,7 +9,7 @@ use api::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
-use super::pods::{name, pod_name};
+use super::pods::{claim_name, name, pod_name};
 use crate::step::Step;
 
 /// Word of the retention policy for claims that go.
@@ -31,10 +31,6 @@ impl Retention {
         let deletes = |word: &Option<String>| word.as_deref() == Some(DELETE);
         Self { with_set: deletes(&policy.when_deleted), when_scaled: deletes(&policy.when_scaled) }
     }
-}
-
-pub(super) fn claim_name(set: &StatefulSet, volume: &str, ordinal: i64) -> String {
-    format!("{volume}-{}-{ordinal}", name(set))
 }
 
 /// The claims of the pod with this ordinal. They keep the owners their template names.

@@ -6,6 +6,7 @@ mod plan;
 mod pods;
 mod revision;
 mod status;
+mod strategy;
 
 use api::{
     Kind, ObjectKey,

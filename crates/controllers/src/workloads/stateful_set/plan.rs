@@ -13,6 +13,7 @@ use super::{
     pods::{desired_pod, ordinal, pod_name, revision_of},
     revision::{self, Version, Versions},
     status::{status, until_available},
+    strategy::Strategy,
 };
 use crate::{controller::Next, step::Step, workloads::health};
 
@@ -26,18 +27,6 @@ pub(crate) struct Observed {
     pub(crate) claims: Vec<PersistentVolumeClaim>,
     pub(crate) revisions: Vec<ControllerRevision>,
     pub(crate) now: Timestamp,
-}
-
-/// How the set wants its pods made and replaced.
-pub(super) struct Strategy {
-    /// The first ordinal.
-    pub(super) start: i64,
-    pub(super) replicas: i64,
-    parallel: bool,
-    /// Pods below this one, counted from the first, keep their revision; `None`: nothing is replaced (`OnDelete`).
-    pub(super) partition: Option<i64>,
-    /// How long a pod must be ready before it counts.
-    pub(super) min_ready: Duration,
 }
 
 /// A set's pods by ordinal, and what they are held against.
@@ -63,7 +52,7 @@ pub(crate) fn plan(observed: &Observed) -> (Vec<Step>, Next) {
     let versions = revision::choose(set, &owned.pods, &owned.revisions, &taken);
     let pass = Pass {
         observed,
-        strategy: strategy(set),
+        strategy: Strategy::of(set),
         versions: &versions,
         pods: owned.pods.iter().filter_map(|pod| Some((ordinal(set, pod)?, pod))).collect(),
         claims: observed.claims.iter().filter_map(|claim| Some((claim.metadata.name.as_deref()?, claim))).collect(),
@@ -85,31 +74,6 @@ pub(crate) fn plan(observed: &Observed) -> (Vec<Step>, Next) {
         steps.push(Step::replace_status(&StatefulSet { status: Some(status), ..set.clone() }));
     }
     (steps, pass.next())
-}
-
-fn strategy(set: &StatefulSet) -> Strategy {
-    let spec = set.spec.clone().unwrap_or_default();
-    let update = spec.update_strategy.unwrap_or_default();
-    let partition = update.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0).max(0);
-    let seconds = u64::try_from(spec.min_ready_seconds.unwrap_or(0)).unwrap_or(0);
-    Strategy {
-        start: spec.ordinals.map_or(0, |ordinals| ordinals.start.unwrap_or(0)).max(0).into(),
-        replicas: spec.replicas.unwrap_or(1).max(0).into(),
-        parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
-        partition: (update.type_.as_deref() != Some("OnDelete")).then_some(partition.into()),
-        min_ready: Duration::from_secs(seconds),
-    }
-}
-
-impl Strategy {
-    fn ordinals(&self) -> std::ops::Range<i64> {
-        self.start..self.start.saturating_add(self.replicas)
-    }
-
-    /// The first ordinal that gets new templates; `None` if pods are not replaced.
-    fn first_new(&self) -> Option<i64> {
-        self.partition.map(|partition| self.start.saturating_add(partition))
-    }
 }
 
 impl Pass<'_> {

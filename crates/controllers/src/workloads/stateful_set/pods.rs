@@ -8,11 +8,14 @@ use api::{
 };
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
 
-use super::claims::claim_name;
-
 /// Name of the pod with this ordinal.
 pub(crate) fn pod_name(set: &StatefulSet, ordinal: i64) -> String {
     format!("{}-{ordinal}", name(set))
+}
+
+/// Name of the claim for a volume of the pod with this ordinal.
+pub(super) fn claim_name(set: &StatefulSet, volume: &str, ordinal: i64) -> String {
+    format!("{volume}-{}-{ordinal}", name(set))
 }
 
 /// Name of the set.

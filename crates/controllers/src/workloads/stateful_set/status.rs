@@ -6,7 +6,7 @@ use api::kinds::{Pod, StatefulSet};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
-use super::{plan::Strategy, pods::revision_of, revision::Versions};
+use super::{pods::revision_of, revision::Versions, strategy::Strategy};
 use crate::workloads::health;
 
 /// How long a pod must still be ready before it counts as available; `None` if it is not ready.
