@@ -2,10 +2,7 @@
 
 use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
 
-use crate::{
-    pod::{plan::Backoff, security::Policy},
-    room::ImageMarks,
-};
+use crate::pod::{plan::Backoff, security::Policy};
 
 /// Most processes and threads of one container.
 pub const PIDS_DEFAULT: u64 = 4096;
@@ -134,5 +131,21 @@ impl Config {
             binding: BindingConfig::default(),
             version: env!("CARGO_PKG_VERSION").into(),
         }
+    }
+}
+
+/// How full the disk of the images may become, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageMarks {
+    /// Above this, unused images go (`NANOCLOUD_IMAGE_HIGH_PERCENT`).
+    pub high_percent: u8,
+    /// Until this is reached (`NANOCLOUD_IMAGE_LOW_PERCENT`).
+    pub low_percent: u8,
+}
+
+impl Default for ImageMarks {
+    /// Kubernetes' defaults.
+    fn default() -> Self {
+        Self { high_percent: 85, low_percent: 80 }
     }
 }

@@ -56,7 +56,7 @@ pub enum Error {
         image: String,
         /// Cause.
         #[source]
-        source: crate::ports::BoxError,
+        source: client::BoxError,
     },
     /// A container operation failed.
     #[error("operation on container {container:?} failed")]

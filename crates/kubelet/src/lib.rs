@@ -37,8 +37,7 @@ pub mod services;
 pub mod streams;
 mod worker;
 
-pub use config::{AppArmor, BindingConfig, Config, LayerStore};
+pub use config::{AppArmor, BindingConfig, Config, ImageMarks, LayerStore};
 pub use error::{Error, Result};
 pub use kubelet::Kubelet;
 pub use metrics::Metrics;
-pub use room::ImageMarks;

@@ -16,10 +16,9 @@ use runtime::{
     image::{Credentials, ImageSettings},
 };
 
-use crate::{error::Result, room::ImageMarks};
+pub use client::BoxError;
 
-/// Any error of a port.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::{config::ImageMarks, error::Result};
 
 /// Containers of the node.
 #[async_trait]

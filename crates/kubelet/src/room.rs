@@ -11,22 +11,6 @@ const EVERY: Duration = Duration::from_secs(60);
 /// Least time between two collections, however many pulls fail.
 const REST: Duration = Duration::from_secs(5);
 
-/// How full the disk of the images may become, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ImageMarks {
-    /// Above this, unused images go (`NANOCLOUD_IMAGE_HIGH_PERCENT`).
-    pub high_percent: u8,
-    /// Until this is reached (`NANOCLOUD_IMAGE_LOW_PERCENT`).
-    pub low_percent: u8,
-}
-
-impl Default for ImageMarks {
-    /// Kubernetes' defaults.
-    fn default() -> Self {
-        Self { high_percent: 85, low_percent: 80 }
-    }
-}
-
 /// Whether an error, or one of its causes, is a disk without room.
 #[must_use]
 pub fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {

@@ -20,9 +20,9 @@ use storage::{Id, VolumeRequest, Volumes};
 use tokio::sync::Semaphore;
 
 use crate::{
+    config::ImageMarks,
     error::chain,
     ports::{BoxError, Containers, ImageFacts, Images, LogTail, PodNetwork, Pull, Room, VolumeDriver},
-    room::ImageMarks,
 };
 
 /// SIGKILL.

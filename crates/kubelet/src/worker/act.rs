@@ -6,7 +6,10 @@ use api::{kinds::Pod, meta::DEFAULT_NAMESPACE};
 use k8s_openapi::api::core::v1::Container;
 use tokio::{sync::Notify, task::JoinSet};
 
-use super::{Sandbox, Shared, Worker, WorkerCache};
+use super::{
+    parts::{Sandbox, Worker, WorkerCache},
+    shared::Shared,
+};
 use crate::{
     error::{Error, Result},
     files::{ContainerName, PodUid},
@@ -14,7 +17,7 @@ use crate::{
         etc,
         lifecycle::{Action, State},
         pull_secrets::{self, Login},
-        security::{check_pod, user},
+        security::check_pod,
         volumes,
     },
     ports::{ImageFacts, Pull, Severity},
@@ -211,25 +214,6 @@ async fn pull_one(
     let took = begun.elapsed().as_secs_f64();
     event("Pulled", format!("Successfully pulled image {reference:?} in {took:.3}s, digest {}", facts.digest));
     Ok(facts)
-}
-
-/// The numeric user of a container: the pod's wish over the image's user.
-pub(super) async fn identity(
-    shared: &Shared,
-    pod: &Pod,
-    container: &Container,
-    image: &ImageFacts,
-) -> Result<runtime::container::UserIds> {
-    let confinement = crate::pod::security::confinement(pod, container, &shared.config.policy)?;
-    let of_image = match confinement.user {
-        // A wished user gets the groups the image gives that user.
-        Some(uid) => {
-            let fail = |source| Error::Image { image: image.reference.clone(), source };
-            shared.ports.images.user(image, uid).await.map_err(fail)?
-        }
-        None => image.user.clone(),
-    };
-    user(&confinement, of_image)
 }
 
 #[cfg(test)]

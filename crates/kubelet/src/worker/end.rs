@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use runtime::container::{ContainerInfo, State as RuntimeState};
 use tokio::task::JoinSet;
 
-use super::{Shared, WorkerCache, mount::blocking, observe};
+use super::{mount::blocking, observe, parts::WorkerCache, shared::Shared};
 use crate::{
     error::{Error, Result, chain},
     files::{PodUid, remove_dir, unmount_below},

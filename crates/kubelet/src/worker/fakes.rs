@@ -20,10 +20,11 @@ use runtime::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{
     claims::{held, volume_of},
     config::Config,
+    config::ImageMarks,
     error::Result,
     files::Layout,
     pod::{lookup::Allocatable, plan::Backoff},
@@ -31,7 +32,6 @@ use crate::{
         BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull, Room, Severity,
         VolumeDriver,
     },
-    room::ImageMarks,
 };
 
 /// SIGTERM.

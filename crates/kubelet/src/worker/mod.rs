@@ -7,164 +7,43 @@ mod act;
 mod end;
 #[cfg(test)]
 mod fakes;
+mod identity;
 mod mount;
 mod observe;
+mod parts;
+mod shared;
 mod start;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::kinds::Pod;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::PodStatus;
-use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::parts::{Deletion, Trouble};
+pub(crate) use self::{
+    parts::{Desired, Worker},
+    shared::{MAX_PULLS, Shared},
+};
 use crate::{
-    config::Config,
     error::{Error, chain},
-    files::{Layout, PodUid, VolumeName},
     pod::{
-        lifecycle::{Action, Ending, MINIMUM_GRACE, Observation, State, step},
-        lookup::Allocatable,
+        lifecycle::{Action, MINIMUM_GRACE, Observation, State, step},
         plan::{Backoff, GRACE_SECONDS, Plan, active_until, between, later},
-        status::{DEADLINE_EXCEEDED, DEADLINE_EXCEEDED_MESSAGE, Waiting, initial_state, take_foreign_conditions},
+        status::{DEADLINE_EXCEEDED, DEADLINE_EXCEEDED_MESSAGE, Waiting, take_foreign_conditions},
     },
-    ports::{ImageFacts, Ports, Severity},
-    probe::{Health, Probes},
+    ports::Severity,
 };
 
-/// Most images pulled at the same time.
-pub(crate) const MAX_PULLS: usize = 3;
 /// A worker looks at its pod at least this often; mounted Secrets and ConfigMaps follow the API within this time.
 const RESYNC: Duration = Duration::from_secs(60);
 /// Pauses between tries of a step that fails.
 const RETRY: Backoff = Backoff { base: Duration::from_millis(500), cap: Duration::from_secs(30) };
 
-/// What all workers share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) layout: Layout,
-    pub(crate) ports: Ports,
-    pub(crate) http: reqwest::Client,
-    /// Who has which host port, by UID.
-    pub(crate) host_ports: Mutex<BTreeMap<net::HostPort, String>>,
-    /// Told when `host_ports` changes.
-    pub(crate) host_ports_changed: Notify,
-    pub(crate) pulls: Semaphore,
-    /// Told when an image found no room on the disk.
-    pub(crate) disk_full: Notify,
-    /// What the node can give to pods.
-    pub(crate) allocatable: Allocatable,
-}
-
-/// A pod as the API has it, or had it last.
-#[derive(Debug, Clone)]
-pub(crate) struct Desired {
-    pub(crate) pod: Arc<Pod>,
-    /// The object is gone from the API.
-    pub(crate) gone: bool,
-}
-
-/// The network of a pod.
-#[derive(Debug, Clone)]
-struct Sandbox {
-    address: Ipv4Addr,
-    gateway: Ipv4Addr,
-    /// `None`: the host's own network.
-    netns: Option<PathBuf>,
-}
-
-/// Mounted volumes by name.
-#[derive(Debug, Clone, Default)]
-struct Mounted {
-    volumes: BTreeMap<VolumeName, MountedVolume>,
-}
-
-/// A volume that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct MountedVolume {
-    path: PathBuf,
-    /// No container may write to it, whatever its mount says.
-    read_only: bool,
-}
-
-/// A deletion as the node sees it.
-#[derive(Debug, Clone, Copy)]
-struct Deletion {
-    grace: Duration,
-    until: Timestamp,
-}
-
-/// A step that failed.
-#[derive(Debug, Clone)]
-struct Trouble {
-    until: Timestamp,
-    times: u32,
-    waiting: Waiting,
-    /// The container it is about; `None` is all.
-    container: Option<String>,
-}
-
-/// A run that is watched.
-struct Watched {
-    health: watch::Receiver<Health>,
-    /// What is to be probed, until there is an address for it.
-    unprobed: Option<(Probes, watch::Sender<Health>)>,
-    tasks: Vec<tokio::task::AbortHandle>,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
-    }
-}
-
-/// What a worker knows of its pod beside the API's objects. Another worker finds all of it again, on the host and in
-/// the pod's status.
-#[derive(Default)]
-struct WorkerCache {
-    sandbox: Option<Sandbox>,
-    images: Option<BTreeMap<String, ImageFacts>>,
-    mounted: Option<Mounted>,
-    cleaned: bool,
-    released: bool,
-    gone_since: Option<Timestamp>,
-    deletion: Option<Deletion>,
-    trouble: Option<Trouble>,
-    blocked: BTreeMap<String, Trouble>,
-    /// Runs that were asked to end.
-    ending: BTreeMap<String, Ending>,
-    watched: BTreeMap<String, Watched>,
-    /// Termination messages of ended runs.
-    termination_messages: BTreeMap<String, Option<String>>,
-    reported: Option<PodStatus>,
-}
-
-/// The worker of one pod.
-pub(crate) struct Worker {
-    shared: Arc<Shared>,
-    uid: PodUid,
-    desired: watch::Receiver<Desired>,
-    state: State,
-    cache: WorkerCache,
-    wake: Arc<Notify>,
-    tasks: JoinSet<()>,
-}
-
 impl Worker {
-    pub(crate) fn new(shared: Arc<Shared>, uid: PodUid, desired: watch::Receiver<Desired>) -> Self {
-        let pod = desired.borrow().pod.clone();
-        let cache = WorkerCache { reported: pod.status.clone(), ..WorkerCache::default() };
-        let state = initial_state(&pod);
-        Self { shared, uid, desired, state, cache, wake: Arc::new(Notify::new()), tasks: JoinSet::new() }
-    }
-
     /// Works until the pod is gone or `stop`. Containers run on after `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         loop {

@@ -11,7 +11,11 @@ use api::{kinds::Pod, meta::DEFAULT_NAMESPACE, quantity};
 use storage::{Ownership, VolumeRequest};
 use tokio::sync::Semaphore;
 
-use super::{Mounted, MountedVolume, Sandbox, Shared, Worker, WorkerCache, act::identity};
+use super::{
+    identity::identity,
+    parts::{Mounted, MountedVolume, Sandbox, Worker, WorkerCache},
+    shared::Shared,
+};
 use crate::{
     claims::{Holder, holder, obstacle, volume_of},
     error::{Error, Result},

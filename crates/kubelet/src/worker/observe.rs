@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus};
 use runtime::container::{ContainerInfo, State as RuntimeState};
 use tokio::sync::watch;
 
-use super::{Watched, Worker};
+use super::parts::{Watched, Worker};
 use crate::{
     files::ContainerName,
     pod::{

@@ -13,10 +13,11 @@ use runtime::container::{ContainerSpec, LogTarget, MountSpec, Namespace, Namespa
 use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
-    Sandbox, Shared, WorkerCache,
-    act::identity,
+    identity::identity,
     mount::{blocking, fetch, place},
     observe,
+    parts::{Sandbox, WorkerCache},
+    shared::Shared,
 };
 use crate::{
     config::LayerStore,
