@@ -32,6 +32,8 @@ mod codec;
 mod command;
 mod engine;
 mod error;
+#[cfg(test)]
+mod formats;
 mod hash;
 mod hub;
 mod keeper;

@@ -39,6 +39,8 @@ pub mod config;
 mod damaged;
 pub mod disk;
 mod error;
+#[cfg(test)]
+mod formats;
 pub mod inspect;
 mod leadership;
 mod log_store;

@@ -138,3 +138,18 @@ fn a_failed_load_leaves_no_stamp() {
     assert!(matches!(cut, Err(SnapshotError::Damaged { .. })), "{cut:?}");
     assert_eq!(crate::read::stamp(&engine.view()).expect("reads"), None);
 }
+
+#[test]
+fn the_frames_of_a_file_do_not_change() {
+    let origin = Origin { cluster_id: 1, member: 2, created_ms: 3, program: "p".into() };
+    let header = Header { origin, revision: 4, compact_revision: 5, clock_ms: 6, last_lease: 7 };
+    let frames = [
+        Frame::Header { format: FORMAT, header },
+        Frame::Changes(vec![ChangeRecord { revision: 1, sub: 2, record: Bytes::from_static(b"r") }]),
+        Frame::Leases(vec![LeaseRecord { id: 1, ttl_seconds: 60, expires_ms: 1000 }]),
+        Frame::End(Counts { keys: 1, changes: 2, leases: 3 }),
+    ];
+    let mut now = String::new();
+    crate::testing::record(&mut now, "frame", &frames);
+    crate::testing::assert_recorded(include_str!("formats.txt"), &now);
+}

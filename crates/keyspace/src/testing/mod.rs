@@ -7,10 +7,12 @@
 pub mod contract;
 mod model;
 mod random;
+mod recorded;
 mod walk;
 
 pub use model::Model;
 pub use random::Random;
+pub use recorded::{assert_recorded, record};
 pub use walk::{against_model, against_model_sparing_deletes, against_model_sparing_reserved};
 
 use std::sync::Arc;

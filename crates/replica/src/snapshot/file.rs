@@ -156,3 +156,18 @@ impl<'f> Reader<'f> {
         postcard::from_bytes(&bytes).map_err(|error| corrupt(at, error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frames_of_a_file_do_not_change() {
+        let meta = SnapshotMeta { snapshot_id: "s".into(), ..SnapshotMeta::default() };
+        let record = Record { table: 1, key: "k".into(), value: "v".into() };
+        let frames = [Frame::Header { format: FORMAT, meta }, Frame::Records(vec![record]), Frame::End { records: 1 }];
+        let mut now = String::new();
+        keyspace::testing::record(&mut now, "frame", &frames);
+        keyspace::testing::assert_recorded(include_str!("formats.txt"), &now);
+    }
+}
