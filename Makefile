@@ -19,8 +19,7 @@ help: ## Show this list
 .PHONY: build
 build: ## Build the release binary
 	@scripts/install-deps build
-	@# Features of the whole workspace, as the tests have them: else everything would be built twice.
-	@$(ROCKSDB) && cargo build --release --workspace --bin nanocloud
+	@$(ROCKSDB) && cargo build --release --package nanocloud
 
 .PHONY: release
 release: build ## The same as build: there is one profile
@@ -75,7 +74,7 @@ guides: ## Run the guides of docs/ as a reader would type them (root)
 	@scripts/run-guide docs/quickstart.md --cleanup 'make --no-print-directory quickstart-down'
 
 .PHONY: verify
-verify: format layers circles words python deny lint ## Check formatting, layers, imports, words, Python, licences and lints; changes nothing
+verify: format layers circles words features python deny lint ## Check formatting, layers, imports, words, Python, licences and lints; changes nothing
 
 .PHONY: format
 format: ## Fail when `make fix` would change a file
@@ -87,11 +86,12 @@ fix: ## Format everything
 	cargo fmt --all
 	rustfmt --edition 2024 crates/api/src/kinds/*.rs
 
-.PHONY: layers circles words
+.PHONY: layers circles words features
 layers: ## Fail when a crate names what its row in ARCHITECTURE.md does not allow
 circles: ## Fail when files of a crate import each other
 words: ## Fail when a fact has a second home, or a file is too long
-layers circles words:
+features: ## Fail when a crate by itself is built with other libraries than the workspace
+layers circles words features:
 	@cargo run --quiet --release --package xtask -- $@
 
 .PHONY: python
@@ -150,7 +150,7 @@ proof-keyspace: ## Prove the keyspace at length: 500 kills, 100 faults of three,
 etcd-client: ## Run the etcd-client crate on a real etcd and on the face, and compare the answers
 	@scripts/install-deps test
 	@scripts/install-deps clients
-	@$(ROCKSDB) && cargo build --release --workspace --example serve
+	@$(ROCKSDB) && cargo build --release --package etcd --example serve
 	@cargo build --release --manifest-path crates/etcd/tests/etcd-client/Cargo.toml
 	@scripts/etcd-client $(CARGO_TARGET_DIR)/release/etcd-client-check $(CARGO_TARGET_DIR)/release/examples/serve
 
