@@ -2,14 +2,16 @@
 
 mod keyspace;
 mod members;
+mod output;
 mod server;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub use keyspace::{Keyspace, KeyspaceAction, Member, Restore, SnapshotAction};
 pub use members::{MemberAction, Members};
+pub use output::Output;
 pub use server::Server;
 
 /// One program: server, controllers, kubelet, runtime and these commands.
@@ -51,22 +53,6 @@ pub struct Global {
     /// Print the request as a curl command and send nothing
     #[arg(long, global = true)]
     pub curl: bool,
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// Columns.
-    #[default]
-    Table,
-    /// Columns, all of them.
-    Wide,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-    /// kind/name, one a line.
-    Name,
 }
 
 /// A namespace.

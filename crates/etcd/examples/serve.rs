@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::{Access, Alone, Face, serve};
+use etcd::{Access, Alone, EtcdServer, serve};
 use jiff::Timestamp;
 use keyspace::{Cluster, Keyspace, Member, MemberChange, MemberRole, MemoryKeyspace};
 use prometheus_client::registry::Registry;
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Failure> {
     };
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let face = Face::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
+    let face = EtcdServer::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
     println!("ready");
     let connections = OwnRuntime::start("etcd", etcd::workers())?;
     Ok(connections.host(serve(face, listener, Access::Loopback, CancellationToken::new())).await?)

@@ -5,7 +5,7 @@
 //!   etcdctl, client libraries                         nanocloud
 //!        │ gRPC, TLS, client certificate                  │ dyn Keyspace
 //!        ▼                                                ▼
-//!     serve ──► routes ──► Face (kv, watch, lease, …)   External ──► etcd cluster
+//!     serve ──► routes ──► EtcdServer (kv, watch, lease, …)   EtcdBackend ──► etcd cluster
 //!                             │ convert (pure)            ▲   │ convert (pure)
 //!                             ▼                           │   ▼
 //!                        dyn Keyspace, dyn Cluster       Hub ◄─ one watch of everything
@@ -38,6 +38,6 @@ pub mod wire;
 
 pub use candidacy::Candidacy;
 pub use error::Error;
-pub use external::{Endpoints, EndpointsError, External};
-pub use face::{Alone, Face, cluster_id};
+pub use external::{Endpoints, EndpointsError, EtcdBackend};
+pub use face::{Alone, EtcdServer, cluster_id};
 pub use serve::{Access, serve, workers};

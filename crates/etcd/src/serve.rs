@@ -19,7 +19,7 @@ use trust::{Attributes, Subject, authorize};
 
 use crate::face::Routes;
 use crate::streams::Streams;
-use crate::{Error, Face, limits, refuse};
+use crate::{Error, EtcdServer, limits, refuse};
 
 /// The path that stands for the raw keyspace when it is asked who may use it. No role names it, so that only
 /// administrators of the whole cluster may.
@@ -50,7 +50,7 @@ pub fn workers() -> usize {
 
 /// Serves `face` until `stop`; then open requests have a moment to end.
 pub async fn serve(
-    face: Arc<Face>,
+    face: Arc<EtcdServer>,
     listener: TcpListener,
     access: Access,
     stop: CancellationToken,
@@ -104,7 +104,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
 
 /// What every connection needs.
 struct Door {
-    face: Arc<Face>,
+    face: Arc<EtcdServer>,
     routes: Routes,
     acceptor: Option<TlsAcceptor>,
     closing: CancellationToken,

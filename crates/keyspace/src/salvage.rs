@@ -24,7 +24,7 @@ const LOST_LEASE_SECONDS: i64 = 60;
 pub type Look<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
 
 /// Tables that may be damaged.
-pub trait Wreck {
+pub trait DamagedTables {
     /// Looks at what can be read of a table, in order. Answers how many stretches could not be read at all.
     fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError>;
 
@@ -94,14 +94,14 @@ struct Survey {
 }
 
 /// Looks at every record without writing any.
-pub fn examine(wreck: &impl Wreck) -> Result<Salvaged, EngineError> {
+pub fn examine(wreck: &impl DamagedTables) -> Result<Salvaged, EngineError> {
     let (mut survey, _) = survey(wreck)?;
     save(wreck, &mut survey, &mut |_| Ok(()))?;
     Ok(survey.found)
 }
 
 /// Writes what can be saved to an empty engine; `stamp` goes with the last batch.
-pub fn salvage<E: Engine>(wreck: &impl Wreck, into: &E, stamp: Bytes) -> Result<Salvaged, EngineError> {
+pub fn salvage<E: Engine>(wreck: &impl DamagedTables, into: &E, stamp: Bytes) -> Result<Salvaged, EngineError> {
     let (mut survey, state) = survey(wreck)?;
     let mut pending = Batch::default();
     let mut on_lease: BTreeSet<LeaseId> = BTreeSet::new();
@@ -138,7 +138,7 @@ pub fn salvage<E: Engine>(wreck: &impl Wreck, into: &E, stamp: Bytes) -> Result<
     Ok(found)
 }
 
-fn survey(wreck: &impl Wreck) -> Result<(Survey, State), EngineError> {
+fn survey(wreck: &impl DamagedTables) -> Result<(Survey, State), EngineError> {
     let mut survey = Survey::default();
     let state = survey.meta(wreck)?;
     survey.revisions(wreck, &state)?;
@@ -167,7 +167,7 @@ impl Survey {
         }
     }
 
-    fn meta(&mut self, wreck: &impl Wreck) -> Result<State, EngineError> {
+    fn meta(&mut self, wreck: &impl DamagedTables) -> Result<State, EngineError> {
         let stretches = wreck.scan(Table::Meta, &mut |_, value| self.count(value))?;
         self.found.stretches += stretches;
         let state = wreck.get(Table::Meta, codec::STATE_KEY);
@@ -175,7 +175,7 @@ impl Survey {
     }
 
     /// Every revision after the last compaction has a record, so those without one are lost, or only here.
-    fn revisions(&mut self, wreck: &impl Wreck, state: &State) -> Result<(), EngineError> {
+    fn revisions(&mut self, wreck: &impl DamagedTables, state: &State) -> Result<(), EngineError> {
         let mut expected = state.compact_revision + 1;
         // Revision 1 is the empty keyspace.
         expected = expected.max(2);
@@ -195,7 +195,7 @@ impl Survey {
         Ok(())
     }
 
-    fn history(&mut self, wreck: &impl Wreck) -> Result<(), EngineError> {
+    fn history(&mut self, wreck: &impl DamagedTables) -> Result<(), EngineError> {
         let stretches = wreck.scan(Table::History, &mut |key, kind| {
             self.count(kind);
             let Ok((prefix, at)) = codec::split_history(key) else { return };
@@ -210,7 +210,7 @@ impl Survey {
         Ok(())
     }
 
-    fn current(&mut self, wreck: &impl Wreck) -> Result<(), EngineError> {
+    fn current(&mut self, wreck: &impl DamagedTables) -> Result<(), EngineError> {
         let mut subs = u32::MAX;
         let stretches = wreck.scan(Table::Current, &mut |key, bytes| {
             self.count(bytes);
@@ -232,7 +232,7 @@ impl Survey {
         Ok(())
     }
 
-    fn leases(&mut self, wreck: &impl Wreck) -> Result<(), EngineError> {
+    fn leases(&mut self, wreck: &impl DamagedTables) -> Result<(), EngineError> {
         let stretches = wreck.scan(Table::Leases, &mut |key, bytes| {
             self.count(bytes);
             let lease = bytes.and_then(|bytes| codec::decode::<Lease>(bytes, "lease").ok());
@@ -258,7 +258,7 @@ type Version<'k> = (Position, &'k KeyValue);
 
 /// Gives the newest version of each key, from whichever copy is sound.
 fn save(
-    wreck: &impl Wreck,
+    wreck: &impl DamagedTables,
     survey: &mut Survey,
     keep: &mut dyn FnMut(Version<'_>) -> Result<(), EngineError>,
 ) -> Result<(), EngineError> {
@@ -308,7 +308,7 @@ mod tests {
         unseen: HashSet<(Table, Vec<u8>)>,
     }
 
-    impl Wreck for Broken {
+    impl DamagedTables for Broken {
         fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError> {
             let mut stretches = 0;
             self.engine.view().scan(table, &[], None, Direction::Forward, &mut |key, value| {

@@ -294,7 +294,7 @@ pub async fn refusals(
 }
 
 /// Tries until it works: a cluster may have no leader for a while, and a new member nothing yet.
-pub async fn patiently<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
+pub async fn retry_until_ok<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
     what: &'static str,
     mut attempt: impl FnMut() -> F,
 ) -> T {

@@ -158,7 +158,7 @@ async fn start(
     actors: &mut Supervisor,
 ) -> anyhow::Result<()> {
     let settings = parts.settings;
-    cluster::patiently("answer", || parts.api.prepare()).await;
+    cluster::retry_until_ok("answer", || parts.api.prepare()).await;
     let router = parts.api.router();
     take_first_start(settings, &Client::in_process(router.clone(), Subject::admin("nanocloud:setup"))).await?;
     let images = node::images(settings).await?;
@@ -251,8 +251,9 @@ fn start_controllers(
             let (client, catalog, facts, config) = (client.clone(), catalog.clone(), facts.clone(), config.clone());
             let (host, reconciles) = (host.clone(), reconciles.clone());
             async move {
-                let opening =
-                    cluster::patiently("open the authority of services", || Issuer::open(&client, Timestamp::now()));
+                let opening = cluster::retry_until_ok("open the authority of services", || {
+                    Issuer::open(&client, Timestamp::now())
+                });
                 let Some(issuer) = stop.run_until_cancelled(opening).await else { return };
                 let random = Arc::new(controllers::KernelRandom);
                 let context = controllers::Context { catalog, host: facts, issuer: Arc::new(issuer), random, config };

@@ -4,7 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
-use etcd::{Access, Alone, Candidacy, Endpoints, External, Face};
+use etcd::{Access, Alone, Candidacy, Endpoints, EtcdBackend, EtcdServer};
 use futures::{FutureExt, StreamExt, future, future::BoxFuture, stream::BoxStream};
 use keyspace::{Cluster, Keyspace};
 use prometheus_client::registry::Registry;
@@ -23,7 +23,7 @@ pub enum Store {
     /// On this node's disk, on a thread of its own.
     Replica { replica: Arc<Replica>, _own: OwnRuntime },
     /// In an etcd cluster, where this node stands to act for all.
-    External { external: Arc<External>, candidacy: Candidacy },
+    EtcdBackend { external: Arc<EtcdBackend>, candidacy: Candidacy },
 }
 
 impl Store {
@@ -43,10 +43,10 @@ impl Store {
             }
             Some(cluster) => {
                 let endpoints = endpoints(cluster)?;
-                let external = External::connect(endpoints).await;
+                let external = EtcdBackend::connect(endpoints).await;
                 let external = external.with_context(|| format!("the etcd cluster {}", cluster.endpoints))?;
                 let candidacy = Candidacy::begin(external.clone(), &settings.node_name);
-                Ok(Self::External { external, candidacy })
+                Ok(Self::EtcdBackend { external, candidacy })
             }
         }
     }
@@ -55,7 +55,7 @@ impl Store {
     pub fn keyspace(&self) -> Arc<dyn Keyspace> {
         match self {
             Self::Replica { replica, .. } => replica.clone(),
-            Self::External { external, .. } => external.clone(),
+            Self::EtcdBackend { external, .. } => external.clone(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Store {
     pub fn leads(&self) -> BoxStream<'static, bool> {
         match self {
             Self::Replica { replica, .. } => replica.leads().boxed(),
-            Self::External { candidacy, .. } => candidacy.acts().boxed(),
+            Self::EtcdBackend { candidacy, .. } => candidacy.acts().boxed(),
         }
     }
 
@@ -72,7 +72,7 @@ impl Store {
     fn cluster(&self, settings: &Settings, assets: &SecureAssets) -> Arc<dyn Cluster> {
         match self {
             Self::Replica { replica, .. } => replica.cluster(),
-            Self::External { external, .. } => {
+            Self::EtcdBackend { external, .. } => {
                 let cluster_id = etcd::cluster_id(assets.authority().certificate_der());
                 Arc::new(Alone::new(external.clone(), cluster_id, &settings.node_name))
             }
@@ -83,7 +83,7 @@ impl Store {
     pub fn failed(&self) -> BoxFuture<'static, anyhow::Error> {
         match self {
             Self::Replica { replica, .. } => replica.failed().map(anyhow::Error::from).boxed(),
-            Self::External { .. } => future::pending().boxed(),
+            Self::EtcdBackend { .. } => future::pending().boxed(),
         }
     }
 
@@ -91,7 +91,7 @@ impl Store {
     pub async fn shutdown(&self) -> anyhow::Result<()> {
         match self {
             Self::Replica { replica, .. } => Ok(replica.shutdown().await?),
-            Self::External { external, candidacy } => {
+            Self::EtcdBackend { external, candidacy } => {
                 candidacy.end().await;
                 external.close();
                 Ok(())
@@ -127,7 +127,7 @@ pub async fn serve_etcd(
     let tls =
         trust::tls::server_config(assets.authority(), ServerCertificate::new(assets.server()), ClientAuth::Required)?;
     let url = format!("https://{}", listener.local_addr()?);
-    let face = Face::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
+    let face = EtcdServer::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
     let (access, stop) = (Access::Certificates(Arc::new(tls)), serving.token());
     let own = OwnRuntime::start("etcd", etcd::workers()).context("no thread for etcd's clients")?;
     serving.spawn(

@@ -34,7 +34,6 @@
 //! Limits: see [`config`]. At most five voters, and an odd number by itself: a learner waits until it makes one.
 
 mod admin;
-mod ages;
 pub mod config;
 mod damaged;
 pub mod disk;
@@ -57,6 +56,7 @@ mod reads;
 mod repair;
 mod replica;
 mod restore;
+mod revision_times;
 mod rocks;
 mod room;
 mod room_guard;

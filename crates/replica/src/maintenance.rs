@@ -7,10 +7,10 @@ use std::time::Duration;
 use keyspace::{Alarm, AlarmKind, Command, Comparison, Engine, EngineError, Error, KvHash, Refusal, read};
 use tokio::time::Instant;
 
-use crate::ages::Ages;
 use crate::config::CUT_AFTER_LOG_BYTES;
 use crate::parts::Parts;
 use crate::proposer::Proposals;
+use crate::revision_times::RevisionTimes;
 use crate::store;
 
 /// How often the leader looks whether history is long or old enough to be cut; a short age is looked at more often.
@@ -64,12 +64,12 @@ pub(crate) async fn compact(parts: Arc<Parts>, proposals: Proposals) {
         return;
     }
     let began = Instant::now();
-    let mut ages = Ages::new(age);
+    let mut ages = RevisionTimes::new(age);
     let pause = if age.is_zero() { COMPACT_EVERY } else { (age / 10).clamp(COMPACT_AT_MOST_EVERY, COMPACT_EVERY) };
     loop {
         tokio::time::sleep(pause).await;
         if !parts.leads() {
-            ages = Ages::new(age);
+            ages = RevisionTimes::new(age);
             continue;
         }
         let revisions = read::revisions(&parts.engine.view());

@@ -77,13 +77,13 @@ impl Proposals {
 
 /// Makes entries of what waits.
 pub(crate) struct Proposer {
-    pub(crate) way: Way,
+    pub(crate) way: WritePath,
     pub(crate) metrics: Metrics,
 }
 
 /// The way into the log, here or through the leader.
 #[derive(Clone)]
-pub(crate) struct Way {
+pub(crate) struct WritePath {
     pub(crate) raft: Raft,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<ClusterClock>,
@@ -161,7 +161,7 @@ enum Delivered {
     NotLeader,
 }
 
-impl Way {
+impl WritePath {
     /// Brings a batch to the leader, wherever that is. What may have been done is never sent a second time.
     async fn deliver(&self, mut batch: Batch) {
         let until = Instant::now() + self.timing.patience();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use keyspace::salvage::{self, Look, Salvaged, Wreck};
+use keyspace::salvage::{self, DamagedTables, Look, Salvaged};
 use keyspace::{Command, EngineError, Machine, Revision, Table};
 
 use crate::Error;
@@ -170,7 +170,7 @@ fn replay(
     Ok(())
 }
 
-impl Wreck for Damaged {
+impl DamagedTables for Damaged {
     fn scan(&self, table: Table, look: &mut Look<'_>) -> Result<u64, EngineError> {
         let (from, to) = ([table as u8], [table as u8 + 1]);
         self.scan_family(Family::State, &from, Some(&to), &mut |place, value| {

@@ -30,7 +30,7 @@ use crate::peer::answer::Answerer;
 use crate::peer::hello::Rejection;
 use crate::peer::links::{Links, Me};
 use crate::peer::serve::serve;
-use crate::proposer::{Proposals, Proposer, Way};
+use crate::proposer::{Proposals, Proposer, WritePath};
 use crate::reads::{self, ReadAt, Reads};
 use crate::room::Room;
 use crate::room_guard;
@@ -137,7 +137,7 @@ impl Replica {
         let (proposals, queue) = Proposals::new(metrics.clone());
         let (reads, asking) = Reads::new();
         let members = Arc::new(Members::new(parts.clone(), proposals.clone()));
-        let way = Way {
+        let way = WritePath {
             raft: parts.raft.clone(),
             store: parts.store.clone(),
             clock: parts.clock.clone(),

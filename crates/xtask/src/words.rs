@@ -97,13 +97,16 @@ const NAMES: Rule = Rule {
     instead: "add a constant to api/src/names.rs and use it",
 };
 
+/// Files with a text that looks like one and is in no object: the version of a fleet's document, the issuer of tokens.
+const NO_NAMES: &[&str] = &["crates/fleet/src/document.rs", "crates/trust/src/assets/mod.rs"];
+
 /// Names that nothing public has, since the field has a word for it: where, the name, the field's word.
 const PRIVATE_WORDS: &[(&str, &str, &str)] = &[
     ("crates/", "Ages", "RevisionTimes"),
     ("crates/apiserver/", "Call", "RequestContext"),
     ("crates/apiserver/", "Failure", "ApiError"),
     ("crates/apiserver/", "Outcome", "Result"),
-    ("crates/", "Answers", "ResponseStream"),
+    ("crates/etcd/", "Answers", "ResponseStream"),
     ("crates/", "Birth", "InitProcess"),
     ("crates/", "Door", "Listener"),
     ("crates/", "External", "EtcdBackend"),
@@ -115,19 +118,6 @@ const PRIVATE_WORDS: &[(&str, &str, &str)] = &[
     ("crates/", "be_born", "run_init"),
     ("crates/", "born_with", "clone_flags"),
     ("crates/", "patiently", "retry_until_ok"),
-];
-
-/// Files that do not keep the rules yet. Entries are only ever taken out.
-const UNFINISHED: &[&str] = &[
-    "crates/cli/",
-    "crates/etcd/",
-    "crates/fleet/",
-    "crates/keyspace/",
-    "crates/nanocloud/",
-    "crates/keyspace-sim/",
-    "crates/replica/",
-    "crates/runtime/",
-    "crates/trust/",
 ];
 
 /// Fails with every finding.
@@ -148,7 +138,6 @@ pub(crate) fn check() -> anyhow::Result<()> {
         let text = fs::read_to_string(file).with_context(|| format!("read {}", shown.display()))?;
         found.extend(file_findings(shown, &text));
     }
-    found.retain(|finding| !UNFINISHED.iter().any(|path| finding.starts_with(path)));
     if !found.is_empty() {
         bail!("{} facts have a second home:\n  {}", found.len(), found.join("\n  "));
     }
@@ -185,7 +174,7 @@ fn module_findings(module: &Module) -> Vec<String> {
             .filter(|window| window.iter().zip(&wanted).all(|(token, want)| token.is(want)));
         found.extend(here.map(|window| (window[0].line, format!("`{}`: {}", spaced(window), rule.instead))));
     }
-    if NAMES.covers(&module.file) {
+    if NAMES.covers(&module.file) && !NO_NAMES.iter().any(|file| module.file == Path::new(file)) {
         let texts = tokens
             .iter()
             .filter(|token| token.text.strip_prefix('"').is_some_and(|text| text.starts_with(NAMES.tokens)));

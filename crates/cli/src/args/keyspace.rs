@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Subcommand};
 
-use super::Output;
+use super::output::Output;
 
 /// Look after the keyspace.
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Output;
+use super::output::Output;
 
 /// Members of the cluster.
 #[derive(Args, Debug)]

@@ -6,7 +6,7 @@ use api::{
     Condition, ObjectMeta,
     kinds::{
         Bundle,
-        bundle::{BundleSpec, CONDITIONS},
+        bundle::{BundleReason, BundleSpec, CONDITIONS},
     },
 };
 use client::{Api, DeleteParams, ListParams, WatchEvent};
@@ -142,7 +142,7 @@ fn judge(bundle: Bundle, created: &Bundle) -> Option<Outcome> {
         return Some(Outcome::Ready(Box::new(bundle)));
     }
     let profile = bundle.condition("ProfilePrepared")?;
-    (profile.status == "False" && profile.reason == "ProfileFailed")
+    (profile.status == "False" && BundleReason::parse(&profile.reason) == Some(BundleReason::ProfileFailed))
         .then(|| Outcome::Refused(Box::new(profile.clone())))
 }
 

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Failure> {
         table.note(&format!("fdatasync of 256 bytes: {:.0} /s", machine::syncs_per_second(&dir)?));
         table.note(&format!("loopback round trips: {:.0} /s", machine::round_trips_per_second()?));
     }
-    let face = Kind::Face(face);
+    let face = Kind::EtcdServer(face);
     if plan.wants_of_one() {
         let mut pair = pair(&face, &dir, 1).await?;
         parts::all(&plan, &mut pair, &mut table).await?;

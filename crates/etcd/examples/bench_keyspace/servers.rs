@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Ours: the program of the example `serve`.
-    Face(PathBuf),
+    EtcdServer(PathBuf),
     /// Debian's.
     Etcd,
 }
@@ -28,7 +28,7 @@ pub enum Kind {
 impl Kind {
     fn name(&self) -> &'static str {
         match self {
-            Kind::Face(_) => "nanocloud",
+            Kind::EtcdServer(_) => "nanocloud",
             Kind::Etcd => "etcd",
         }
     }
@@ -87,7 +87,7 @@ impl Server {
         let Member { port, peer } = &self.members[number];
         let data = self.dir.join(format!("data{number}"));
         match &self.kind {
-            Kind::Face(program) => {
+            Kind::EtcdServer(program) => {
                 let mut command = Command::new(program);
                 // As the binary sets it for itself: memory freed by one thread serves the others (mallopt(3)).
                 command.env("MALLOC_ARENA_MAX", "2");

@@ -49,12 +49,12 @@ use past::Past;
 
 /// A [`Keyspace`] that keeps everything in an etcd cluster.
 #[derive(Debug)]
-pub struct External {
+pub struct EtcdBackend {
     inner: Arc<Inner>,
     tasks: Mutex<JoinSet<()>>,
 }
 
-impl External {
+impl EtcdBackend {
     /// A keyspace on the cluster behind these endpoints, which must answer.
     pub async fn connect(endpoints: Endpoints) -> Result<Arc<Self>, Error> {
         let calls = Calls::new(endpoints);
@@ -68,7 +68,7 @@ impl External {
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(feed::run(inner.clone()));
-        Ok(Arc::new(External { inner, tasks: Mutex::new(tasks) }))
+        Ok(Arc::new(EtcdBackend { inner, tasks: Mutex::new(tasks) }))
     }
 
     /// Ends all watches and everything under way.
@@ -78,7 +78,7 @@ impl External {
     }
 }
 
-impl Drop for External {
+impl Drop for EtcdBackend {
     fn drop(&mut self) {
         self.close();
     }
@@ -232,7 +232,7 @@ impl Inner {
     }
 }
 
-impl Keyspace for External {
+impl Keyspace for EtcdBackend {
     fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, Error>> {
         self.inner.range(request).boxed()
     }

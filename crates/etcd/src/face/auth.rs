@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::Face;
+use super::EtcdServer;
 use crate::refuse;
 use crate::wire::services::{Anything, AuthStatusResponse, HeaderResponse, NameRequest, NamesResponse};
 
 /// Revision of etcd's store of users and roles, to which nothing was ever written.
 const AUTH_REVISION: u64 = 1;
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn auth_enable(self: Arc<Self>, _: Anything) -> Result<HeaderResponse, Status> {
         Err(refuse::ROOT_USER_MISSING.into())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyspace::{ClusterError, MemberChange, MemberRole, MemberState};
 use tonic::Status;
 
-use super::Face;
+use super::EtcdServer;
 use crate::refuse;
 use crate::wire::cluster as wire;
 use crate::wire::maintenance::MoveLeaderRequest;
@@ -26,7 +26,7 @@ fn refused(error: &ClusterError) -> Status {
     known.into()
 }
 
-impl Face {
+impl EtcdServer {
     /// What begins an answer about members: it is of no revision.
     fn member_header(&self) -> crate::wire::kv::ResponseHeader {
         self.header(0)

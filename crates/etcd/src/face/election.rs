@@ -7,9 +7,9 @@ use futures::StreamExt;
 use keyspace::{KeyRange, Op, Put, Revision, WatchRequest, WatchStream};
 use tonic::Status;
 
-use super::routes::Answers;
+use super::routes::ResponseStream;
 use super::session::queue;
-use super::{Face, failed};
+use super::{EtcdServer, failed};
 use crate::convert::{self, signed, unsigned};
 use crate::refuse;
 use crate::wire::services::{
@@ -17,7 +17,7 @@ use crate::wire::services::{
     ResignRequest,
 };
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn campaign(self: Arc<Self>, request: CampaignRequest) -> Result<CampaignResponse, Status> {
         let place = self.take_place(&request.name, request.lease, request.value.clone()).await?;
         if place.value.as_ref().is_some_and(|value| *value != request.value) {
@@ -45,7 +45,10 @@ impl Face {
     }
 
     /// The leader, and then each new leader or new value of it.
-    pub(super) async fn observe(self: Arc<Self>, request: LeaderRequest) -> Result<Answers<LeaderResponse>, Status> {
+    pub(super) async fn observe(
+        self: Arc<Self>,
+        request: LeaderRequest,
+    ) -> Result<ResponseStream<LeaderResponse>, Status> {
         let changes = WatchRequest::new(KeyRange::prefix(queue(&request.name)), 0);
         let changes = self.keyspace.watch(changes).await.map_err(failed)?;
         let observer = Observer { face: self, name: request.name, changes, told: None };
@@ -73,7 +76,7 @@ impl Face {
 
 /// Somebody who follows an election.
 struct Observer {
-    face: Arc<Face>,
+    face: Arc<EtcdServer>,
     name: Bytes,
     changes: WatchStream,
     /// Key and revision of what was told last.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tonic::Status;
 
-use super::Face;
-use super::routes::Answers;
+use super::EtcdServer;
+use super::routes::ResponseStream;
 use crate::limits::STANDING_EVERY;
 use crate::wire::services::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn health_check(self: Arc<Self>, _: HealthCheckRequest) -> Result<HealthCheckResponse, Status> {
         Ok(HealthCheckResponse { status: self.health().await as i32 })
     }
@@ -19,7 +19,7 @@ impl Face {
     pub(super) async fn health_watch(
         self: Arc<Self>,
         _: HealthCheckRequest,
-    ) -> Result<Answers<HealthCheckResponse>, Status> {
+    ) -> Result<ResponseStream<HealthCheckResponse>, Status> {
         let changes = futures::stream::unfold((self, None), |(face, told)| async move {
             loop {
                 let health = face.health().await;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use keyspace::{Op, OpResponse, Txn};
 use tonic::Status;
 
-use super::{Face, failed};
+use super::{EtcdServer, failed};
 use crate::convert::{self, signed, unsigned};
 use crate::refuse;
 use crate::wire::kv as wire;
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn range(self: Arc<Self>, request: wire::RangeRequest) -> Result<wire::RangeResponse, Status> {
         let answer = self.keyspace.range(convert::range(request)?).await.map_err(failed)?;
         Ok(convert::range_response(self.header(answer.revision), answer))

@@ -7,13 +7,13 @@ use futures::stream::BoxStream;
 use keyspace::{Error, Refusal};
 use tonic::{Status, Streaming};
 
-use super::{Face, failed};
+use super::{EtcdServer, failed};
 use crate::wire::lease as wire;
 
 /// Shortest time to live, seconds; less is rounded up, as etcd does with its own bound.
 const MIN_TTL_SECONDS: i64 = 1;
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn lease_grant(
         self: Arc<Self>,
         request: wire::LeaseGrantRequest,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tonic::Status;
 
-use super::Face;
+use super::EtcdServer;
 use crate::refuse;
 use crate::wire::services::{HeaderResponse, LockRequest, LockResponse, UnlockRequest};
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn lock(self: Arc<Self>, request: LockRequest) -> Result<LockResponse, Status> {
         let place = self.take_place(&request.name, request.lease, Bytes::new()).await?;
         let revision = self.wait_for_turn(&request.name, &place).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyspace::{Alarm, AlarmKind};
 use tonic::Status;
 
-use super::{Face, failed};
+use super::{EtcdServer, failed};
 use crate::convert::{signed, unsigned};
 use crate::wire::maintenance as wire;
 use crate::wire::maintenance::{AlarmAction, AlarmMember, AlarmType};
@@ -17,7 +17,7 @@ const PROTOCOL_VERSION: &str = "3.5.13";
 /// What etcd answers for the newest compaction as long as there was none.
 const NEVER_COMPACTED: i64 = -1;
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn status(self: Arc<Self>, _: Anything) -> Result<wire::StatusResponse, Status> {
         let standing = self.standing().await?;
         let mut errors: Vec<String> = standing

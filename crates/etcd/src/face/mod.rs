@@ -30,7 +30,7 @@ use crate::wire::kv::ResponseHeader;
 use crate::{limits, refuse};
 
 /// What etcd's clients talk to.
-pub struct Face {
+pub struct EtcdServer {
     keyspace: Arc<dyn Keyspace>,
     cluster: Arc<dyn Cluster>,
     cluster_id: u64,
@@ -41,16 +41,16 @@ pub struct Face {
     term: AtomicU64,
 }
 
-impl std::fmt::Debug for Face {
+impl std::fmt::Debug for EtcdServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Face")
+        f.debug_struct("EtcdServer")
             .field("cluster_id", &self.cluster_id)
             .field("member_id", &self.member_id)
             .finish_non_exhaustive()
     }
 }
 
-impl Face {
+impl EtcdServer {
     /// A face of `keyspace`, whose members `cluster` knows. `url` (`https://HOST:PORT`) is where clients reach it.
     /// Snapshots for them are made in the folder `scratch`, in files without a name, as large as the keyspace.
     pub async fn open(
@@ -62,7 +62,7 @@ impl Face {
         let (standing, state) = (keyspace.status().await?, cluster.members().await);
         let (cluster_id, member_id) = (state.cluster_id, standing.node_id);
         let (term, urls) = (AtomicU64::new(standing.term), ClientUrls { own: url.to_owned() });
-        Ok(Arc::new(Face { keyspace, cluster, cluster_id, member_id, urls, scratch: scratch.to_owned(), term }))
+        Ok(Arc::new(EtcdServer { keyspace, cluster, cluster_id, member_id, urls, scratch: scratch.to_owned(), term }))
     }
 
     /// Keeps the term up to date; runs until it is dropped.

@@ -11,15 +11,15 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Face;
+use super::EtcdServer;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::wire::methods::{self, Method};
 
 type Call = http::Request<Incoming>;
 type Answer = http::Response<Body>;
-type Handler = Box<dyn Fn(Arc<Face>, Call) -> BoxFuture<'static, Answer> + Send + Sync>;
+type Handler = Box<dyn Fn(Arc<EtcdServer>, Call) -> BoxFuture<'static, Answer> + Send + Sync>;
 /// What a method that answers with a stream returns.
-pub(super) type Answers<A> = BoxStream<'static, Result<A, Status>>;
+pub(super) type ResponseStream<A> = BoxStream<'static, Result<A, Status>>;
 
 /// All methods of the face.
 pub(crate) struct Routes {
@@ -44,7 +44,7 @@ impl Routes {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, face: &Arc<Face>, request: Call) -> Answer {
+    pub(crate) async fn answer(&self, face: &Arc<EtcdServer>, request: Call) -> Answer {
         match self.handlers.get(request.uri().path()) {
             Some(handler) => handler(face.clone(), request).await,
             None => Status::unimplemented(format!("unknown method {}", request.uri().path())).into_http(),
@@ -52,66 +52,66 @@ impl Routes {
     }
 
     fn keys_and_leases(&mut self) {
-        self.unary(methods::RANGE, Face::range);
-        self.unary(methods::PUT, Face::put);
-        self.unary(methods::DELETE_RANGE, Face::delete_range);
-        self.unary(methods::TXN, Face::txn);
-        self.unary(methods::COMPACT, Face::compact);
-        self.streaming(methods::WATCH, Face::watch);
-        self.unary(methods::LEASE_GRANT, Face::lease_grant);
-        self.unary(methods::LEASE_REVOKE, Face::lease_revoke);
-        self.streaming(methods::LEASE_KEEP_ALIVE, Face::lease_keep_alive);
-        self.unary(methods::LEASE_TIME_TO_LIVE, Face::lease_time_to_live);
-        self.unary(methods::LEASE_LEASES, Face::lease_leases);
+        self.unary(methods::RANGE, EtcdServer::range);
+        self.unary(methods::PUT, EtcdServer::put);
+        self.unary(methods::DELETE_RANGE, EtcdServer::delete_range);
+        self.unary(methods::TXN, EtcdServer::txn);
+        self.unary(methods::COMPACT, EtcdServer::compact);
+        self.streaming(methods::WATCH, EtcdServer::watch);
+        self.unary(methods::LEASE_GRANT, EtcdServer::lease_grant);
+        self.unary(methods::LEASE_REVOKE, EtcdServer::lease_revoke);
+        self.streaming(methods::LEASE_KEEP_ALIVE, EtcdServer::lease_keep_alive);
+        self.unary(methods::LEASE_TIME_TO_LIVE, EtcdServer::lease_time_to_live);
+        self.unary(methods::LEASE_LEASES, EtcdServer::lease_leases);
     }
 
     fn members_and_maintenance(&mut self) {
-        self.unary(methods::MEMBER_ADD, Face::member_add);
-        self.unary(methods::MEMBER_REMOVE, Face::member_remove);
-        self.unary(methods::MEMBER_UPDATE, Face::member_update);
-        self.unary(methods::MEMBER_LIST, Face::member_list);
-        self.unary(methods::MEMBER_PROMOTE, Face::member_promote);
-        self.unary(methods::ALARM, Face::alarm);
-        self.unary(methods::STATUS, Face::status);
-        self.unary(methods::DEFRAGMENT, Face::defragment);
-        self.unary(methods::HASH, Face::hash);
-        self.unary(methods::HASH_KV, Face::hash_kv);
-        self.answers(methods::SNAPSHOT, Face::snapshot);
-        self.unary(methods::MOVE_LEADER, Face::move_leader);
-        self.unary(methods::HEALTH_CHECK, Face::health_check);
-        self.answers(methods::HEALTH_WATCH, Face::health_watch);
+        self.unary(methods::MEMBER_ADD, EtcdServer::member_add);
+        self.unary(methods::MEMBER_REMOVE, EtcdServer::member_remove);
+        self.unary(methods::MEMBER_UPDATE, EtcdServer::member_update);
+        self.unary(methods::MEMBER_LIST, EtcdServer::member_list);
+        self.unary(methods::MEMBER_PROMOTE, EtcdServer::member_promote);
+        self.unary(methods::ALARM, EtcdServer::alarm);
+        self.unary(methods::STATUS, EtcdServer::status);
+        self.unary(methods::DEFRAGMENT, EtcdServer::defragment);
+        self.unary(methods::HASH, EtcdServer::hash);
+        self.unary(methods::HASH_KV, EtcdServer::hash_kv);
+        self.answers(methods::SNAPSHOT, EtcdServer::snapshot);
+        self.unary(methods::MOVE_LEADER, EtcdServer::move_leader);
+        self.unary(methods::HEALTH_CHECK, EtcdServer::health_check);
+        self.answers(methods::HEALTH_WATCH, EtcdServer::health_watch);
     }
 
     fn accounts(&mut self) {
-        self.unary(methods::AUTH_ENABLE, Face::auth_enable);
-        self.unary(methods::AUTH_DISABLE, Face::auth_disable);
-        self.unary(methods::AUTH_STATUS, Face::auth_status);
-        self.unary(methods::AUTHENTICATE, Face::authenticate);
-        self.unary(methods::USER_ADD, Face::account_add);
-        self.unary(methods::ROLE_ADD, Face::account_add);
-        self.unary(methods::USER_LIST, Face::account_list);
-        self.unary(methods::ROLE_LIST, Face::account_list);
-        self.unary(methods::USER_GET, Face::user_get);
+        self.unary(methods::AUTH_ENABLE, EtcdServer::auth_enable);
+        self.unary(methods::AUTH_DISABLE, EtcdServer::auth_disable);
+        self.unary(methods::AUTH_STATUS, EtcdServer::auth_status);
+        self.unary(methods::AUTHENTICATE, EtcdServer::authenticate);
+        self.unary(methods::USER_ADD, EtcdServer::account_add);
+        self.unary(methods::ROLE_ADD, EtcdServer::account_add);
+        self.unary(methods::USER_LIST, EtcdServer::account_list);
+        self.unary(methods::ROLE_LIST, EtcdServer::account_list);
+        self.unary(methods::USER_GET, EtcdServer::user_get);
         for method in
             [methods::USER_DELETE, methods::USER_CHANGE_PASSWORD, methods::USER_GRANT_ROLE, methods::USER_REVOKE_ROLE]
         {
-            self.unary(method, Face::user_change);
+            self.unary(method, EtcdServer::user_change);
         }
         for method in
             [methods::ROLE_GET, methods::ROLE_DELETE, methods::ROLE_GRANT_PERMISSION, methods::ROLE_REVOKE_PERMISSION]
         {
-            self.unary(method, Face::role_change);
+            self.unary(method, EtcdServer::role_change);
         }
     }
 
     fn locks_and_elections(&mut self) {
-        self.unary(methods::LOCK, Face::lock);
-        self.unary(methods::UNLOCK, Face::unlock);
-        self.unary(methods::CAMPAIGN, Face::campaign);
-        self.unary(methods::PROCLAIM, Face::proclaim);
-        self.unary(methods::LEADER, Face::leader);
-        self.answers(methods::OBSERVE, Face::observe);
-        self.unary(methods::RESIGN, Face::resign);
+        self.unary(methods::LOCK, EtcdServer::lock);
+        self.unary(methods::UNLOCK, EtcdServer::unlock);
+        self.unary(methods::CAMPAIGN, EtcdServer::campaign);
+        self.unary(methods::PROCLAIM, EtcdServer::proclaim);
+        self.unary(methods::LEADER, EtcdServer::leader);
+        self.answers(methods::OBSERVE, EtcdServer::observe);
+        self.unary(methods::RESIGN, EtcdServer::resign);
     }
 
     /// One request, one answer.
@@ -119,7 +119,7 @@ impl Routes {
     where
         Q: prost::Message + Default + 'static,
         A: prost::Message + 'static,
-        F: Fn(Arc<Face>, Q) -> R + Clone + Send + Sync + 'static,
+        F: Fn(Arc<EtcdServer>, Q) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<A, Status>> + Send + 'static,
     {
         self.insert(method.path, move |face, call| {
@@ -137,8 +137,8 @@ impl Routes {
     where
         Q: prost::Message + Default + 'static,
         A: prost::Message + 'static,
-        F: Fn(Arc<Face>, Q) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Result<Answers<A>, Status>> + Send + 'static,
+        F: Fn(Arc<EtcdServer>, Q) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<ResponseStream<A>, Status>> + Send + 'static,
     {
         self.insert(method.path, move |face, call| {
             let run = run.clone();
@@ -155,8 +155,8 @@ impl Routes {
     where
         Q: prost::Message + Default + 'static,
         A: prost::Message + 'static,
-        F: Fn(Arc<Face>, Streaming<Q>) -> R + Clone + Send + Sync + 'static,
-        R: Future<Output = Result<Answers<A>, Status>> + Send + 'static,
+        F: Fn(Arc<EtcdServer>, Streaming<Q>) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = Result<ResponseStream<A>, Status>> + Send + 'static,
     {
         self.insert(method.path, move |face, call| {
             let run = run.clone();
@@ -171,7 +171,7 @@ impl Routes {
     fn insert(
         &mut self,
         path: &'static str,
-        handler: impl Fn(Arc<Face>, Call) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
+        handler: impl Fn(Arc<EtcdServer>, Call) -> BoxFuture<'static, Answer> + Send + Sync + 'static,
     ) {
         let before = self.handlers.insert(path, Box::new(handler));
         debug_assert!(before.is_none(), "{path} is routed twice");

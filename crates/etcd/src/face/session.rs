@@ -8,7 +8,7 @@ use keyspace::{
 };
 use tonic::Status;
 
-use super::{Face, failed};
+use super::{EtcdServer, failed};
 use crate::limits::SESSION_TTL_SECONDS;
 use crate::refuse;
 
@@ -23,7 +23,7 @@ pub(super) struct Place {
     pub(super) value: Option<Bytes>,
 }
 
-impl Face {
+impl EtcdServer {
     /// The lease named, or a fresh one.
     async fn session_lease(&self, lease: LeaseId) -> Result<LeaseId, Status> {
         if lease != 0 {

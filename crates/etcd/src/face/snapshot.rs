@@ -22,8 +22,8 @@ use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tonic::Status;
 
-use super::routes::Answers;
-use super::{Face, failed};
+use super::routes::ResponseStream;
+use super::{EtcdServer, failed};
 use crate::bolt::Writer;
 use crate::convert;
 use crate::limits::{SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES};
@@ -35,8 +35,8 @@ use crate::wire::{kv, lease};
 /// What etcd's data say of the program that wrote them: a cluster of this version opens them.
 const CLUSTER_VERSION: &str = "3.4.0";
 
-impl Face {
-    pub(super) async fn snapshot(self: Arc<Self>, _: Anything) -> Result<Answers<SnapshotResponse>, Status> {
+impl EtcdServer {
+    pub(super) async fn snapshot(self: Arc<Self>, _: Anything) -> Result<ResponseStream<SnapshotResponse>, Status> {
         let index = self.standing().await?.applied_index;
         let pieces = self.keyspace.snapshot().await.map_err(failed)?;
         let input = SyncIoBridge::new(StreamReader::new(pieces.map_err(io::Error::other)));

@@ -17,8 +17,8 @@ use prost::Message;
 use tonic::{Status, Streaming};
 
 use super::paced::Paced;
-use super::routes::Answers;
-use super::{Face, failed};
+use super::routes::ResponseStream;
+use super::{EtcdServer, failed};
 use crate::convert::{self, signed};
 use crate::limits::{FRAGMENT_BYTES, MAX_WATCHES_PER_STREAM};
 use crate::wire::watch::{Ask, WatchCreateRequest, WatchRequest, WatchResponse};
@@ -26,11 +26,11 @@ use crate::wire::watch::{Ask, WatchCreateRequest, WatchRequest, WatchResponse};
 /// Id of answers that are about no watch, or all.
 const NO_WATCH: i64 = -1;
 
-impl Face {
+impl EtcdServer {
     pub(super) async fn watch(
         self: Arc<Self>,
         requests: Streaming<WatchRequest>,
-    ) -> Result<Answers<WatchResponse>, Status> {
+    ) -> Result<ResponseStream<WatchResponse>, Status> {
         let session = Session {
             face: self,
             requests: Some(requests),
@@ -52,7 +52,7 @@ type Batches = BoxStream<'static, (i64, Result<WatchBatch, Error>)>;
 
 /// One stream of a client.
 struct Session {
-    face: Arc<Face>,
+    face: Arc<EtcdServer>,
     /// None once the client has said all.
     requests: Option<Streaming<WatchRequest>>,
     watches: HashMap<i64, Watch>,

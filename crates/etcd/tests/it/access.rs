@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::{Access, Alone, Endpoints, Error, External, Face, serve};
+use etcd::{Access, Alone, Endpoints, Error, EtcdBackend, EtcdServer, serve};
 use jiff::Timestamp;
 use keyspace::{Cluster, EngineError, Keyspace, KeyspaceExt, MemoryKeyspace};
 use tokio::net::TcpListener;
@@ -33,7 +33,7 @@ async fn only_administrators_with_a_certificate_get_in() {
     let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 7, "one"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let face = Face::open(keyspace.clone(), cluster, &format!("https://{address}"), &std::env::temp_dir())
+    let face = EtcdServer::open(keyspace.clone(), cluster, &format!("https://{address}"), &std::env::temp_dir())
         .await
         .expect("a face");
     let stop = CancellationToken::new();
@@ -41,7 +41,7 @@ async fn only_administrators_with_a_certificate_get_in() {
     let connect = async |identity: Option<Identity>| {
         let tls = client_config(authority.certificate_pem(), identity.as_ref()).expect("a configuration");
         let endpoints = Endpoints::parse(&format!("https://{address}"), Some(Arc::new(tls))).expect("an endpoint");
-        External::connect(endpoints).await
+        EtcdBackend::connect(endpoints).await
     };
     let client = |authority, user, group| Some(identity(authority, Usage::Client, user, group));
 
@@ -62,7 +62,7 @@ async fn in_clear_only_loopback_is_served() {
     let keyspace: Arc<dyn Keyspace> = Arc::new(MemoryKeyspace::new());
     let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 7, "one"));
     let listener = TcpListener::bind("0.0.0.0:0").await.expect("a port");
-    let face = Face::open(keyspace, cluster, "http://0.0.0.0", &std::env::temp_dir()).await.expect("a face");
+    let face = EtcdServer::open(keyspace, cluster, "http://0.0.0.0", &std::env::temp_dir()).await.expect("a face");
     let serving = serve(face, listener, Access::Loopback, CancellationToken::new());
     let refused = serving.await.expect_err("not on every interface");
     assert!(matches!(refused, Error::Unprotected { .. }), "{refused}");

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd::{Access, Alone, Endpoints, External, Face, serve};
+use etcd::{Access, Alone, Endpoints, EtcdBackend, EtcdServer, serve};
 use keyspace::{Cluster, Keyspace};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,11 +64,11 @@ impl Drop for Etcd {
 }
 
 /// A keyspace on what serves there.
-pub async fn external(address: SocketAddr) -> Arc<External> {
+pub async fn external(address: SocketAddr) -> Arc<EtcdBackend> {
     let endpoints = || Endpoints::parse(&format!("http://{address}"), None).expect("an endpoint");
     let connected = async {
         loop {
-            match External::connect(endpoints()).await {
+            match EtcdBackend::connect(endpoints()).await {
                 Ok(external) => return external,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
@@ -96,7 +96,7 @@ pub async fn face_at(address: SocketAddr, keyspace: Arc<dyn Keyspace>, id: u64) 
     let listener = tokio::time::timeout(PATIENCE, bound).await.expect("the address is free in time");
     let address = listener.local_addr().expect("an address");
     let face =
-        Face::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a face");
+        EtcdServer::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a face");
     let stop = CancellationToken::new();
     tokio::spawn(serve(face, listener, Access::Loopback, stop.clone()));
     (address, stop.drop_guard())

@@ -118,7 +118,7 @@ impl Birth<'_> {
         let (ends, streams) = self.streams().map_err(step("make the streams"))?;
         let place = self.cgroups.place(self.cgroup).map_err(step("open the cgroup"))?;
         let pids = self.shared_pids().map_err(step("join the pid namespace"))?;
-        let forked = fork_into(namespaces::born_with(&self.spec.namespaces), place.as_ref().map(AsFd::as_fd));
+        let forked = fork_into(namespaces::clone_flags(&self.spec.namespaces), place.as_ref().map(AsFd::as_fd));
         let pid = match forked.map_err(step("make a process in new namespaces"))? {
             Forked::Parent(pid) => pid,
             Forked::Child => {

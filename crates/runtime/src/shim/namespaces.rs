@@ -43,7 +43,7 @@ pub(super) fn fork_into(new: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> io::
 
 /// Namespaces the first program is born with. Mounts are always its own; so are cgroups, but those are
 /// made later, by [`own_cgroups`].
-pub(super) fn born_with(chosen: &Namespaces) -> CloneFlags {
+pub(super) fn clone_flags(chosen: &Namespaces) -> CloneFlags {
     let kinds = [
         (&chosen.network, CloneFlags::CLONE_NEWNET),
         (&chosen.ipc, CloneFlags::CLONE_NEWIPC),
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn shared_and_host_namespaces_are_not_new() {
-        let all = born_with(&Namespaces::default());
+        let all = clone_flags(&Namespaces::default());
         let every = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWIPC
@@ -138,10 +138,10 @@ mod tests {
         assert_eq!(all, every);
         let chosen =
             Namespaces { network: Namespace::Path("/n".into()), ipc: Namespace::Host, ..Namespaces::default() };
-        assert_eq!(born_with(&chosen), every - CloneFlags::CLONE_NEWNET - CloneFlags::CLONE_NEWIPC);
+        assert_eq!(clone_flags(&chosen), every - CloneFlags::CLONE_NEWNET - CloneFlags::CLONE_NEWIPC);
         let none =
             Namespaces { network: Namespace::Host, ipc: Namespace::Host, uts: Namespace::Host, pid: Namespace::Host };
-        assert_eq!(born_with(&none), CloneFlags::CLONE_NEWNS, "mounts are always its own");
+        assert_eq!(clone_flags(&none), CloneFlags::CLONE_NEWNS, "mounts are always its own");
     }
 
     /// A directory of a cgroup v2 hierarchy, if this host has one mounted; removed on drop.

@@ -11,15 +11,15 @@ const RESOLUTION: u32 = 100;
 
 /// Times, and the newest revision at each.
 #[derive(Debug)]
-pub(crate) struct Ages {
+pub(crate) struct RevisionTimes {
     keep: Duration,
     seen: VecDeque<(Duration, Revision)>,
 }
 
-impl Ages {
+impl RevisionTimes {
     /// For history that is kept for `keep`, for ever if that is zero.
     pub(crate) fn new(keep: Duration) -> Self {
-        Ages { keep, seen: VecDeque::new() }
+        RevisionTimes { keep, seen: VecDeque::new() }
     }
 
     /// Notes the newest revision at a time; answers the newest one that is older than is to be kept.
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn what_is_old_is_told_once() {
         let second = Duration::from_secs;
-        let mut ages = Ages::new(second(100));
+        let mut ages = RevisionTimes::new(second(100));
         assert_eq!(ages.observe(second(0), 5), None);
         assert_eq!(ages.observe(second(60), 9), None);
         assert_eq!(ages.observe(second(99), 9), None);
@@ -60,6 +60,6 @@ mod tests {
             ages.observe(second(300) + Duration::from_millis(millisecond), 20);
         }
         assert!(ages.seen.len() <= RESOLUTION as usize + 1, "{}", ages.seen.len());
-        assert_eq!(Ages::new(Duration::ZERO).observe(second(9), 7), None);
+        assert_eq!(RevisionTimes::new(Duration::ZERO).observe(second(9), 7), None);
     }
 }
