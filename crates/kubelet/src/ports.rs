@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::PodStatus;
 use runtime::{
@@ -142,6 +142,10 @@ pub trait Cluster: Send + Sync + 'static {
     async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>>;
     /// A ConfigMap.
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>>;
+    /// A Service.
+    async fn service(&self, namespace: &str, name: &str) -> Result<Option<Service>>;
+    /// All Services of a namespace.
+    async fn services(&self, namespace: &str) -> Result<Vec<Service>>;
     /// A claim.
     async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>>;
     /// Writes a claim if it is as it was read; one that is gone is fine.

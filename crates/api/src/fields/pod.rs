@@ -22,7 +22,7 @@ pub(super) static POD_SPEC: Shape = Shape(&[
     of("containers", &CONTAINER),
     of("dnsConfig", &DNS_CONFIG),
     done("dnsPolicy"),
-    warned("enableServiceLinks", &["false"], "services are found by DNS; no variables are set for them"),
+    done("enableServiceLinks"),
     refused("ephemeralContainers", &[], "containers cannot be added to a pod; use exec"),
     of("hostAliases", &HOST_ALIAS),
     refused("hostIPC", &["false"], "pods have their own IPC; leave it out"),

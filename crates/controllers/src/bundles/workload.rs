@@ -83,6 +83,8 @@ pub(crate) fn stateful_set(input: &Input<'_>) -> StatefulSet {
             containers: vec![container(input)],
             volumes: Some(secret_volumes(input)).filter(|volumes| !volumes.is_empty()),
             automount_service_account_token: Some(false),
+            // Options say where other services are.
+            enable_service_links: Some(false),
             ..PodSpec::default()
         }),
     };

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use api::{
-    kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret},
+    kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
     meta::DEFAULT_NAMESPACE,
 };
 use async_trait::async_trait;
-use client::{Api, Client, DeleteParams, EventRecorder};
+use client::{Api, Client, DeleteParams, EventRecorder, ListParams};
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaimStatus, PodStatus},
     apimachinery::pkg::api::resource::Quantity,
@@ -88,6 +88,17 @@ impl Cluster for ApiCluster {
     async fn config_map(&self, namespace: &str, name: &str) -> Result<Option<ConfigMap>> {
         let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
         api.get_opt(name).await.map_err(Error::api(format!("get configmap {name}")))
+    }
+
+    async fn service(&self, namespace: &str, name: &str) -> Result<Option<Service>> {
+        let api = Api::<Service>::namespaced(self.client.clone(), namespace);
+        api.get_opt(name).await.map_err(Error::api(format!("get service {name}")))
+    }
+
+    async fn services(&self, namespace: &str) -> Result<Vec<Service>> {
+        let api = Api::<Service>::namespaced(self.client.clone(), namespace);
+        let found = api.list_all(&ListParams::default()).await;
+        Ok(found.map_err(Error::api(format!("list services of namespace {namespace}")))?.items)
     }
 
     async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>> {

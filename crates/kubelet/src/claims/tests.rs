@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use api::kinds::{ConfigMap, Secret};
+use api::kinds::{ConfigMap, Secret, Service};
 use async_trait::async_trait;
 use client::Event;
 use k8s_openapi::api::core::v1::PodStatus;
@@ -71,6 +71,14 @@ impl Cluster for Api {
 
     async fn config_map(&self, _: &str, _: &str) -> KubeletResult<Option<ConfigMap>> {
         Ok(None)
+    }
+
+    async fn service(&self, _: &str, _: &str) -> KubeletResult<Option<Service>> {
+        Ok(None)
+    }
+
+    async fn services(&self, _: &str) -> KubeletResult<Vec<Service>> {
+        Ok(Vec::new())
     }
 
     async fn claim(&self, _: &str, name: &str) -> KubeletResult<Option<PersistentVolumeClaim>> {

@@ -9,13 +9,19 @@ use crate::error::{Error, Result};
 /// An environment in order; later entries win. Kept apart from `Debug`, as values may be secret.
 pub type Env = Vec<(String, String)>;
 
-/// What the pod declares for a container: first `envFrom`, then `env`, each overriding what came before. This alone can
-/// be referred to by `$(NAME)`; the image's variables are only below it, see [`over_image`].
+/// What the pod declares for a container: the variables of services, then `envFrom`, then `env`, each overriding what
+/// came before. This alone can be referred to by `$(NAME)`; the image's variables are only below it, see [`over_image`].
 ///
 /// # Errors
 /// [`Error::Missing`], [`Error::Refused`].
-pub fn declared(pod: &Pod, container: &Container, place: &Place, references: &References) -> Result<Env> {
-    let mut own: Env = Vec::new();
+pub fn declared(
+    pod: &Pod,
+    container: &Container,
+    place: &Place,
+    references: &References,
+    services: Env,
+) -> Result<Env> {
+    let mut own = services;
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         let (source, name, optional) = match (&from.secret_ref, &from.config_map_ref) {
@@ -167,7 +173,13 @@ mod tests {
             "spec": {"containers": []}}))
             .unwrap();
         let container: Container = serde_json::from_value(container).unwrap();
-        let declared = declared(&pod, &container, &place(), &references())?;
+        let declared = declared(
+            &pod,
+            &container,
+            &place(),
+            &references(),
+            vec![("DB_PORT".into(), "1".into()), ("B".into(), "2".into())],
+        )?;
         Ok(over_image(&[("PATH".into(), "/bin".into()), ("A".into(), "image".into())], declared))
     }
 
@@ -182,7 +194,7 @@ mod tests {
                 {"name": "A", "value": "own"},
                 {"name": "B", "value": "$(A)-$(P_LEVEL)-$(NOPE)-$$(A)"},
                 {"name": "PW", "valueFrom": {"secretKeyRef": {"name": "db", "key": "pw"}}},
-                {"name": "URL", "value": "db://$(PW)@h"},
+                {"name": "URL", "value": "db://$(PW)@h:$(DB_PORT)"},
                 {"name": "NS", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
                 {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
                 {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a/b']"}}},
@@ -198,7 +210,8 @@ mod tests {
             ("P_LEVEL", "info"),
             ("pw", "s3"),
             ("B", "own-info-$(NOPE)-$(A)"),
-            ("URL", "db://s3@h"),
+            ("URL", "db://s3@h:1"),
+            ("DB_PORT", "1"),
             ("NS", "shop"),
             ("IP", "10.88.0.2"),
             ("L", "c"),

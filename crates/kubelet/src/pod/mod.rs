@@ -8,5 +8,6 @@ pub mod lookup;
 pub mod plan;
 pub mod pull_secrets;
 pub mod security;
+pub mod service_env;
 pub mod status;
 pub mod volumes;

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret};
+use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
@@ -389,6 +389,14 @@ impl Cluster for World {
 
     async fn config_map(&self, _: &str, _: &str) -> Result<Option<ConfigMap>> {
         Ok(None)
+    }
+
+    async fn service(&self, _: &str, _: &str) -> Result<Option<Service>> {
+        Ok(None)
+    }
+
+    async fn services(&self, _: &str) -> Result<Vec<Service>> {
+        Ok(Vec::new())
     }
 
     async fn claim(&self, _: &str, name: &str) -> Result<Option<PersistentVolumeClaim>> {

@@ -7,7 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use api::{kinds::Pod, meta::DEFAULT_NAMESPACE, quantity};
+use api::{
+    kinds::{Pod, Service},
+    meta::DEFAULT_NAMESPACE,
+    quantity,
+};
 use storage::{Ownership, VolumeRequest};
 use tokio::sync::Semaphore;
 
@@ -26,6 +30,7 @@ use crate::{
     pod::{
         etc,
         lookup::{Place, References, references},
+        service_env::{API_SERVICE, wants_links},
         volumes::{FilesPlan, VolumePlan, files, first_user, plan},
     },
 };
@@ -63,6 +68,17 @@ pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
     for name in maps {
         let map = shared.ports.cluster.config_map(namespace, &name).await?;
         found.config_maps.insert(name, map.map(Arc::new));
+    }
+    Ok(found)
+}
+
+/// Fetches the services whose variables a pod gets.
+pub(super) async fn services(shared: &Shared, pod: &Pod) -> Result<Vec<Service>> {
+    let cluster = &shared.ports.cluster;
+    let mut found: Vec<Service> = cluster.service(DEFAULT_NAMESPACE, API_SERVICE).await?.into_iter().collect();
+    if wants_links(pod) {
+        let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        found.extend(cluster.services(namespace).await?);
     }
     Ok(found)
 }

@@ -14,7 +14,7 @@ use tokio::{sync::Notify, task::JoinSet};
 
 use super::{
     identity::identity,
-    mount::{blocking, fetch, place},
+    mount::{blocking, fetch, place, services},
     observe,
     parts::{Sandbox, WorkerCache},
     shared::Shared,
@@ -28,6 +28,7 @@ use crate::{
         env::{Env, declared},
         etc,
         security::{Filter, confinement},
+        service_env::variables,
         volumes::sub_path,
     },
     ports::{ImageFacts, Severity, exec_spec},
@@ -126,7 +127,8 @@ async fn describe(
         cache.images.as_ref().and_then(|all| all.get(run.container.as_str())).ok_or_else(|| not_yet("image"))?;
     let config = &shared.config;
     let references = fetch(shared, pod).await?;
-    let env = declared(pod, container, &place(shared, sandbox), &references)?;
+    let linked = variables(pod, &services(shared, pod).await?);
+    let env = declared(pod, container, &place(shared, sandbox), &references, linked)?;
     let hostname = etc::kernel_hostname(pod, &config.cluster_domain)?;
     let confined = confinement(pod, container, &config.policy)?;
     let user = identity(shared, pod, container, image).await?;

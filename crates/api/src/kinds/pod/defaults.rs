@@ -43,7 +43,7 @@ pub(in crate::kinds) fn fill_template(spec: &mut PodSpec) {
     let account =
         [&spec.service_account_name, &spec.service_account].into_iter().flatten().find(|name| !name.is_empty());
     spec.service_account_name = Some(account.cloned().unwrap_or_else(|| "default".into()));
-    spec.enable_service_links.get_or_insert(false);
+    spec.enable_service_links.get_or_insert(true);
     spec.security_context.get_or_insert_default();
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         fill_container(container);

@@ -95,7 +95,7 @@ fn a_template_gets_what_it_always_got() {
                 "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1},
             "resources": {"limits": {"cpu": "1"}},
             "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}],
-        "dnsPolicy": "ClusterFirst", "enableServiceLinks": false, "restartPolicy": "Always",
+        "dnsPolicy": "ClusterFirst", "enableServiceLinks": true, "restartPolicy": "Always",
         "schedulerName": "default-scheduler", "securityContext": {}, "serviceAccountName": "default",
         "terminationGracePeriodSeconds": 30,
         "volumes": [{"hostPath": {"path": "/x"}, "name": "h"}, {"name": "s", "secret": {"defaultMode": 420, "secretName": "s"}}],
