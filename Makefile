@@ -8,6 +8,7 @@ export PATH := $(CACHE)/tools:$(PATH)
 PYTHON_TOOLS := $(CACHE)/tools/python
 PACKAGES ?= target/package
 PROOFS ?= all
+LINT ?= --workspace
 UNITS ?= $(CARGO_TARGET_DIR)/units
 BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
 ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
@@ -76,6 +77,10 @@ guides: ## Run the guides of docs/ as a reader would type them (root)
 .PHONY: verify
 verify: format layers circles words features python deny lint ## Check formatting, layers, imports, words, Python, licences and lints; changes nothing
 
+.PHONY: verify-faults
+verify-faults: ## Plant a fault for each gate of `make verify`, which must find it
+	@scripts/verify-faults
+
 .PHONY: format
 format: ## Fail when `make fix` would change a file
 	cargo fmt --all --check
@@ -127,7 +132,7 @@ nix-units: ## Write the rendered unit files into UNITS (default: the target fold
 .PHONY: lint
 lint: ## Run clippy on everything; warnings are errors
 	@scripts/install-deps build
-	@$(ROCKSDB) && cargo clippy --quiet --release --workspace --all-targets -- -D warnings && echo "lint: clippy finds nothing"
+	@$(ROCKSDB) && cargo clippy --quiet --release $(LINT) --all-targets -- -D warnings && echo "lint: clippy finds nothing"
 
 .PHONY: deny
 deny: ## Check licences, sources and banned crates
