@@ -53,7 +53,7 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     type nat hook postrouting priority srcnat; policy accept;
     oifname \"{bridge}\" ip saddr 127.0.0.0/8 masquerade
     ip saddr . ip daddr @hairpin masquerade
-    ip saddr {pod_cidr} oifname != \"{bridge}\" masquerade
+    ip saddr {pod_cidr} oifname != \"lo\" oifname != \"{bridge}\" masquerade
   }}
   chain martian {{
     type filter hook prerouting priority raw; policy accept;

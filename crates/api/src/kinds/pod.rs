@@ -18,6 +18,7 @@ mod rules;
 mod scheduling;
 mod security;
 mod spec;
+mod status;
 mod volumes;
 mod warnings;
 
@@ -60,6 +61,8 @@ kubernetes_kind!(Pod, plural: "pods", singular: "pod", scope: Namespaced {
         let path = Path::ROOT.field("spec");
         let annotations = Path::ROOT.field("metadata.annotations");
         let mut errors = annotations::check(self.metadata.annotations.as_ref(), &annotations);
+        let reported = self.status.as_ref().filter(|status| old.is_none_or(|old| old.status.as_ref() != Some(status)));
+        errors.extend(reported.iter().flat_map(|status| status::check(status, &Path::ROOT.field("status"))));
         let before = old.and_then(|old| old.spec.as_ref());
         if before == Some(spec) {
             return errors;

@@ -123,6 +123,10 @@ fn owner_errors(owners: &[OwnerReference]) -> Vec<FieldError> {
         let parts = [("apiVersion", version), ("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)];
         let missing = parts.into_iter().filter(|(_, value)| value.is_empty());
         errors.extend(missing.map(|(field, _)| FieldError::invalid(format!("{FIELD}.{field}"), "must not be empty")));
+        if owner.api_version.matches('/').count() > 1 {
+            let message = format!("{:?} is neither a version nor group/version", owner.api_version);
+            errors.push(FieldError::invalid(format!("{FIELD}.apiVersion"), message));
+        }
         if owner.kind == "Event" && matches!(owner.api_version.as_str(), "v1" | "events.k8s.io/v1") {
             errors.push(FieldError::invalid(FIELD, "an Event cannot own objects"));
         }

@@ -38,6 +38,10 @@ struct Request {
 }
 
 pub(super) async fn sign(mut context: RequestContext) -> Result<Response> {
+    if context.write_options()?.dry_run {
+        return Err(ApiError::bad_request("a certificate is signed at once; there is no dry run of it")
+            .remedy("leave dryRun out of the query"));
+    }
     let bytes = context.take_body();
     let document = body::document(&context.parts.headers, &bytes)?;
     let request: Request = serde_json::from_value(document)

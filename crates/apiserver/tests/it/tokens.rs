@@ -93,6 +93,8 @@ async fn certificates_say_what_their_request_says_or_are_not_made() {
     assert!(refused.body["message"].as_str().unwrap().contains("common name \"bob\""), "{}", refused.body);
     sign(json!({"csr": csr("bob", &[]), "user": "eve"})).send(&server).await.expect(400);
     sign(json!({"csr": csr("bob", &["a.example"]), "user": "bob"})).send(&server).await.expect(400);
+    let dry = ask("POST", "/apis/nanocloud.io/v1/certificates?dryRun=All");
+    dry.json(&json!({"csr": csr("bob", &[]), "user": "bob"})).send(&server).await.expect(400);
     let short = sign(json!({"csr": csr("bob", &[]), "user": "bob"})).send(&server).await.expect(201).body;
     let expires: jiff::Timestamp = short["expiresAt"].as_str().unwrap().parse().unwrap();
     let hours = expires.duration_since(jiff::Timestamp::now()).as_hours();

@@ -99,6 +99,27 @@ fn published_ports_lead_to_pods_from_loopback_host_pods_and_the_pod_itself() {
 }
 
 #[test]
+fn the_host_asks_its_bridge_by_the_address_of_the_bridge() {
+    on_private_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        ip("link add ext0 type bridge");
+        ip("address add 192.0.2.2/24 dev ext0");
+        ip("link set ext0 up");
+        let network = Network::open(config(dir.path(), "nct0", 77)).await.unwrap();
+        let gateway = network.attach(&request("a")).await.unwrap().gateway;
+        // As the DNS server of this node, which answers to addresses of its pods and its bridge only.
+        let listener = TcpListener::bind((gateway, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().unwrap();
+            write!(stream, "{}", peer.ip()).unwrap();
+        });
+        assert_eq!(from_host(&address.to_string()).unwrap(), gateway.to_string());
+        network.teardown().await.unwrap();
+    });
+}
+
+#[test]
 fn services_balance_refuse_and_hairpin() {
     on_private_host(|| async {
         let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Container;
 
 use super::{
     env, mounts, ports, probes, resources,
-    rules::{Errors, label, one_of, text, unless},
+    rules::{Errors, file_in_container, label, no_nul, one_of, place_in_container, text, unless},
     security,
 };
 use crate::{FieldError, Path};
@@ -30,6 +30,16 @@ pub(super) fn check(container: &Container, around: &Surroundings<'_>, path: &Pat
     errors.extend(one_of(&container.image_pull_policy, &pulls, path.field("imagePullPolicy")));
     let messages = ["File", "FallbackToLogsOnError"];
     errors.extend(one_of(&container.termination_message_policy, &messages, path.field("terminationMessagePolicy")));
+    if let Some(place) = text(&container.working_dir) {
+        errors.extend(place_in_container(place, path.field("workingDir")));
+    }
+    if let Some(place) = text(&container.termination_message_path) {
+        errors.extend(file_in_container(place, path.field("terminationMessagePath")));
+    }
+    for (field, words) in [("command", &container.command), ("args", &container.args)] {
+        let list = path.field(field);
+        errors.extend(words.iter().flatten().enumerate().flat_map(|(index, word)| no_nul(word, list.index(index))));
+    }
     errors.extend(probes::check(container, around.grace, path));
     errors.extend(ports::check(container, path));
     errors.extend(env::check(container, path));

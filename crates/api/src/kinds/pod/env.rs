@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::rules::{Errors, name, qualified, required_key, required_name, text, unless, variable};
+use super::rules::{Errors, name, no_nul, qualified, required_key, required_name, text, unless, variable};
 use crate::{FieldError, Path};
 
 /// Fields of a pod that its own environment and files may show.
@@ -82,6 +82,7 @@ fn one(wanted: &EnvVar, path: &Path<'_>) -> Errors {
         "" => vec![FieldError::required(path.field("name"), "name the variable")],
         name => variable(name, path.field("name")),
     };
+    errors.extend(text(&wanted.value).map(|value| no_nul(value, path.field("value"))).unwrap_or_default());
     if let Some(source) = &wanted.value_from {
         let path = path.field("valueFrom");
         if text(&wanted.value).is_some() {

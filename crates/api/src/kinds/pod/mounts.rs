@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::rules::{Errors, path_below, text, unless};
+use super::rules::{Errors, file_in_container, path_below, text, unless};
 use crate::{FieldError, Path};
 
 /// Checks the mounts of one container; `volumes` are the names there are.
@@ -15,7 +15,7 @@ pub(super) fn check(container: &Container, volumes: &BTreeSet<&str>, path: &Path
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let path = list.index(index);
         errors.extend(one(mount, volumes, &path));
-        let place = mount.mount_path.as_str();
+        let place = mount.mount_path.trim_end_matches('/');
         errors.extend(unless(place.is_empty() || places.insert(place), || {
             FieldError::invalid(path.field("mountPath"), format!("{place:?} is the place of another mount"))
         }));
@@ -32,9 +32,7 @@ fn one(mount: &VolumeMount, volumes: &BTreeSet<&str>, path: &Path<'_>) -> Errors
     };
     errors.extend(match mount.mount_path.as_str() {
         "" => vec![FieldError::required(path.field("mountPath"), "say where in the container the volume is seen")],
-        place => {
-            unless(place.starts_with('/'), || FieldError::invalid(path.field("mountPath"), "must be an absolute path"))
-        }
+        place => file_in_container(place, path.field("mountPath")),
     });
     errors.extend(text(&mount.sub_path).map(|below| path_below(below, path.field("subPath"))).unwrap_or_default());
     if let Some(below) = text(&mount.sub_path_expr) {

@@ -147,6 +147,27 @@ pub(super) fn address(text: &str, path: Path<'_>) -> Errors {
     })
 }
 
+/// Text that the kernel takes: it ends where a NUL is.
+pub(super) fn no_nul(text: &str, path: Path<'_>) -> Errors {
+    unless(!text.contains('\0'), || FieldError::invalid(path, "must not contain a NUL character"))
+}
+
+/// A path as a container sees it.
+pub(super) fn place_in_container(place: &str, path: Path<'_>) -> Errors {
+    let steps_up = place.split('/').any(|step| step == "..");
+    unless(place.starts_with('/') && !steps_up && !place.contains('\0'), || {
+        FieldError::invalid(path, format!("{place:?} must be an absolute path without `..` and NUL"))
+    })
+}
+
+/// As [`place_in_container`], and not the root of the container.
+pub(super) fn file_in_container(place: &str, path: Path<'_>) -> Errors {
+    if place.trim_matches('/').is_empty() && place.starts_with('/') {
+        return vec![FieldError::invalid(path, "must not be the root of the container")];
+    }
+    place_in_container(place, path)
+}
+
 /// Permission bits of files.
 pub(super) fn mode(mode: Option<i32>, path: Path<'_>) -> Errors {
     unless(mode.is_none_or(|mode| (0..=0o777).contains(&mode)), || {
@@ -156,8 +177,8 @@ pub(super) fn mode(mode: Option<i32>, path: Path<'_>) -> Errors {
 
 /// A path that starts at a directory and stays below it.
 pub(super) fn path_below(text: &str, path: Path<'_>) -> Errors {
-    unless(!text.starts_with('/') && text.split('/').all(|part| part != ".."), || {
-        FieldError::invalid(path, format!("{text:?} must be a relative path without '..'"))
+    unless(!text.starts_with('/') && text.split('/').all(|part| part != "..") && !text.contains('\0'), || {
+        FieldError::invalid(path, format!("{text:?} must be a relative path without '..' and NUL"))
     })
 }
 

@@ -7,6 +7,7 @@ mod changes;
 mod defaults;
 mod invalid;
 mod names;
+mod status;
 mod valid;
 
 /// A pod that is valid as it is, to be changed.

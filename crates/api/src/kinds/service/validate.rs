@@ -36,6 +36,10 @@ pub(super) fn spec_errors(spec: &ServiceSpec) -> Vec<FieldError> {
         let message = format!("must be {}", DISTRIBUTIONS.join(", "));
         errors.push(FieldError::not_supported("spec.trafficDistribution", message));
     }
+    let inside = spec.internal_traffic_policy.as_deref();
+    if inside.is_some_and(|text| !matches!(text, "Cluster" | "Local")) {
+        errors.push(FieldError::not_supported("spec.internalTrafficPolicy", "must be Cluster or Local"));
+    }
     errors
 }
 

@@ -58,6 +58,11 @@ fn what_is_wrong_is_named_with_kubernetes_field_and_reason() {
             "metadata.ownerReferences.apiVersion",
             INVALID,
         ),
+        (
+            with("ownerReferences", json!([owner(json!({"apiVersion": "a/b/c"}))])),
+            "metadata.ownerReferences.apiVersion",
+            INVALID,
+        ),
         (with("ownerReferences", json!([owner(json!({"kind": ""}))])), "metadata.ownerReferences.kind", INVALID),
         (with("ownerReferences", json!([owner(json!({"name": ""}))])), "metadata.ownerReferences.name", INVALID),
         (with("ownerReferences", json!([owner(json!({"uid": ""}))])), "metadata.ownerReferences.uid", INVALID),

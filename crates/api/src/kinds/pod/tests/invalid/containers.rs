@@ -337,11 +337,24 @@ fn mounts() {
         one("/containers/0/volumeMounts/0", mount, at, reason)
     };
     let twice = json!([{"name": "data", "mountPath": "/a"}, {"name": "map", "mountPath": "/a"}]);
+    let slashed = json!([{"name": "data", "mountPath": "/a"}, {"name": "map", "mountPath": "/a/"}]);
     let mut cases = vec![
         mount("name", json!("other"), "containers[0].volumeMounts[0].name", "NotFound"),
         mount("name", json!(""), "containers[0].volumeMounts[0].name", "Required"),
         mount("mountPath", json!(""), "containers[0].volumeMounts[0].mountPath", "Required"),
         mount("mountPath", json!("data"), "containers[0].volumeMounts[0].mountPath", "Invalid"),
+        mount("mountPath", json!("/"), "containers[0].volumeMounts[0].mountPath", "Invalid"),
+        mount("mountPath", json!("/a/../../x"), "containers[0].volumeMounts[0].mountPath", "Invalid"),
+        mount("mountPath", json!("/a\0b"), "containers[0].volumeMounts[0].mountPath", "Invalid"),
+        mount("subPath", json!("a\0b"), "containers[0].volumeMounts[0].subPath", "Invalid"),
+        one("/containers/0/volumeMounts", slashed, "containers[0].volumeMounts[1].mountPath", "Invalid"),
+        one("/containers/0/workingDir", json!("tmp"), "containers[0].workingDir", "Invalid"),
+        one("/containers/0/workingDir", json!("/../../tmp"), "containers[0].workingDir", "Invalid"),
+        one("/containers/0/command", json!(["a", "b\0"]), "containers[0].command[1]", "Invalid"),
+        one("/containers/0/args", json!(["\0"]), "containers[0].args[0]", "Invalid"),
+        one("/containers/0/env/0/value", json!("\0"), "containers[0].env[0].value", "Invalid"),
+        one("/containers/0/terminationMessagePath", json!("/"), "containers[0].terminationMessagePath", "Invalid"),
+        one("/containers/0/terminationMessagePath", json!("a/b"), "containers[0].terminationMessagePath", "Invalid"),
         one("/containers/0/volumeMounts", twice, "containers[0].volumeMounts[1].mountPath", "Invalid"),
         mount("mountPropagation", json!("Foo"), "containers[0].volumeMounts[0].mountPropagation", "NotSupported"),
         mount(
