@@ -41,7 +41,9 @@ pub(super) fn check(status: &PodStatus, path: &Path<'_>) -> Errors {
         ("ephemeralContainerStatuses", &status.ephemeral_container_statuses),
     ] {
         let list = path.field(field);
-        errors.extend(containers.iter().flatten().enumerate().flat_map(|(index, one)| container(one, &list.index(index))));
+        errors.extend(
+            containers.iter().flatten().enumerate().flat_map(|(index, one)| container(one, &list.index(index))),
+        );
     }
     errors
 }

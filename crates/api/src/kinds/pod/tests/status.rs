@@ -32,7 +32,11 @@ fn a_status_that_says_nothing_is_refused() {
         assert!(found.contains(&(field.to_owned(), reason)), "{status}: {found:?}");
         let mut labelled = with(status.clone());
         labelled["metadata"]["labels"] = json!({"a": "b"});
-        assert_eq!(errors("pods", labelled, Some(&with(status))), [], "what is stored already stays changeable elsewhere");
+        assert_eq!(
+            errors("pods", labelled, Some(&with(status))),
+            [],
+            "what is stored already stays changeable elsewhere"
+        );
     }
     let fine = json!({"phase": "Running", "podIP": "fd00::1", "podIPs": [{"ip": "fd00::1"}], "hostIP": "", "qosClass": "Burstable",
         "conditions": [{"type": "example.com/gate", "status": "Unknown"}]});
