@@ -8,7 +8,7 @@ export PATH := $(CACHE)/tools:$(PATH)
 PYTHON_TOOLS := $(CACHE)/tools/python
 PACKAGES ?= target/package
 PROOFS ?= all
-LINT ?= --workspace
+LINT_PACKAGES ?= --workspace
 UNITS ?= $(CARGO_TARGET_DIR)/units
 BINARY := $(CARGO_TARGET_DIR)/release/nanocloud
 ROCKSDB = eval "$$(cargo run --quiet --release --package xtask -- rocksdb)"
@@ -132,7 +132,7 @@ nix-units: ## Write the rendered unit files into UNITS (default: the target fold
 .PHONY: lint
 lint: ## Run clippy on everything; warnings are errors
 	@scripts/install-deps build
-	@$(ROCKSDB) && cargo clippy --quiet --release $(LINT) --all-targets -- -D warnings && echo "lint: clippy finds nothing"
+	@$(ROCKSDB) && cargo clippy --quiet --release $(LINT_PACKAGES) --all-targets -- -D warnings && echo "lint: clippy finds nothing"
 
 .PHONY: deny
 deny: ## Check licences, sources and banned crates
