@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Kubernetes' version whose API we follow, for clients that look at it.
-const KUBERNETES: (&str, &str, &str) = ("1", "33", "v1.33.0+nanocloud-");
+const KUBERNETES: (&str, &str, &str) = ("1", "36", "v1.36.0+nanocloud-");
 
 /// Which health endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

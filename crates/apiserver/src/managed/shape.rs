@@ -1,7 +1,7 @@
 //! What maps and lists are: things with parts that have owners of their own, or single values.
 //!
 //! Source: `x-kubernetes-list-type`, `x-kubernetes-list-map-keys` and `x-kubernetes-map-type` in the OpenAPI document
-//! of Kubernetes 1.33, for the kinds served here.
+//! of Kubernetes 1.36, for the kinds served here.
 
 use serde_json::Value;
 

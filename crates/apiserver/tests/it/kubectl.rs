@@ -142,7 +142,7 @@ fn pod(image: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_find_their_way() {
     let cluster = Cluster::start().await;
-    holds(&cluster.run("version").await, &["Server Version: v1.33"]);
+    holds(&cluster.run("version").await, &["Server Version: v1.36"]);
     let resources = cluster.run("api-resources").await;
     holds(&resources, &["bundles", "statefulsets", "sts", "persistentvolumeclaims", "nanocloud.io/v1"]);
     holds(&cluster.run("get namespaces").await, &["NAME", "STATUS", "AGE", "default", "kube-system", "Active"]);
