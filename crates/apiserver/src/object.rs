@@ -74,6 +74,12 @@ pub(crate) fn set(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
+/// The compact JSON of a value. `Display` gives the same text, but checks and copies it piece by piece.
+pub(crate) fn to_json(value: &Value) -> Vec<u8> {
+    // A value has only text keys and finite numbers, and memory does not refuse a write.
+    serde_json::to_vec(value).unwrap_or_else(|error| unreachable!("a JSON value that cannot be written: {error}"))
+}
+
 /// The labels, for selectors.
 pub(crate) fn labels(object: &Value) -> std::collections::BTreeMap<String, String> {
     let labels = object.pointer("/metadata/labels").and_then(Value::as_object);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     api_error::{Result, not_acceptable},
     endpoint::{Access, Endpoints},
+    object,
     query::negotiate::{self, DiscoveryFormat},
     request::{context::RequestContext, response},
     route,
@@ -215,7 +216,7 @@ fn aggregated(kinds: &Kinds, format: &'static str, wanted: fn(&str) -> bool) -> 
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
-    response::typed(StatusCode::OK, media_type, body.to_string())
+    response::typed(StatusCode::OK, media_type, object::to_json(&body))
 }
 
 /// Group, version and kind of what a part is sent and answered as.

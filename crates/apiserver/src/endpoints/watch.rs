@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::collection::view;
 use crate::{
     api_error::{ApiError, Result},
+    object,
     query::{negotiate::Representation, options::WatchOptions},
     registry::{Stored, WatchItem},
     request::{
@@ -70,9 +71,9 @@ fn line(view: &View, item: Result<WatchItem>, trace: &Arc<str>, heads: bool) -> 
         }
         Err(failure) => ("ERROR", error(&failure, trace), false),
     };
-    let mut text = json!({"type": kind, "object": value}).to_string();
-    text.push('\n');
-    Line { bytes: text.into(), is_table }
+    let mut bytes = object::to_json(&json!({"type": kind, "object": value}));
+    bytes.push(b'\n');
+    Line { bytes: bytes.into(), is_table }
 }
 
 fn shown(view: &View, object: Value, heads: bool) -> Value {

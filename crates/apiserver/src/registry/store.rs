@@ -106,7 +106,7 @@ impl Registry {
     pub(super) fn value(&self, kind: &Kind, key: &str, object: &Value) -> Result<Vec<u8>> {
         let mut object = object.clone();
         object::set_meta(&mut object, "resourceVersion", None);
-        let plain = object.to_string().into_bytes();
+        let plain = object::to_json(&object);
         if kind.facts().confidential { self.seal.close(key, &plain) } else { Ok(plain) }
     }
 

@@ -110,7 +110,7 @@ fn partial(object: &Value) -> Value {
 
 /// A JSON answer.
 pub(crate) fn json(code: StatusCode, body: &Value) -> Response {
-    typed(code, "application/json", body.to_string())
+    typed(code, "application/json", object::to_json(body))
 }
 
 /// An answer of a media type.
