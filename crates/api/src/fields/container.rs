@@ -25,6 +25,7 @@ pub(super) static CONTAINER: Shape = Shape(&[
     warned("resizePolicy", &[], "resources of a running pod cannot be changed"),
     of("resources", &RESOURCES),
     only("restartPolicy", &[], "init containers that go on running are not served; make it a container of the pod"),
+    refused("restartPolicyRules", &[], "exit codes do not decide about restarts; set restartPolicy of the pod"),
     of("securityContext", &SECURITY_CONTEXT),
     of("startupProbe", &PROBE),
     done("stdin"),
@@ -42,6 +43,7 @@ static ENV_VAR: Shape = Shape(&[done("name"), done("value"), of("valueFrom", &EN
 static ENV_VAR_SOURCE: Shape = Shape(&[
     of("configMapKeyRef", &CONFIG_MAP_KEY),
     of("fieldRef", &OBJECT_FIELD),
+    refused("fileKeyRef", &[], "variables are not read from files of volumes; use configMapKeyRef or secretKeyRef"),
     of("resourceFieldRef", &RESOURCE_FIELD),
     of("secretKeyRef", &SECRET_KEY),
 ]);

@@ -72,6 +72,7 @@ static PROJECTION: Shape = Shape(&[
     refused("clusterTrustBundle", &[], "there are no trust bundles; use a configMap"),
     of("configMap", &MAP_PROJECTION),
     of("downwardAPI", &DOWNWARD_API_PROJECTION),
+    refused("podCertificate", &[], "no certificates are issued to pods; put one into a secret"),
     of("secret", &MAP_PROJECTION),
     refused(
         "serviceAccountToken",
