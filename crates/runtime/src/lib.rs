@@ -30,7 +30,6 @@ pub mod logs;
 pub mod memory;
 mod process;
 mod pty;
-mod rooted;
 pub mod seccomp;
 pub mod shim;
 mod wire;

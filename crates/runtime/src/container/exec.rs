@@ -13,12 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rooted::UserIds;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, watch};
 
 use super::error::ContainerError;
-use super::spec::{TermSize, UserIds};
+use super::spec::TermSize;
 use super::status::Exit;
 use crate::pty;
 

@@ -32,9 +32,10 @@ pub use exec::{
     StdinMode,
 };
 pub use inner::RuntimeConfig;
+pub use rooted::UserIds;
 pub use runtime::Runtime;
 pub use spec::{
     ContainerSpec, LOG_BYTES_DEFAULT, LOG_FILES_DEFAULT, LogTarget, MountSpec, Namespace, Namespaces, PATH_DEFAULT,
-    Resources, SHM_BYTES_DEFAULT, SeccompProfile, TermSize, UserIds, WritableLayer,
+    Resources, SHM_BYTES_DEFAULT, SeccompProfile, TermSize, WritableLayer,
 };
 pub use status::{Adoption, ContainerInfo, Exit, ExitCause, State, Stats};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use rooted::UserIds;
 use serde::{Deserialize, Serialize};
 
 /// Default size of `/dev/shm` (what OCI runtimes and Docker use): 64 MiB.
@@ -127,29 +128,6 @@ pub enum WritableLayer {
     /// `upper` and `work` below this directory (same filesystem, not an overlay). It is made when
     /// missing and removed with the container.
     Dir(PathBuf),
-}
-
-/// Numeric identity of a process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UserIds {
-    /// User id.
-    pub uid: u32,
-    /// Primary group id.
-    pub gid: u32,
-    /// Supplementary group ids.
-    pub groups: Vec<u32>,
-}
-
-impl UserIds {
-    /// Root without supplementary groups.
-    pub const ROOT: UserIds = UserIds { uid: 0, gid: 0, groups: Vec::new() };
-}
-
-/// `nobody:nogroup` (65534), the least of all users.
-impl Default for UserIds {
-    fn default() -> Self {
-        Self { uid: 65534, gid: 65534, groups: Vec::new() }
-    }
 }
 
 /// One mount of a container.

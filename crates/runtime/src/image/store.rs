@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
+use rooted::UserIds;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 
@@ -24,7 +25,6 @@ use super::registry::{Credentials, Registries, RegistryImage, SharedRegistries};
 use super::settings::ImageSettings;
 use super::stop::{Stop, Stoppable};
 use super::user;
-use crate::container::UserIds;
 
 /// Layers unpacked at once unless configured otherwise; each keeps about two CPUs busy.
 const PARALLEL_UNPACKS_DEFAULT: usize = 2;

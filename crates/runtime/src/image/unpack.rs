@@ -20,11 +20,11 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+use rooted::Links;
 use tar::EntryType;
 use xattr::FileExt;
 
 use super::error::ImageError;
-use crate::rooted::{self, Links};
 
 /// Most entries of one layer.
 const ENTRIES_MAX: u64 = 4_000_000;

@@ -4,8 +4,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use crate::container::UserIds;
-use crate::rooted::{self, Links};
+use rooted::{Links, UserIds};
 
 /// Largest `/etc/passwd` or `/etc/group` read.
 const FILE_BYTES_MAX: u64 = 4 << 20;

@@ -10,10 +10,10 @@ use std::path::Path;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, signal, sigprocmask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rooted::Links;
 
 use crate::capabilities::Capabilities;
 use crate::container::{PATH_DEFAULT, UserIds};
-use crate::rooted::{self, Links};
 use crate::seccomp::Filter;
 
 /// `_LINUX_CAPABILITY_VERSION_3` (capget(2)).

@@ -20,10 +20,10 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{FileStat, fstatat};
 use nix::unistd::{AccessFlags, faccessat};
+use rooted::Links;
 
 use super::rootfs::below_root;
 use crate::container::PATH_DEFAULT;
-use crate::rooted::{self, Links};
 
 /// Longest path the kernel takes or tells (`PATH_MAX`).
 const PATH_BYTES_MAX: usize = 4096;

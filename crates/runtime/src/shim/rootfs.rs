@@ -19,10 +19,10 @@ use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag};
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use rooted::Links;
 
 use super::mounts::{Attributes, Mount, NO_POWER, NO_PROGRAMS, Reach, SEALED, make_root_read_only};
 use crate::container::{ContainerSpec, MountSpec, Namespace};
-use crate::rooted::{self, Links};
 
 /// Most of `/dev`, which holds no data.
 const DEV_BYTES: &std::ffi::CStr = c"65536k";

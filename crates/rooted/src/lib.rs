@@ -1,7 +1,18 @@
-//! File operations that cannot leave a root directory, whatever links are planted in it.
+//! What lies below a root directory: files opened without leaving it, and the ids of its users.
 //!
-//! Built on openat2(2): the kernel refuses the escape, so there is no moment between a check and a
-//! use.
+//! ```text
+//!  images    layers ────────┐
+//!                           ├─► rooted::open(root, path, links) ─► openat2(2)
+//!  runtime   root of a ─────┘     StayBeneath: a link that leads out is an error
+//!            container            InRoot: links are followed as if the root were `/`
+//! ```
+//!
+//! Invariant: built on openat2(2), where the kernel refuses the escape, so that there is no moment between a check and
+//! a use, whatever links are planted.
+//!
+//! Limits: Linux 5.6 or later; a path is walked [`WALKS_MAX`] times at most while others rename parts of it.
+
+mod user;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,9 +23,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 
+pub use user::UserIds;
+
 /// How links in the way are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Links {
+pub enum Links {
     /// A link that leads out of the root, or is absolute, is an error (`EXDEV`).
     StayBeneath,
     /// Links are followed as if the root were `/` (as inside a container).
@@ -22,10 +35,10 @@ pub(crate) enum Links {
 }
 
 /// Most walks of one path: a neighbour that renames all the time must not hold a start for ever.
-const WALKS_MAX: usize = 128;
+pub const WALKS_MAX: usize = 128;
 
 /// Opens a path below `root`; `path` is relative.
-pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> io::Result<OwnedFd> {
+pub fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> io::Result<OwnedFd> {
     let resolve = match links {
         Links::StayBeneath => ResolveFlag::RESOLVE_BENEATH,
         Links::InRoot => ResolveFlag::RESOLVE_IN_ROOT,
@@ -37,7 +50,7 @@ pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlag, links: Links) -> 
 
 /// Opens a path as this process sees it, absolute or relative to a directory. Only for processes whose root is the one
 /// not to leave: the kernel's own links (`/proc/self/fd/N`, `/proc/1/root`) are what could.
-pub(crate) fn open_here(from: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+pub fn open_here(from: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_MAGICLINKS);
     walk(from, path, how)
 }
@@ -56,7 +69,7 @@ fn walk(from: BorrowedFd<'_>, path: &Path, how: OpenHow) -> io::Result<OwnedFd> 
 
 /// The text of a regular file below `root`; what a container or an image put in its place (a device, a pipe nobody
 /// writes, an endless file) is an error, never a wait.
-pub(crate) fn read_regular(root: impl AsFd, path: &Path, links: Links, bytes_max: u64) -> io::Result<String> {
+pub fn read_regular(root: impl AsFd, path: &Path, links: Links, bytes_max: u64) -> io::Result<String> {
     let file = File::from(open(root, path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY, links)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
@@ -70,7 +83,7 @@ pub(crate) fn read_regular(root: impl AsFd, path: &Path, links: Links, bytes_max
 }
 
 /// Opens a directory below `root`, making what is missing of it with mode 0755.
-pub(crate) fn open_or_make_directory(root: impl AsFd, path: &Path, links: Links) -> io::Result<OwnedFd> {
+pub fn open_or_make_directory(root: impl AsFd, path: &Path, links: Links) -> io::Result<OwnedFd> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
     match open(root.as_fd(), path, flags, links) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -97,7 +110,7 @@ pub(crate) fn open_or_make_directory(root: impl AsFd, path: &Path, links: Links)
 }
 
 /// A relative path without `.`, or `None` if it is absolute or holds `..` or a NUL.
-pub(crate) fn relative(path: &Path) -> Option<PathBuf> {
+pub fn relative(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for component in path.components() {
         match component {
