@@ -11,12 +11,10 @@ use api::{
     kinds::{Binding, PersistentVolumeClaim, Pod, Service},
 };
 use client::{Api, Client, Controller, EventRecorder, ListParams, Observer, Store, reflect};
+use images::ImageStore;
 use net::Network;
 use parking_lot::Mutex;
-use runtime::{
-    container::{Runtime, State},
-    image::ImageStore,
-};
+use runtime::container::{Runtime, State};
 use storage::Volumes;
 use tokio::{
     sync::{Notify, Semaphore, SetOnce, broadcast::error::RecvError, watch},

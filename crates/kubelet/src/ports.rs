@@ -10,11 +10,9 @@ use std::{
 
 use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
+use images::{Credentials, ImageSettings};
 use k8s_openapi::api::core::v1::PodStatus;
-use runtime::{
-    container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, UserIds},
-    image::{Credentials, ImageSettings},
-};
+use runtime::container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, UserIds};
 
 pub use client::BoxError;
 

@@ -8,7 +8,7 @@ mod certificates;
 mod cluster;
 mod host;
 mod host_ports;
-mod images;
+mod image_verbs;
 mod keyspace;
 mod node;
 mod notify;
@@ -124,7 +124,7 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
             telemetry::start(settings.log_format, "warn")?;
             block_on(1, teardown::run(&settings, args.purge))?;
         }
-        Verb::Image(args) => images::run(&settings(&global, &Server::default())?, &args.action)?,
+        Verb::Image(args) => image_verbs::run(&settings(&global, &Server::default())?, &args.action)?,
         Verb::Keyspace(args) if matches!(args.action, KeyspaceAction::Snapshot { .. }) => {
             let KeyspaceAction::Snapshot { action } = &args.action else { return Ok(Exit::Usage) };
             let settings = settings(&global, &Server::default())?;

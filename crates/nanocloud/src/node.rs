@@ -4,12 +4,10 @@ use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use client::Client;
+use images::{ImageConfig, ImageStore, RegistryConfig};
 use kubelet::Kubelet;
 use net::{Network, NetworkConfig};
-use runtime::{
-    container::{Runtime, RuntimeConfig},
-    image::{ImageConfig, ImageStore, RegistryConfig},
-};
+use runtime::container::{Runtime, RuntimeConfig};
 use storage::Volumes;
 
 use crate::{adapters::facts, settings::Settings};

@@ -20,10 +20,10 @@ use api::{
 };
 use apiserver::{ApiServer, Security};
 use client::{Api, Client};
+use images::ImageStore;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use runtime::image::ImageStore;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;

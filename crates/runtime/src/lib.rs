@@ -1,16 +1,16 @@
-//! Images and containers: pull, verify, unpack, run in a shim, exec, logs.
+//! Containers: run in a shim, exec, logs.
 //!
 //! ```text
-//!  image::ImageStore ── layers ──► container::Runtime ── spawn ──► shim (one per container)
-//!   catalog, registry               start, exec, stop,               namespaces, log files,
-//!   verify, unpack                  adopt, remove                    exit file, exec
+//!  layers (unpacked elsewhere) ──► container::Runtime ── spawn ──► shim (one per container)
+//!                                   start, exec, stop,               namespaces, log files,
+//!                                   adopt, remove                    exit file, exec
 //!                                                                       │
 //!  logs::LogReader ◄──────────────── CRI log files ◄────────────────────┘
 //! ```
 //!
 //! Invariants:
 //! - knows Linux, not nanocloud: callers hand over plain structs and get facts back;
-//! - nothing from an image is trusted: digests are checked, unpacking cannot leave its directory;
+//! - nothing in a container's root is trusted: no path that its links lead out of is followed (`rooted`);
 //! - no program in a container has a capability, gains privileges, or escapes the system call
 //!   filter, whether it is the first one or exec'd later, unless the caller says so explicitly;
 //! - containers do not need the daemon; [`container::Runtime::adopt`] finds them again;
@@ -25,7 +25,6 @@ pub mod apparmor;
 mod capabilities;
 mod cgroup;
 pub mod container;
-pub mod image;
 pub mod logs;
 pub mod memory;
 mod process;

@@ -10,10 +10,10 @@ use std::{
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
+use images::{CollectPolicy, Credentials, EnsureOptions, Image, ImageError, ImageStore, NoProgress, PullPolicy};
 use net::Network;
 use runtime::{
     container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, Runtime, UserIds},
-    image::{CollectPolicy, Credentials, EnsureOptions, Image, ImageError, ImageStore, NoProgress, PullPolicy},
     logs::{LogQuery, LogReader},
 };
 use storage::{Id, VolumeRequest, Volumes};

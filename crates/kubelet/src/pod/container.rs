@@ -3,12 +3,10 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use api::{kinds::Pod, names::annotation::PIDS_LIMIT, quantity};
+use images::ImageSettings;
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
-use runtime::{
-    container::{
-        ContainerSpec, LogTarget, MountSpec, Namespace, Namespaces, Resources, SeccompProfile, UserIds, WritableLayer,
-    },
-    image::ImageSettings,
+use runtime::container::{
+    ContainerSpec, LogTarget, MountSpec, Namespace, Namespaces, Resources, SeccompProfile, UserIds, WritableLayer,
 };
 
 use super::env::{Env, expand, over_image};

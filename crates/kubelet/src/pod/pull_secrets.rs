@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::kinds::{Pod, Secret};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use runtime::image::{Credentials, Reference};
+use images::{Credentials, Reference};
 use serde::Deserialize;
 
 /// Most logins of one pod; further ones are left out.

@@ -9,14 +9,12 @@ use std::{
 
 use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
+use images::{Credentials, ImageSettings};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 use parking_lot::Mutex;
-use runtime::{
-    container::{
-        ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecExit, ExecSpec, Exit, ExitCause, State, UserIds,
-    },
-    image::{Credentials, ImageSettings},
+use runtime::container::{
+    ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecExit, ExecSpec, Exit, ExitCause, State, UserIds,
 };
 use tokio::sync::{Notify, Semaphore};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use controllers::ports::{Catalog, CatalogError, ImageInfo};
-use runtime::image::{ImageError, ImageStore, PullPolicy};
+use images::{ImageError, ImageStore, PullPolicy};
 
 /// The image store as a catalog.
 #[derive(Debug)]

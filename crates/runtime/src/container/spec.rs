@@ -26,7 +26,7 @@ pub struct ContainerSpec {
     /// The caller's marks, given back by [`Runtime::adopt`](super::Runtime::adopt). Written to the
     /// run root in clear: no secrets.
     pub labels: BTreeMap<String, String>,
-    /// Unpacked image layers, lowest first ([`Image::layers`](crate::image::Image)).
+    /// Unpacked image layers, lowest first.
     pub layers: Vec<PathBuf>,
     /// Where changes to the root filesystem go.
     pub writable: WritableLayer,
@@ -36,7 +36,7 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// Working directory (absolute); created when missing, as image builders expect.
     pub cwd: PathBuf,
-    /// Numeric user the program runs as ([`Image::user`](crate::image::Image::user) resolves names).
+    /// Numeric user the program runs as.
     pub user: UserIds,
     /// Mounts besides the standard ones (`/proc`, `/dev`, `/dev/shm`, `/sys`), applied in order.
     pub mounts: Vec<MountSpec>,

@@ -12,4 +12,3 @@ mod host;
 mod images;
 mod isolation;
 mod lifecycle;
-mod registry;

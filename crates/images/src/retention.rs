@@ -28,9 +28,9 @@ impl Default for CollectPolicy {
 
 /// Size of the store's file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Disk {
-    pub(super) total: u64,
-    pub(super) used: u64,
+pub(crate) struct Disk {
+    pub(crate) total: u64,
+    pub(crate) used: u64,
 }
 
 impl Disk {
@@ -40,7 +40,7 @@ impl Disk {
     }
 
     /// The used share, after some bytes were freed.
-    pub(super) fn percent_after(self, freed: u64) -> u8 {
+    pub(crate) fn percent_after(self, freed: u64) -> u8 {
         let used = u128::from(self.used.saturating_sub(freed));
         u8::try_from(used * 100 / u128::from(self.total.max(1))).unwrap_or(100)
     }
@@ -48,47 +48,47 @@ impl Disk {
 
 /// An image that is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredImage {
+pub(crate) struct StoredImage {
     /// Of its manifest.
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// Whether a name leads to it.
-    pub(super) named: bool,
-    pub(super) layers: BTreeSet<String>,
-    pub(super) last_used: SystemTime,
+    pub(crate) named: bool,
+    pub(crate) layers: BTreeSet<String>,
+    pub(crate) last_used: SystemTime,
 }
 
 /// A layer that is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StoredLayer {
-    pub(super) bytes: u64,
-    pub(super) made: SystemTime,
+pub(crate) struct StoredLayer {
+    pub(crate) bytes: u64,
+    pub(crate) made: SystemTime,
 }
 
 /// Everything that is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stock {
-    pub(super) images: Vec<StoredImage>,
-    pub(super) layers: BTreeMap<String, StoredLayer>,
+pub(crate) struct Stock {
+    pub(crate) images: Vec<StoredImage>,
+    pub(crate) layers: BTreeMap<String, StoredLayer>,
     /// Layers that containers use.
-    pub(super) in_use: BTreeSet<String>,
+    pub(crate) in_use: BTreeSet<String>,
     /// Layers of images that are being pulled.
-    pub(super) pulling: BTreeSet<String>,
+    pub(crate) pulling: BTreeSet<String>,
 }
 
 /// What goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Leaving {
+pub(crate) struct Leaving {
     /// Digests of images.
-    pub(super) images: BTreeSet<String>,
+    pub(crate) images: BTreeSet<String>,
     /// Layers that none of the others needs.
-    pub(super) layers: BTreeSet<String>,
+    pub(crate) layers: BTreeSet<String>,
     /// Sum of these layers.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Stock {
     /// Whether containers run from it: they use all of its layers. (One of a base image only has some.)
-    pub(super) fn runs(&self, image: &StoredImage) -> bool {
+    pub(crate) fn runs(&self, image: &StoredImage) -> bool {
         !image.layers.is_empty() && image.layers.iter().all(|layer| self.in_use.contains(layer))
     }
 
@@ -98,7 +98,7 @@ impl Stock {
 }
 
 /// Decides what goes.
-pub(super) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: SystemTime) -> Leaving {
+pub(crate) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: SystemTime) -> Leaving {
     // A time in the future (the clock was set back) is young.
     let age = |time: SystemTime| now.duration_since(time).unwrap_or(Duration::ZERO);
     let mut leaving = Leaving::default();

@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::disk::Temporary;
-use super::error::ImageError;
-use super::inner::Inner;
-use super::manifest::LayerBlob;
-use super::parents;
-use super::pipeline;
-use super::progress::{Progress, ProgressEvent};
-use super::reference::hex_of;
+use crate::disk::Temporary;
+use crate::error::ImageError;
+use crate::inner::Inner;
+use crate::manifest::LayerBlob;
+use crate::parents;
+use crate::pipeline;
+use crate::progress::{Progress, ProgressEvent};
+use crate::reference::hex_of;
 
 /// A layer that is to be unpacked.
 #[derive(Clone)]
-pub(super) struct Layer {
-    pub(super) blob: LayerBlob,
-    pub(super) diff_id: String,
-    pub(super) fresh: bool,
-    pub(super) progress: Arc<dyn Progress>,
-    pub(super) stopped: Arc<AtomicBool>,
+pub(crate) struct Layer {
+    pub(crate) blob: LayerBlob,
+    pub(crate) diff_id: String,
+    pub(crate) fresh: bool,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 /// Each layer once: of equal ones the highest counts, since it hides the lower ones wholly, and
@@ -35,29 +35,29 @@ fn distinct(diff_ids: &[String]) -> Vec<&String> {
 
 impl Inner {
     /// Digests were checked before they come here.
-    pub(super) fn layer(&self, diff_id: &str) -> PathBuf {
+    pub(crate) fn layer(&self, diff_id: &str) -> PathBuf {
         self.config.root.join("layers").join(hex_of(diff_id).unwrap_or("invalid"))
     }
 
     /// Layers of an image, lowest first.
-    pub(super) fn layers(&self, diff_ids: &[String]) -> Vec<PathBuf> {
+    pub(crate) fn layers(&self, diff_ids: &[String]) -> Vec<PathBuf> {
         distinct(diff_ids).into_iter().map(|diff_id| self.layer(diff_id)).collect()
     }
 
     /// The layer on top of them that an image needs if some of its own only imply directories.
-    pub(super) fn parents(&self, diff_ids: &[String]) -> impl Iterator<Item = PathBuf> {
+    pub(crate) fn parents(&self, diff_ids: &[String]) -> impl Iterator<Item = PathBuf> {
         let needed = parents::needed(&self.layers(diff_ids));
         needed.then(|| self.config.root.join("layers").join(parents::name(diff_ids))).into_iter()
     }
 
     /// Names of all layers of an image.
-    pub(super) fn layer_names(&self, diff_ids: &[String]) -> Vec<String> {
+    pub(crate) fn layer_names(&self, diff_ids: &[String]) -> Vec<String> {
         let all = self.layers(diff_ids).into_iter().chain(self.parents(diff_ids));
         all.filter_map(|layer| Some(layer.file_name()?.to_str()?.to_owned())).collect()
     }
 
     /// Makes it, unless it is there or not needed.
-    pub(super) fn make_parents(&self, diff_ids: &[String]) -> Result<(), ImageError> {
+    pub(crate) fn make_parents(&self, diff_ids: &[String]) -> Result<(), ImageError> {
         let Some(target) = self.parents(diff_ids).find(|layer| !layer.exists()) else { return Ok(()) };
         let temporary = Temporary(self.temporary());
         let diff = temporary.0.join("diff");
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Blocking. Leaves the layer at its place, or nothing.
-    pub(super) fn unpack_layer(&self, reader: impl Read + Send, layer: &Layer) -> Result<(), ImageError> {
+    pub(crate) fn unpack_layer(&self, reader: impl Read + Send, layer: &Layer) -> Result<(), ImageError> {
         let temporary = Temporary(self.temporary());
         let diff = temporary.0.join("diff");
         let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(&diff);

@@ -13,7 +13,7 @@ const GROUPS_MAX: usize = 1024;
 
 /// Resolves `user[:group]` (names or numbers) against the layers of an image, lowest first. Empty
 /// is root. Supplementary groups come from `/etc/group`, unless a group is given.
-pub(super) fn resolve(user: &str, layers: &[PathBuf]) -> Result<UserIds, String> {
+pub(crate) fn resolve(user: &str, layers: &[PathBuf]) -> Result<UserIds, String> {
     let read = |name: &str| read(layers, name).map_err(|error| format!("/etc/{name} cannot be read: {error}"));
     select(user, || read("passwd"), || read("group"))
 }

@@ -11,21 +11,21 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::error::ImageError;
-use super::manifest::{self, Descriptor, Document, MANIFEST_BYTES_MAX, REF_NAME};
-use super::reference::{Reference, hex_of};
+use crate::error::ImageError;
+use crate::manifest::{self, Descriptor, Document, MANIFEST_BYTES_MAX, REF_NAME};
+use crate::reference::{Reference, hex_of};
 
 /// An image in the catalog.
 #[derive(Debug)]
-pub(super) struct CatalogImage {
+pub(crate) struct CatalogImage {
     layout: PathBuf,
-    pub(super) digest: String,
+    pub(crate) digest: String,
     /// The manifest as it is, verified.
-    pub(super) manifest: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
 }
 
 /// Finds an image; `None` when the catalog has no such repository or tag.
-pub(super) fn find(catalog: &Path, reference: &Reference) -> Result<Option<CatalogImage>, ImageError> {
+pub(crate) fn find(catalog: &Path, reference: &Reference) -> Result<Option<CatalogImage>, ImageError> {
     let layout = catalog.join(reference.repository());
     let index = layout.join("index.json");
     let bytes = match read_limited(&index, MANIFEST_BYTES_MAX) {
@@ -59,7 +59,7 @@ pub(super) fn find(catalog: &Path, reference: &Reference) -> Result<Option<Catal
 
 impl CatalogImage {
     /// A small blob, verified.
-    pub(super) fn read(&self, digest: &str, what: &'static str, limit: u64) -> Result<Vec<u8>, ImageError> {
+    pub(crate) fn read(&self, digest: &str, what: &'static str, limit: u64) -> Result<Vec<u8>, ImageError> {
         let path = self.blob(digest);
         let bytes = read_limited(&path, limit).map_err(ImageError::store(&path))?;
         verify(&bytes, digest, what)?;
@@ -67,7 +67,7 @@ impl CatalogImage {
     }
 
     /// A layer's blob, yet to be verified.
-    pub(super) fn open(&self, digest: &str) -> Result<File, ImageError> {
+    pub(crate) fn open(&self, digest: &str) -> Result<File, ImageError> {
         let path = self.blob(digest);
         File::open(&path).map_err(ImageError::store(path))
     }
@@ -78,7 +78,7 @@ impl CatalogImage {
 }
 
 /// Reads a file up to a limit.
-pub(super) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -88,7 +88,7 @@ pub(super) fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Compares content with its digest.
-pub(super) fn verify(bytes: &[u8], digest: &str, what: &'static str) -> Result<(), ImageError> {
+pub(crate) fn verify(bytes: &[u8], digest: &str, what: &'static str) -> Result<(), ImageError> {
     let found = digest_of(bytes);
     if found == digest {
         return Ok(());
@@ -97,6 +97,6 @@ pub(super) fn verify(bytes: &[u8], digest: &str, what: &'static str) -> Result<(
 }
 
 /// `sha256:...` of some bytes.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }

@@ -3,28 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use super::error::ImageError;
-use super::reference::Reference;
+use crate::error::ImageError;
+use crate::reference::Reference;
 
 /// Mark of a layer that has reached the disk.
 const DURABLE: &str = "durable";
 
 /// `refs.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Refs {
-    pub(super) version: u32,
-    pub(super) images: BTreeMap<String, String>,
+pub(crate) struct Refs {
+    pub(crate) version: u32,
+    pub(crate) images: BTreeMap<String, String>,
 }
 
 impl Refs {
     /// The digest a reference is known by: its own, or, when it is pinned, that of any tag of the same repository.
-    pub(super) fn digest_of(&self, reference: &Reference) -> Option<String> {
+    pub(crate) fn digest_of(&self, reference: &Reference) -> Option<String> {
         if let Some(digest) = self.images.get(&reference.to_string()) {
             return Some(digest.clone());
         }
@@ -37,10 +36,10 @@ impl Refs {
 }
 
 /// Version of `refs.json`.
-pub(super) const REFS_VERSION: u32 = 1;
+pub(crate) const REFS_VERSION: u32 = 1;
 
 /// A directory that goes unless it was renamed.
-pub(super) struct Temporary(pub(super) PathBuf);
+pub(crate) struct Temporary(pub(super) PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -53,7 +52,7 @@ impl Drop for Temporary {
     }
 }
 
-pub(super) fn take_lock(root: &Path) -> Result<Flock<File>, ImageError> {
+pub(crate) fn take_lock(root: &Path) -> Result<Flock<File>, ImageError> {
     let path = root.join("lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(ImageError::store(&path))?;
@@ -64,7 +63,7 @@ pub(super) fn take_lock(root: &Path) -> Result<Flock<File>, ImageError> {
     }
 }
 
-pub(super) fn sweep(directory: &Path) -> Result<(), ImageError> {
+pub(crate) fn sweep(directory: &Path) -> Result<(), ImageError> {
     let removed = remove_others(directory, &BTreeSet::new(), |path| match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
@@ -75,7 +74,7 @@ pub(super) fn sweep(directory: &Path) -> Result<(), ImageError> {
     Ok(())
 }
 
-pub(super) fn remove_others(
+pub(crate) fn remove_others(
     directory: &Path,
     kept: &BTreeSet<String>,
     remove: impl Fn(&Path) -> io::Result<()>,
@@ -92,12 +91,12 @@ pub(super) fn remove_others(
 }
 
 /// Identity of this run of the kernel: what was written in an earlier one and not flushed may be lost.
-pub(super) fn boot_id() -> String {
+pub(crate) fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     text.map_or_else(|_unknown| "unknown boot".to_owned(), |text| text.trim().to_owned())
 }
 
-pub(super) fn distrust_unflushed(layers: &Path, boot: &str) -> Result<(), ImageError> {
+pub(crate) fn distrust_unflushed(layers: &Path, boot: &str) -> Result<(), ImageError> {
     for entry in fs::read_dir(layers).map_err(ImageError::store(layers))? {
         let path = entry.map_err(ImageError::store(layers))?.path();
         let mark = fs::read_to_string(path.join("mark")).unwrap_or_default();
@@ -109,22 +108,19 @@ pub(super) fn distrust_unflushed(layers: &Path, boot: &str) -> Result<(), ImageE
     Ok(())
 }
 
-pub(super) fn is_durable(layer: &Path) -> bool {
+pub(crate) fn is_durable(layer: &Path) -> bool {
     fs::read_to_string(layer.join("mark")).is_ok_and(|mark| mark == DURABLE)
 }
 
 /// Layers, each with a name of its own for its mark to be written under: two pulls may share a layer.
-pub(super) fn make_durable(layers: &[(PathBuf, PathBuf)]) -> io::Result<()> {
+pub(crate) fn make_durable(layers: &[(PathBuf, PathBuf)]) -> io::Result<()> {
     let Some((first, _)) = layers.first() else { return Ok(()) };
     let filesystem = File::open(first)?;
-    // SAFETY: syncfs takes a descriptor, which is open until it returns.
-    if unsafe { libc::syncfs(filesystem.as_raw_fd()) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    nix::unistd::syncfs(filesystem)?;
     layers.iter().try_for_each(|(layer, next)| write_durably(&layer.join("mark"), next, DURABLE.as_bytes()))
 }
 
-pub(super) fn read_refs(path: &Path) -> Result<Refs, ImageError> {
+pub(crate) fn read_refs(path: &Path) -> Result<Refs, ImageError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Refs::default()),
@@ -139,7 +135,7 @@ pub(super) fn read_refs(path: &Path) -> Result<Refs, ImageError> {
 }
 
 /// Whole or not at all, also after a power cut.
-pub(super) fn write_durably(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write_durably(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;

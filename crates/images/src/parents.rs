@@ -22,7 +22,7 @@ const IMPLIED: &str = "implied";
 const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
 
 /// Notes them for a layer; nothing when there are none.
-pub(super) fn note(layer: &Path, implied: &BTreeSet<PathBuf>) -> io::Result<()> {
+pub(crate) fn note(layer: &Path, implied: &BTreeSet<PathBuf>) -> io::Result<()> {
     if implied.is_empty() {
         return Ok(());
     }
@@ -32,12 +32,12 @@ pub(super) fn note(layer: &Path, implied: &BTreeSet<PathBuf>) -> io::Result<()> 
 }
 
 /// Whether an image of these layers, lowest first, needs one more.
-pub(super) fn needed(layers: &[PathBuf]) -> bool {
+pub(crate) fn needed(layers: &[PathBuf]) -> bool {
     layers.iter().skip(1).any(|layer| layer.join(IMPLIED).exists())
 }
 
 /// Name of the additional layer of an image, by the digests of its own.
-pub(super) fn name(diff_ids: &[String]) -> String {
+pub(crate) fn name(diff_ids: &[String]) -> String {
     let mut hasher = Sha256::new();
     hasher.update("directories that layers only imply\n");
     for diff_id in diff_ids {
@@ -48,7 +48,7 @@ pub(super) fn name(diff_ids: &[String]) -> String {
 }
 
 /// Makes the directories in `target`, an empty directory, as the layers (lowest first) mean them.
-pub(super) fn make(layers: &[PathBuf], target: &Path) -> io::Result<()> {
+pub(crate) fn make(layers: &[PathBuf], target: &Path) -> io::Result<()> {
     let stack = Stack::read(layers)?;
     let implied: BTreeSet<&PathBuf> = stack.0.iter().flat_map(|layer| &layer.implied).collect();
     for path in implied {

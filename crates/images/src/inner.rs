@@ -12,13 +12,13 @@ use parking_lot::Mutex;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 
-use super::catalog;
-use super::disk::{REFS_VERSION, Refs, write_durably};
-use super::error::ImageError;
-use super::manifest::{self, CONFIG_BYTES_MAX, Document, MANIFEST_BYTES_MAX, Manifest};
-use super::reference::hex_of;
-use super::registry::{RegistryConfig, SharedRegistries};
-use super::settings::ImageSettings;
+use crate::catalog;
+use crate::disk::{REFS_VERSION, Refs, write_durably};
+use crate::error::ImageError;
+use crate::manifest::{self, CONFIG_BYTES_MAX, Document, MANIFEST_BYTES_MAX, Manifest};
+use crate::reference::hex_of;
+use crate::registry::{RegistryConfig, SharedRegistries};
+use crate::settings::ImageSettings;
 
 /// Where images are kept and come from.
 #[derive(Clone, Debug)]
@@ -36,26 +36,26 @@ pub struct ImageConfig {
 }
 
 /// The store's configuration, files and locks.
-pub(super) struct Inner {
-    pub(super) config: ImageConfig,
-    pub(super) registries: SharedRegistries,
-    pub(super) refs: Mutex<Refs>,
+pub(crate) struct Inner {
+    pub(crate) config: ImageConfig,
+    pub(crate) registries: SharedRegistries,
+    pub(crate) refs: Mutex<Refs>,
     /// One pull of a reference, one unpacking of a layer at a time.
-    pub(super) locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    pub(super) unpacks: Arc<Semaphore>,
+    pub(crate) locks: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    pub(crate) unpacks: Arc<Semaphore>,
     /// Read while an image is looked up or its pull begins, written while it is decided what goes.
-    pub(super) collecting: RwLock<()>,
+    pub(crate) collecting: RwLock<()>,
     /// Blobs and layers that pulls under way need, by their digests' hexadecimal part, with how many need them.
-    pub(super) pulling: Mutex<HashMap<String, usize>>,
+    pub(crate) pulling: Mutex<HashMap<String, usize>>,
     /// Work that makes layers durable.
-    pub(super) flushing: Mutex<JoinSet<()>>,
-    pub(super) boot: String,
-    pub(super) next: AtomicU64,
-    pub(super) _lock: Flock<File>,
+    pub(crate) flushing: Mutex<JoinSet<()>>,
+    pub(crate) boot: String,
+    pub(crate) next: AtomicU64,
+    pub(crate) _lock: Flock<File>,
 }
 
 /// Blobs and layers that a pull needs; see [`Inner::keep`].
-pub(super) struct Kept {
+pub(crate) struct Kept {
     inner: Arc<Inner>,
     names: Vec<String>,
 }
@@ -72,7 +72,7 @@ impl Drop for Kept {
     }
 }
 
-pub(super) fn check_config(bytes: &[u8], digest: &str, manifest: &Manifest) -> Result<ImageSettings, ImageError> {
+pub(crate) fn check_config(bytes: &[u8], digest: &str, manifest: &Manifest) -> Result<ImageSettings, ImageError> {
     let invalid =
         |problem: String| ImageError::Invalid { what: "image configuration", digest: digest.to_owned(), problem };
     let settings = ImageSettings::parse(bytes).map_err(|error| invalid(error.to_string()))?;
@@ -97,7 +97,7 @@ pub(super) fn check_config(bytes: &[u8], digest: &str, manifest: &Manifest) -> R
 }
 
 impl Inner {
-    pub(super) fn lock(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    pub(crate) fn lock(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut locks = self.locks.lock();
         locks.retain(|_, lock| lock.strong_count() > 0);
         match locks.get(name).and_then(Weak::upgrade) {
@@ -111,7 +111,7 @@ impl Inner {
     }
 
     /// Keeps blobs and layers of these names from being collected until the guard is dropped.
-    pub(super) fn keep<'a>(self: &Arc<Self>, names: impl Iterator<Item = &'a str>) -> Kept {
+    pub(crate) fn keep<'a>(self: &Arc<Self>, names: impl Iterator<Item = &'a str>) -> Kept {
         let names: Vec<String> = names.map(str::to_owned).collect();
         let mut pulling = self.pulling.lock();
         for name in &names {
@@ -121,21 +121,21 @@ impl Inner {
     }
 
     /// What pulls under way need.
-    pub(super) fn pulling(&self) -> BTreeSet<String> {
+    pub(crate) fn pulling(&self) -> BTreeSet<String> {
         self.pulling.lock().keys().cloned().collect()
     }
 
     /// Digests were checked before they come here.
-    pub(super) fn blob(&self, digest: &str) -> PathBuf {
+    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         self.config.root.join("blobs/sha256").join(hex_of(digest).unwrap_or("invalid"))
     }
 
-    pub(super) fn temporary(&self) -> PathBuf {
+    pub(crate) fn temporary(&self) -> PathBuf {
         self.config.root.join("tmp").join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Manifest and configuration of a stored digest; `None` if they are not (any more) sound.
-    pub(super) fn documents(&self, digest: &str) -> Result<Option<(Manifest, ImageSettings)>, ImageError> {
+    pub(crate) fn documents(&self, digest: &str) -> Result<Option<(Manifest, ImageSettings)>, ImageError> {
         let Some(bytes) = self.read_blob(digest, MANIFEST_BYTES_MAX)? else { return Ok(None) };
         let Document::Manifest(manifest) = manifest::parse(&bytes, digest)? else { return Ok(None) };
         let Some(bytes) = self.read_blob(&manifest.config.digest, CONFIG_BYTES_MAX)? else { return Ok(None) };
@@ -143,7 +143,7 @@ impl Inner {
         Ok(Some((manifest, config)))
     }
 
-    pub(super) fn read_blob(&self, digest: &str, limit: u64) -> Result<Option<Vec<u8>>, ImageError> {
+    pub(crate) fn read_blob(&self, digest: &str, limit: u64) -> Result<Option<Vec<u8>>, ImageError> {
         let path = self.blob(digest);
         match catalog::read_limited(&path, limit) {
             Ok(bytes) if catalog::digest_of(&bytes) == digest => Ok(Some(bytes)),
@@ -154,12 +154,12 @@ impl Inner {
         }
     }
 
-    pub(super) fn write_blob(&self, digest: &str, bytes: &[u8]) -> Result<(), ImageError> {
+    pub(crate) fn write_blob(&self, digest: &str, bytes: &[u8]) -> Result<(), ImageError> {
         let path = self.blob(digest);
         write_durably(&path, &self.temporary(), bytes).map_err(ImageError::store(path))
     }
 
-    pub(super) fn change_refs(&self, change: impl FnOnce(&mut Refs) -> bool) -> Result<(), ImageError> {
+    pub(crate) fn change_refs(&self, change: impl FnOnce(&mut Refs) -> bool) -> Result<(), ImageError> {
         let mut refs = self.refs.lock();
         let mut next = refs.clone();
         next.version = REFS_VERSION;

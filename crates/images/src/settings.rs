@@ -11,7 +11,7 @@ pub struct ImageSettings {
     pub architecture: String,
     /// Operating system.
     pub os: String,
-    /// `user`, `uid`, `user:group`, ...; empty is root. [`Image::user`](super::Image::user) resolves it.
+    /// `user`, `uid`, `user:group`, ...; empty is root. [`Image::user`](crate::Image::user) resolves it.
     pub user: String,
     /// Environment as (name, value).
     pub env: Vec<(String, String)>,

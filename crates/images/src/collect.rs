@@ -11,14 +11,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::disk::remove_others;
-use super::error::ImageError;
-use super::inner::Inner;
-use super::manifest::Manifest;
-use super::reference::hex_of;
-use super::retention::{CollectPolicy, Disk, Leaving, Stock, StoredImage, StoredLayer, plan};
-use super::settings::ImageSettings;
-use super::store::ImageStore;
+use crate::disk::remove_others;
+use crate::error::ImageError;
+use crate::inner::Inner;
+use crate::manifest::Manifest;
+use crate::reference::hex_of;
+use crate::retention::{CollectPolicy, Disk, Leaving, Stock, StoredImage, StoredLayer, plan};
+use crate::settings::ImageSettings;
+use crate::store::ImageStore;
 
 /// File beside a layer that tells its size, so that it is measured once.
 const SIZE: &str = "bytes";
@@ -43,7 +43,7 @@ type Documents = BTreeMap<String, (Option<(Manifest, ImageSettings)>, bool)>;
 
 impl ImageStore {
     /// Removes what the policy lets go: images that no container uses, and what only they needed. `in_use` are the
-    /// layer directories of all containers, ended ones included ([`Image::layers`](super::Image)). Pulls and starts
+    /// layer directories of all containers, ended ones included ([`Image::layers`](crate::Image)). Pulls and starts
     /// go on meanwhile; what they need stays.
     pub async fn collect(&self, in_use: &BTreeSet<PathBuf>, policy: &CollectPolicy) -> Result<Collected, ImageError> {
         let in_use =
@@ -199,7 +199,7 @@ impl Inner {
     }
 
     /// Notes that an image is used now, by the time of its manifest.
-    pub(super) fn mark_used(&self, digest: &str) {
+    pub(crate) fn mark_used(&self, digest: &str) {
         let marked = File::open(self.blob(digest)).and_then(|blob| blob.set_modified(SystemTime::now()));
         if let Err(error) = marked {
             tracing::warn!(%digest, %error, "the use of an image was not noted; it may be collected early");

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::error::ImageError;
+use crate::error::ImageError;
 
 /// Registry of names without one, when the store is told no other.
-pub(super) const DEFAULT_TAG: &str = "latest";
+pub(crate) const DEFAULT_TAG: &str = "latest";
 /// Longest reference (the distribution specification limits names to 255).
 const REFERENCE_BYTES_MAX: usize = 512;
 /// Length of a SHA-256 digest in hexadecimal digits.
@@ -96,7 +96,7 @@ impl fmt::Display for Reference {
 }
 
 /// The hexadecimal part of a SHA-256 digest; `None` if it is none. Safe as a file name.
-pub(super) fn hex_of(digest: &str) -> Option<&str> {
+pub(crate) fn hex_of(digest: &str) -> Option<&str> {
     let hex = digest.strip_prefix("sha256:")?;
     let digits = hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (hex.len() == SHA256_DIGITS && digits).then_some(hex)

@@ -12,19 +12,19 @@ use rooted::UserIds;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 
-use super::catalog::{self, CatalogImage};
-use super::disk::{boot_id, distrust_unflushed, is_durable, make_durable, read_refs, sweep, take_lock};
-use super::error::ImageError;
-use super::inner::{ImageConfig, Inner, check_config};
-use super::layers::Layer;
-use super::manifest::{self, CONFIG_BYTES_MAX, Document, Manifest};
-use super::parents;
-use super::progress::{NoProgress, Progress, ProgressEvent};
-use super::reference::{Reference, hex_of};
-use super::registry::{Credentials, Registries, RegistryImage, SharedRegistries};
-use super::settings::ImageSettings;
-use super::stop::{Stop, Stoppable};
-use super::user;
+use crate::catalog::{self, CatalogImage};
+use crate::disk::{boot_id, distrust_unflushed, is_durable, make_durable, read_refs, sweep, take_lock};
+use crate::error::ImageError;
+use crate::inner::{ImageConfig, Inner, check_config};
+use crate::layers::Layer;
+use crate::manifest::{self, CONFIG_BYTES_MAX, Document, Manifest};
+use crate::parents;
+use crate::progress::{NoProgress, Progress, ProgressEvent};
+use crate::reference::{Reference, hex_of};
+use crate::registry::{Credentials, Registries, RegistryImage, SharedRegistries};
+use crate::settings::ImageSettings;
+use crate::stop::{Stop, Stoppable};
+use crate::user;
 
 /// Layers unpacked at once unless configured otherwise; each keeps about two CPUs busy.
 const PARALLEL_UNPACKS_DEFAULT: usize = 2;
@@ -81,7 +81,7 @@ impl Image {
 /// Images of this node. Clones share the same store.
 #[derive(Clone)]
 pub struct ImageStore {
-    pub(super) inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 impl std::fmt::Debug for ImageStore {

@@ -17,9 +17,9 @@ use std::thread;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::error::ImageError;
-use super::manifest::{Compression, LayerBlob};
-use super::unpack::unpack;
+use crate::error::ImageError;
+use crate::manifest::{Compression, LayerBlob};
+use crate::unpack::unpack;
 
 /// Largest layer, unpacked.
 const UNPACKED_BYTES_MAX: u64 = 64 << 30;
@@ -34,7 +34,7 @@ type Chunk = io::Result<Bytes>;
 
 /// Unpacks into `target`, an empty directory. When this fails, what is in `target` is worthless. Gives the directories
 /// that the layer has no entry for.
-pub(super) fn unpack_verified(
+pub(crate) fn unpack_verified(
     source: impl Read + Send,
     blob: &LayerBlob,
     diff_id: &str,
@@ -176,7 +176,7 @@ fn hash(chunks: &Receiver<Bytes>) -> String {
 }
 
 /// A queue of chunks as a reader.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     queue: Receiver<Chunk>,
     current: Bytes,
 }

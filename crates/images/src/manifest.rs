@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::error::ImageError;
-use super::reference::hex_of;
+use crate::error::ImageError;
+use crate::reference::hex_of;
 
 /// Largest manifest or index (the distribution specification's recommendation).
-pub(super) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Largest image configuration.
-pub(super) const CONFIG_BYTES_MAX: u64 = 4 << 20;
+pub(crate) const CONFIG_BYTES_MAX: u64 = 4 << 20;
 /// Largest layer, compressed.
-pub(super) const LAYER_BYTES_MAX: u64 = 8 << 30;
+pub(crate) const LAYER_BYTES_MAX: u64 = 8 << 30;
 /// Most layers of an image (Docker allows 127).
-pub(super) const LAYERS_MAX: usize = 256;
+pub(crate) const LAYERS_MAX: usize = 256;
 
 /// Accepted from registries, best first.
-pub(super) const MANIFEST_TYPES: [&str; 4] = [
+pub(crate) const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.index.v1+json",
@@ -25,31 +25,31 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 ];
 
 /// Annotation that names a tag in an OCI image layout.
-pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// A pointer to content.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Descriptor {
+pub(crate) struct Descriptor {
     #[serde(default)]
-    pub(super) media_type: String,
-    pub(super) digest: String,
-    pub(super) size: u64,
-    pub(super) platform: Option<Platform>,
+    pub(crate) media_type: String,
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    pub(crate) platform: Option<Platform>,
     #[serde(default)]
-    pub(super) annotations: BTreeMap<String, String>,
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// What an image runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Platform {
-    pub(super) architecture: String,
-    pub(super) os: String,
+pub(crate) struct Platform {
+    pub(crate) architecture: String,
+    pub(crate) os: String,
 }
 
 /// How a layer's tar is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(crate) enum Compression {
     None,
     Gzip,
     Zstd,
@@ -57,22 +57,22 @@ pub(super) enum Compression {
 
 /// One layer's blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LayerBlob {
-    pub(super) digest: String,
-    pub(super) size: u64,
-    pub(super) compression: Compression,
+pub(crate) struct LayerBlob {
+    pub(crate) digest: String,
+    pub(crate) size: u64,
+    pub(crate) compression: Compression,
 }
 
 /// The manifest of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Manifest {
-    pub(super) config: Descriptor,
-    pub(super) layers: Vec<LayerBlob>,
+pub(crate) struct Manifest {
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<LayerBlob>,
 }
 
 /// Either of the two documents a reference can lead to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Document {
+pub(crate) enum Document {
     Manifest(Manifest),
     Index(Vec<Descriptor>),
 }
@@ -87,7 +87,7 @@ struct Raw {
 }
 
 /// Reads a manifest or index that has this digest.
-pub(super) fn parse(bytes: &[u8], digest: &str) -> Result<Document, ImageError> {
+pub(crate) fn parse(bytes: &[u8], digest: &str) -> Result<Document, ImageError> {
     let refuse = |problem: String| ImageError::Invalid { what: "manifest", digest: digest.to_owned(), problem };
     let raw: Raw = serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
     if raw.schema_version != 2 {
@@ -140,10 +140,10 @@ fn layer(descriptor: &Descriptor) -> Result<LayerBlob, String> {
 }
 
 /// Go's name of this CPU architecture.
-pub(super) const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+pub(crate) const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
 
 /// The entry of an index for this machine; an entry without platform serves any.
-pub(super) fn choose(entries: &[Descriptor]) -> Option<&Descriptor> {
+pub(crate) fn choose(entries: &[Descriptor]) -> Option<&Descriptor> {
     let native = |entry: &&Descriptor| {
         entry.platform.as_ref().is_some_and(|platform| platform.os == "linux" && platform.architecture == ARCHITECTURE)
     };

@@ -15,10 +15,10 @@ use oci_client::errors::OciDistributionError;
 use oci_client::secrets::RegistryAuth;
 use tokio::sync::mpsc;
 
-use super::catalog;
-use super::error::ImageError;
-use super::manifest::{self, Document, LayerBlob, MANIFEST_BYTES_MAX, MANIFEST_TYPES};
-use super::reference::Reference;
+use crate::catalog;
+use crate::error::ImageError;
+use crate::manifest::{self, Document, LayerBlob, MANIFEST_BYTES_MAX, MANIFEST_TYPES};
+use crate::reference::Reference;
 
 /// Longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -71,22 +71,22 @@ impl fmt::Debug for Credentials {
 }
 
 /// A client of all registries.
-pub(super) struct Registries {
+pub(crate) struct Registries {
     config: RegistryConfig,
     client: oci_client::Client,
 }
 
 /// An image found in a registry.
-pub(super) struct RegistryImage {
-    pub(super) digest: String,
-    pub(super) manifest: Vec<u8>,
+pub(crate) struct RegistryImage {
+    pub(crate) digest: String,
+    pub(crate) manifest: Vec<u8>,
     /// Where it was found: the registry or a mirror.
     host: String,
     name: oci_client::Reference,
 }
 
 impl Registries {
-    pub(super) fn new(config: RegistryConfig) -> Self {
+    pub(crate) fn new(config: RegistryConfig) -> Self {
         // Already done by another part of this process is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let authority = |pem: &Vec<u8>| Certificate { encoding: CertificateEncoding::Pem, data: pem.clone() };
@@ -98,7 +98,7 @@ impl Registries {
     }
 
     /// Asks mirrors and the registry for the image; verifies the manifest.
-    pub(super) async fn find(
+    pub(crate) async fn find(
         &self,
         reference: &Reference,
         own: Option<&Credentials>,
@@ -177,7 +177,7 @@ impl Registries {
     }
 
     /// A small blob, verified.
-    pub(super) async fn read(&self, image: &RegistryImage, digest: &str, limit: u64) -> Result<Vec<u8>, ImageError> {
+    pub(crate) async fn read(&self, image: &RegistryImage, digest: &str, limit: u64) -> Result<Vec<u8>, ImageError> {
         let mut bytes = Vec::new();
         let mut download = self.download(image, digest, limit);
         while let Some(chunk) = download.recv().await {
@@ -191,7 +191,7 @@ impl Registries {
     }
 
     /// A layer's blob as a blocking reader, yet to be verified.
-    pub(super) fn open(&self, image: &RegistryImage, blob: &LayerBlob) -> Download {
+    pub(crate) fn open(&self, image: &RegistryImage, blob: &LayerBlob) -> Download {
         Download { chunks: self.download(image, &blob.digest, blob.size), current: Bytes::new() }
     }
 
@@ -282,7 +282,7 @@ async fn download_from(
 }
 
 /// A download as a blocking reader, for a thread outside of the async runtime.
-pub(super) struct Download {
+pub(crate) struct Download {
     chunks: mpsc::Receiver<io::Result<Bytes>>,
     current: Bytes,
 }
@@ -329,7 +329,7 @@ fn name_at(host: &str, reference: &Reference) -> oci_client::Reference {
     match (reference.digest(), reference.tag()) {
         (Some(digest), _) => oci_client::Reference::with_digest(host.to_owned(), repository, digest.to_owned()),
         (None, tag) => {
-            let tag = tag.unwrap_or(super::reference::DEFAULT_TAG);
+            let tag = tag.unwrap_or(crate::reference::DEFAULT_TAG);
             oci_client::Reference::with_tag(host.to_owned(), repository, tag.to_owned())
         }
     }
@@ -346,7 +346,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// Shared between pulls.
-pub(super) type SharedRegistries = Arc<Registries>;
+pub(crate) type SharedRegistries = Arc<Registries>;
 
 #[cfg(test)]
 mod tests {

@@ -6,16 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Says that work is no longer wanted; by dropping it, too.
 #[derive(Debug, Default)]
-pub(super) struct Stop(Arc<AtomicBool>);
+pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     /// To be looked at by the work.
-    pub(super) fn flag(&self) -> Arc<AtomicBool> {
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
 
     /// From now on it is not wanted.
-    pub(super) fn now(&self) {
+    pub(crate) fn now(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -27,9 +27,9 @@ impl Drop for Stop {
 }
 
 /// A reader that fails once its work is not wanted.
-pub(super) struct Stoppable<R> {
-    pub(super) reader: R,
-    pub(super) stopped: Arc<AtomicBool>,
+pub(crate) struct Stoppable<R> {
+    pub(crate) reader: R,
+    pub(crate) stopped: Arc<AtomicBool>,
 }
 
 impl<R: Read> Read for Stoppable<R> {

@@ -2,7 +2,7 @@
 //! `skopeo copy` + `umoci unpack`, interleaved, one table.
 //!
 //! ```text
-//! cargo run --release -p runtime --example bench_pull -- [rounds]
+//! cargo run --release -p images --example bench_pull -- [rounds]
 //! ```
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts what it measures")]
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runtime::image::{ImageConfig, ImageStore, NoProgress, PullPolicy, RegistryConfig};
+use images::{ImageConfig, ImageStore, NoProgress, PullPolicy, RegistryConfig};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::host::Result;
+use crate::Result;
 
 /// What the registry asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,9 +19,12 @@
 //!  tmp/                     half-made things; emptied at open
 //! ```
 //!
-//! Invariants: nothing has its final name before its digest was checked; a name is never rewritten
-//! with other content; a layer whose unpacking may not have reached the disk before a power cut is
-//! unpacked again.
+//! Invariants:
+//! - nothing from an image is trusted: digests are checked, unpacking cannot leave its directory;
+//! - nothing has its final name before its digest was checked; a name is never rewritten with other content;
+//! - a layer whose unpacking may not have reached the disk before a power cut is unpacked again.
+//!
+//! Limits: Linux with overlayfs, on x86_64 or aarch64; runs as root; blobs under SHA-256; signatures are not checked.
 
 mod catalog;
 mod collect;
@@ -40,8 +43,6 @@ mod settings;
 mod stop;
 mod store;
 mod unpack;
-#[cfg(test)]
-mod unpack_tests;
 mod user;
 
 pub use collect::Collected;

@@ -24,7 +24,7 @@ use rooted::Links;
 use tar::EntryType;
 use xattr::FileExt;
 
-use super::error::ImageError;
+use crate::error::ImageError;
 
 /// Most entries of one layer.
 const ENTRIES_MAX: u64 = 4_000_000;
@@ -47,7 +47,7 @@ const OPAQUE_ATTRIBUTE: &str = "trusted.overlay.opaque";
 
 /// Unpacks into `target`, an empty directory. `layer` names the layer in errors. Gives the directories that the layer
 /// has no entry for: they were only made to hold others.
-pub(super) fn unpack(reader: impl Read, target: &Path, layer: &str) -> Result<BTreeSet<PathBuf>, ImageError> {
+pub(crate) fn unpack(reader: impl Read, target: &Path, layer: &str) -> Result<BTreeSet<PathBuf>, ImageError> {
     let root = File::open(target).map_err(ImageError::store(target))?;
     let mut unpacker = Unpacker {
         layer,
@@ -522,3 +522,6 @@ fn dress(file: &File, item: &Item) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tar::EntryType;
 
-use super::error::ImageError;
-use super::unpack::unpack;
+use super::unpack;
+use crate::error::ImageError;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
