@@ -196,19 +196,27 @@ impl Network {
     /// Removes a pod's interface, namespace and address, in this order: an address is free only when nothing uses it.
     /// Does nothing for an unknown id.
     ///
+    /// Calls that come together share one run of `nft`: the lock is fair, so all that wait for it are through with the
+    /// first half before the first of them does the second.
+    ///
     /// # Errors
     /// [`Error::Id`] or the step that failed; repeat it then.
     pub async fn detach(&self, id: &str) -> Result<()> {
         check_id(id)?;
-        let mut state = self.state.lock().await;
+        self.unplug(id, &mut *self.state.lock().await).await?;
+        let State { leases, tables, .. } = &mut *self.state.lock().await;
+        tables.flush(|| self.guarded_ports(leases)).await
+    }
+
+    /// Removes a pod's interface, namespace and address. Its rules stay until the changes that wait are loaded.
+    async fn unplug(&self, id: &str, state: &mut State) -> Result<()> {
         self.links.remove(&self.veth_name(id)).await?;
         netns::unpin(&self.pin(id))?;
         let Some(lease) = state.leases.get(id).cloned() else { return Ok(()) };
         state.strays = true;
         state.leases.release(id)?;
-        let change = guard::remove(&self.config.table, &self.guarded_port(&lease));
-        let ports = self.guarded_ports(&state.leases);
-        state.tables.put(Part::Ports, ports, Some(&change)).await.map(drop)
+        state.tables.defer(&guard::remove(&self.config.table, &self.guarded_port(&lease)));
+        Ok(())
     }
 
     /// Connects to a TCP port of the pod's own loopback, where programs listen that are not meant for others.

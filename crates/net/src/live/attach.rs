@@ -9,7 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
-    Finding, Network, Rules, nft,
+    Finding, Network, Rules, netfilter, nft,
     testing::{config, on_private_host},
 };
 
@@ -42,6 +42,37 @@ fn attach_is_idempotent_and_detach_frees_everything() {
         assert!(!Path::new("/sys/class/net/nct0").exists());
         assert!(!Path::new("/sys/class/net").join(&b.host_veth).exists());
         assert_eq!(network.inventory().await.unwrap(), [] as [String; 0]);
+    });
+}
+
+#[test]
+fn pods_that_go_together_share_one_change_of_the_rules() {
+    on_private_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(config(dir.path(), "nct0", 77)).await.unwrap();
+        for id in ["a", "b", "c", "d", "e"] {
+            network.attach(&request(id)).await.unwrap();
+        }
+        let before = netfilter::generation().unwrap();
+        let detach = |id| network.detach(id);
+        let gone = tokio::join!(detach("a"), detach("b"), detach("c"), detach("d"));
+        gone.0.and(gone.1).and(gone.2).and(gone.3).unwrap();
+        assert_eq!(netfilter::generation().unwrap(), before + 1, "changes of nftables");
+        assert_eq!(network.inventory().await.unwrap(), ["e"]);
+        assert_eq!(network.check().await.unwrap(), []);
+        let kept = network.find("e").await.unwrap();
+        let listed = nft::list("nct0").await.unwrap().unwrap();
+        let of_interfaces = |line: &&String| line.starts_with("bridge \"nc");
+        let interfaces: Vec<_> = listed.iter().filter(of_interfaces).collect();
+        assert!(interfaces.iter().all(|line| line.contains(&kept.host_veth)), "{interfaces:?}");
+        // An address that comes back at once is guarded for the new interface.
+        let next = request("f");
+        let (gone, new) = tokio::join!(network.detach("e"), network.attach(&next));
+        gone.unwrap();
+        let new = new.unwrap();
+        assert_eq!(network.check().await.unwrap(), []);
+        assert!(nft::list("nct0").await.unwrap().unwrap().iter().any(|line| line.contains(&new.host_veth)));
+        network.teardown().await.unwrap();
     });
 }
 
