@@ -72,7 +72,13 @@ fn image(
         return Err(Error::Bases(recipe.name.clone()));
     }
     let base = match &recipe.base {
-        Some(name) => Some(image(&RecipeFolder::load(&config.recipes, name)?, config, sink, depth + 1)?),
+        Some(base) => {
+            let folder = RecipeFolder::load(&config.recipes, base).map_err(|error| match error {
+                Error::NoRecipe { path } => Error::NoBase { recipe: recipe.name.clone(), base: base.clone(), path },
+                other => other,
+            })?;
+            Some(image(&folder, config, sink, depth + 1)?)
+        }
         None => None,
     };
     let mut reporter = Reporter::new(&recipe.name, sink);

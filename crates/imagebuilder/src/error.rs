@@ -17,6 +17,25 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// There is no recipe where one is looked for.
+    #[error("there is no recipe {path}: name a folder that holds a {file}", file = dockyard::RECIPE_FILE)]
+    NoRecipe {
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// The base of a recipe has none.
+    #[error(
+        "{recipe:?} is built upon {base:?}, and there is no {path}: put the folder of that recipe there (of the recipes \
+         that come with nanocloud, copy dockyard/{base}), or correct `base`"
+    )]
+    NoBase {
+        /// The recipe.
+        recipe: String,
+        /// What it names as its base.
+        base: String,
+        /// The file that was looked for.
+        path: PathBuf,
+    },
     /// The recipe is wrong.
     #[error("{path} is not a valid recipe")]
     Recipe {

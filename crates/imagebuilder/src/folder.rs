@@ -1,6 +1,9 @@
 //! A recipe's folder: the recipe and the files it names, read once.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind::NotFound,
+    path::{Path, PathBuf},
+};
 
 use dockyard::{MAX_RECIPE_BYTES, RECIPE_FILE, Recipe};
 
@@ -24,11 +27,14 @@ impl RecipeFolder {
     /// Reads `<root>/<name>/recipe.toml` and the files it names.
     ///
     /// # Errors
-    /// [`Error::ReadRecipe`], [`Error::Recipe`], [`Error::RecipeFolder`].
+    /// [`Error::NoRecipe`], [`Error::ReadRecipe`], [`Error::Recipe`], [`Error::RecipeFolder`].
     pub fn load(root: &Path, name: &str) -> Result<Self, Error> {
         let folder = root.join(name);
         let path = folder.join(RECIPE_FILE);
-        let text = read(&path, MAX_RECIPE_BYTES as u64)?;
+        let text = read(&path, MAX_RECIPE_BYTES as u64).map_err(|error| match error {
+            Error::ReadRecipe { path, source } if source.kind() == NotFound => Error::NoRecipe { path },
+            other => other,
+        })?;
         let text = String::from_utf8(text).map_err(|error| Error::ReadRecipe {
             path: path.clone(),
             source: std::io::Error::new(std::io::ErrorKind::InvalidData, error),
