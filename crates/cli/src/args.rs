@@ -16,9 +16,9 @@ pub use server::Server;
 
 /// One program: server, controllers, kubelet, runtime and these commands.
 #[derive(Debug, Parser)]
-#[command(name = "nanocloud", version, about = "Installs services with their options, and keeps them running", after_help = crate::exit::Exit::help())]
+#[command(name = "nanocloud", version, about = "Install services and keep them running", after_help = crate::exit::Exit::help())]
 pub struct Cli {
-    /// Where the server is and as whom to speak.
+    /// Which server, and with which credentials.
     #[command(flatten)]
     pub global: Global,
     /// What to do.
@@ -35,13 +35,13 @@ pub struct Global {
     /// File with a bearer token [env: NANOCLOUD_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// File with the authority that signed the server's certificate [env: NANOCLOUD_CA]
+    /// File with the CA certificate that signed the server's [env: NANOCLOUD_CA]
     #[arg(long, global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Kubeconfig to use [env: KUBECONFIG]
+    /// Kubeconfig file [env: KUBECONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig
+    /// Context of the kubeconfig, if not the current one
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
     /// State root of the server on this machine [env: NANOCLOUD_STATE_ROOT]
@@ -58,7 +58,7 @@ pub struct Global {
 /// A namespace.
 #[derive(Args, Clone, Debug)]
 pub struct Namespace {
-    /// Namespace; the context's, or `default`
+    /// Namespace [default: that of the context, or `default`]
     #[arg(short, long, value_name = "NAME")]
     pub namespace: Option<String>,
 }
@@ -66,7 +66,7 @@ pub struct Namespace {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Prepare this machine: keys, authority, directories; prints a single-use token
+    /// Prepare this machine: create keys, CA and directories, and print a single-use token
     Setup(Setup),
     /// Run the server
     Server(Server),
@@ -77,7 +77,7 @@ pub enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Remove every process, network and mount of this instance
+    /// Remove all containers, networks and mounts of the server from this machine
     Teardown(Teardown),
     /// Install a service and wait until it is ready
     Install(Install),
@@ -89,7 +89,7 @@ pub enum Verb {
     Stop(Service),
     /// Restart a service
     Restart(Service),
-    /// Show services, or one with its conditions, bindings, endpoints, pods and events
+    /// Show all services, or one with its conditions, bindings, endpoints, pods and events
     Status(Status),
     /// Print the log of a service or pod
     Logs(Logs),
@@ -97,40 +97,40 @@ pub enum Verb {
     Exec(Exec),
     /// Show events
     Events(Events),
-    /// Show objects
+    /// Show objects of any kind
     Get(Get),
-    /// Create or change objects from a file
+    /// Create or update objects from a file
     Apply(Apply),
     /// Delete objects
     Delete(Delete),
     /// Issue a single-use token
     Token(Token),
-    /// Show, add, promote, remove members of the cluster, or hand leadership over
+    /// List, add, promote or remove members of the cluster, or transfer leadership
     Member(Members),
-    /// Print a script that installs a kubeconfig, or check the server's configuration
+    /// Print a script that installs a kubeconfig; `config check` checks the server's settings
     Config(Config),
-    /// Print the authority's certificate, or issue a certificate
+    /// Print the CA certificate, or issue a client certificate
     Ca(Ca),
-    /// Look after the keyspace: room, alarms, snapshots
+    /// Maintain the keyspace: size, compaction, alarms, snapshots
     Keyspace(Keyspace),
     /// Build or list images of the local catalog
     Image(Image),
-    /// Check the description of a cluster, or print its schema
+    /// Validate the description of a cluster, or print its schema
     Cluster(Cluster),
-    /// Print completions for a shell
+    /// Print the completion script for a shell
     Completion {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write manual pages of every command into a folder (for packages)
+    /// Write a manual page for every command (for packages)
     #[command(hide = true)]
     Manual {
-        /// The folder; it is made if needed.
+        /// Directory, which is created if needed.
         directory: PathBuf,
     },
-    /// Print versions of this program and of the server
+    /// Print the versions of this program and of the server
     Version {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
@@ -139,19 +139,19 @@ pub enum Verb {
 /// Prepare this machine.
 #[derive(Args, Debug)]
 pub struct Setup {
-    /// Make again what is missing or broken; sound keys are kept
+    /// Recreate what is missing or damaged; intact keys are kept
     #[arg(long)]
     pub repair: bool,
-    /// With --repair: replace keys even when data sealed with them is lost
+    /// With --repair: replace keys even if data encrypted with them is lost
     #[arg(long, requires = "repair")]
     pub accept_loss: bool,
-    /// More names or addresses of the server's certificate
+    /// Further names and addresses for the server's certificate
     #[arg(long, value_name = "NAME")]
     pub name: Vec<String>,
-    /// Backups kept of each service
+    /// How many backups of each service to keep
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub retention: u32,
-    /// Issue no token; for service managers, whose log would show it
+    /// Do not print a token, for service managers, whose logs would show it
     #[arg(long)]
     pub no_token: bool,
 }
@@ -162,7 +162,7 @@ pub struct Teardown {
     /// Where the server ran
     #[command(flatten)]
     pub server: Server,
-    /// Remove the state root, too: keys, data and volumes are lost
+    /// Also delete the state root: keys, data and volumes are lost
     #[arg(long)]
     pub purge: bool,
 }
@@ -170,36 +170,36 @@ pub struct Teardown {
 /// Install a service.
 #[derive(Args, Debug)]
 pub struct Install {
-    /// Service of the catalog
+    /// Service to install, from the catalog
     pub service: String,
     /// Where
     #[command(flatten)]
     pub namespace: Namespace,
-    /// Name of the bundle, if not the service's
+    /// Name of the bundle [default: that of the service]
     #[arg(long)]
     pub name: Option<String>,
-    /// An option of the service
+    /// Option of the service; may be repeated
     #[arg(short, long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
-    /// Image to run instead of the catalog's
+    /// Image to run instead of the one in the catalog
     #[arg(long)]
     pub image: Option<String>,
     /// Pull the image even if it is cached
     #[arg(long)]
     pub update: bool,
-    /// Prepare everything and leave it stopped
+    /// Prepare everything, but do not start it
     #[arg(long)]
     pub no_start: bool,
-    /// Run the bindings of an installed service again
+    /// If it is installed already, run its bindings again
     #[arg(long)]
     pub force_bindings: bool,
-    /// Return as soon as the server took the request
+    /// Return as soon as the server has accepted the request
     #[arg(long)]
     pub no_wait: bool,
     /// How long to wait, such as 90s or 5m
     #[arg(long, value_parser = humantime::parse_duration, default_value = "5m")]
     pub timeout: Duration,
-    /// How to print the result
+    /// Output format of the result
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -212,7 +212,7 @@ pub struct Service {
     /// Where
     #[command(flatten)]
     pub namespace: Namespace,
-    /// Return as soon as the server took the request
+    /// Return as soon as the server has accepted the request
     #[arg(long)]
     pub no_wait: bool,
     /// How long to wait, such as 90s or 5m
@@ -231,7 +231,7 @@ pub struct Uninstall {
     /// Keep its volumes
     #[arg(long)]
     pub keep_volumes: bool,
-    /// Return as soon as the server took the request
+    /// Return as soon as the server has accepted the request
     #[arg(long)]
     pub no_wait: bool,
     /// How long to wait, such as 90s or 5m
@@ -242,7 +242,7 @@ pub struct Uninstall {
 /// Show services.
 #[derive(Args, Debug)]
 pub struct Status {
-    /// Name of the bundle; all without it
+    /// Name of the bundle [default: all]
     pub service: Option<String>,
     /// Where
     #[command(flatten)]
@@ -250,7 +250,7 @@ pub struct Status {
     /// In all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -266,19 +266,19 @@ pub struct Logs {
     /// Container of the pod
     #[arg(short, long)]
     pub container: Option<String>,
-    /// Go on with lines written later
+    /// Keep printing lines as they are written
     #[arg(short, long)]
     pub follow: bool,
-    /// Only the last lines
+    /// Only this many of the last lines
     #[arg(long, value_name = "LINES")]
     pub tail: Option<u64>,
-    /// Only lines of the last time, such as 10m
+    /// Only lines newer than this, such as 10m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub since: Option<Duration>,
-    /// Begin every line with its time
+    /// Print the time before each line
     #[arg(long)]
     pub timestamps: bool,
-    /// The run before the last restart
+    /// Print the log of the container before its last restart
     #[arg(short, long)]
     pub previous: bool,
 }
@@ -294,10 +294,10 @@ pub struct Exec {
     /// Container of the pod
     #[arg(short, long)]
     pub container: Option<String>,
-    /// Send standard input
+    /// Pass standard input to the command
     #[arg(short = 'i', long)]
     pub stdin: bool,
-    /// Give the command a terminal
+    /// Run the command in a terminal
     #[arg(short, long)]
     pub tty: bool,
     /// Program and arguments, after `--`
@@ -314,25 +314,25 @@ pub struct Events {
     /// In all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Go on with later events
+    /// Keep printing events as they happen
     #[arg(short, long)]
     pub follow: bool,
-    /// Only these reasons, with commas between them
+    /// Only these reasons, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub reason: Vec<String>,
-    /// Only this level: Normal or Warning
+    /// Only this type of event
     #[arg(long, ignore_case = true, value_parser = ["Normal", "Warning"])]
     pub level: Option<String>,
-    /// Only about this bundle and what belongs to it
+    /// Only events of this bundle and of what belongs to it
     #[arg(long)]
     pub bundle: Option<String>,
-    /// Only of the last time, such as 10m
+    /// Only events newer than this, such as 10m
     #[arg(long, value_parser = humantime::parse_duration)]
     pub since: Option<Duration>,
-    /// Only the last ones
+    /// Only this many of the last events
     #[arg(long)]
     pub limit: Option<usize>,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -340,9 +340,9 @@ pub struct Events {
 /// Show objects.
 #[derive(Args, Debug)]
 pub struct Get {
-    /// Kind, short name, KIND/NAME, or `all`
+    /// Kind such as pods, its short name, KIND/NAME, or `all`
     pub kind: String,
-    /// Name
+    /// Name of one object
     pub name: Option<String>,
     /// Where
     #[command(flatten)]
@@ -350,16 +350,16 @@ pub struct Get {
     /// In all namespaces
     #[arg(short = 'A', long)]
     pub all_namespaces: bool,
-    /// Only with these labels
+    /// Label selector, such as app=web
     #[arg(short = 'l', long)]
     pub selector: Option<String>,
-    /// Only with these fields
+    /// Field selector, such as spec.nodeName=a
     #[arg(long)]
     pub field_selector: Option<String>,
-    /// Go on with every change
+    /// Keep printing objects as they change
     #[arg(short, long)]
     pub watch: bool,
-    /// How to print
+    /// Output format; for jsonpath, custom columns and templates use kubectl
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -367,25 +367,25 @@ pub struct Get {
 /// Create or change objects.
 #[derive(Args, Debug)]
 pub struct Apply {
-    /// YAML or JSON; `-` is standard input
+    /// YAML or JSON file; `-` is standard input
     #[arg(short, long)]
     pub filename: PathBuf,
-    /// Where objects go that name no namespace
+    /// Where objects go that do not name a namespace
     #[command(flatten)]
     pub namespace: Namespace,
-    /// Only check
+    /// Validate on the server, but save nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Let the server merge, so that fields of others stay theirs
+    /// Server-side apply: the server merges, and records who owns which field
     #[arg(long)]
     pub server_side: bool,
-    /// With --server-side: in whose name the fields are set
+    /// With --server-side: name of the field manager
     #[arg(long, value_name = "NAME", default_value = api::names::manager::NANOCLOUD, requires = "server_side")]
     pub field_manager: String,
-    /// With --server-side: take fields that others have set
+    /// With --server-side: take over fields that other managers own
     #[arg(long, requires = "server_side")]
     pub force_conflicts: bool,
-    /// Treat the file as all there is of this set, and delete what it no longer names
+    /// Delete the objects of this apply set that the file does not contain any more
     #[arg(long, value_name = "NAME", conflicts_with = "dry_run")]
     pub apply_set: Option<String>,
 }
@@ -396,15 +396,15 @@ pub struct Delete {
     /// Kind or KIND/NAME
     #[arg(required_unless_present = "filename")]
     pub kind: Option<String>,
-    /// Names
+    /// Names of the objects
     pub names: Vec<String>,
-    /// Objects of this file
+    /// Delete the objects in this file
     #[arg(short, long, conflicts_with = "kind")]
     pub filename: Option<PathBuf>,
     /// Where
     #[command(flatten)]
     pub namespace: Namespace,
-    /// It is no error when there is none
+    /// Succeed if an object does not exist
     #[arg(long)]
     pub ignore_not_found: bool,
 }
@@ -412,22 +412,22 @@ pub struct Delete {
 /// Issue a single-use token.
 #[derive(Args, Debug)]
 pub struct Token {
-    /// User the bearer becomes
+    /// User that the token is for
     #[arg(long, default_value = "admin")]
     pub user: String,
-    /// How long it can be exchanged, such as 15m
+    /// How long the token can be exchanged, such as 15m
     #[arg(long, value_parser = humantime::parse_duration, default_value = "15m")]
     pub ttl: Duration,
-    /// Groups the bearer joins
+    /// Groups of that user, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub groups: Vec<String>,
-    /// Scopes the bearer is limited to
+    /// Scopes that the token is limited to, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub scopes: Vec<String>,
-    /// Show it as a QR code, too
+    /// Also show the token as a QR code
     #[arg(long)]
     pub qr: bool,
-    /// How to print
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }
@@ -435,16 +435,16 @@ pub struct Token {
 /// Print a script that installs a kubeconfig.
 #[derive(Args, Debug)]
 pub struct Config {
-    /// Single-use token to exchange; without it this machine's own keys are used
+    /// Single-use token to exchange [default: use the keys of the server on this machine]
     #[arg(long)]
     pub token: Option<String>,
-    /// User of the kubeconfig
+    /// Name of the user in the kubeconfig
     #[arg(long, default_value = "admin")]
     pub user: String,
-    /// Name of the cluster
+    /// Name of the cluster in the kubeconfig
     #[arg(long, default_value = "nanocloud")]
     pub cluster: String,
-    /// Host of the server, if it is not the address it listens on
+    /// Host at which clients reach the server [default: the address it listens on]
     #[arg(long)]
     pub host: Option<String>,
     /// What to do instead
@@ -455,16 +455,16 @@ pub struct Config {
 /// What else `config` does.
 #[derive(Debug, Subcommand)]
 pub enum ConfigAction {
-    /// Check and print the server's configuration as it was resolved
+    /// Check the settings of the server, and print them with their defaults
     Check(Server),
 }
 
 /// Print or issue certificates.
 #[derive(Args, Debug)]
 pub struct Ca {
-    /// Common name; without it the authority's certificate is printed
+    /// Common name of a new client certificate [default: print the CA certificate]
     pub common_name: Option<String>,
-    /// More names and addresses
+    /// Further names and addresses, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub additional: Vec<String>,
 }
@@ -480,9 +480,9 @@ pub struct Cluster {
 /// What to do with the description of a cluster.
 #[derive(Debug, Subcommand)]
 pub enum ClusterAction {
-    /// Check a description and show its nodes
+    /// Validate a description and show its nodes
     Check {
-        /// JSON that Nix wrote; `-` is standard input
+        /// JSON file written by Nix; `-` is standard input
         #[arg(default_value = "/etc/nanocloud/cluster.json")]
         file: PathBuf,
     },
@@ -503,10 +503,10 @@ pub struct Image {
 pub enum ImageAction {
     /// Build images from recipes
     Build {
-        /// Folders of recipes
+        /// Directories of recipes; the recipe a recipe is based on is looked for beside it
         #[arg(required = true)]
         recipes: Vec<PathBuf>,
-        /// Where packages are kept between builds [default: <state root>/cache/images]
+        /// Cache of packages between builds [default: <state root>/cache/images]
         #[arg(long)]
         cache: Option<PathBuf>,
         /// Catalog to write to [default: <state root>/catalog]

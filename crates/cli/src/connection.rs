@@ -83,9 +83,7 @@ pub fn resolve(flags: &Global, sources: &dyn Sources) -> Result<Connection> {
 }
 
 fn read(sources: &dyn Sources, field: &str, path: &Path) -> Result<String> {
-    sources
-        .read(path)
-        .map_err(|error| Error::usage(field, format!("{}: {error}", path.display()), "name a file that you may read"))
+    sources.read(path).map_err(|error| Error::unreadable(field, path, &error))
 }
 
 pub(crate) fn address(text: &str) -> Result<Url> {

@@ -1,13 +1,14 @@
-//! What every verb works with: the connection, the namespace, and how requests are sent or printed.
+//! What every verb works with: the connection, the namespace, and how requests are sent.
 
 use api::meta::DEFAULT_NAMESPACE;
-use client::{Api, Client, Identity};
+use client::{Api, Client};
 use serde_json::Value;
 
 use crate::{
     args::{Global, Namespace},
     connection::{Sources, resolve},
-    error::Result,
+    error::{Error, Result},
+    outln,
     request::Request,
 };
 
@@ -26,7 +27,7 @@ impl<'a> Context<'a> {
     /// Decides which server to talk to. Nothing is sent yet.
     pub fn open(global: &Global, sources: &'a dyn Sources) -> Result<Self> {
         let connection = resolve(global, sources)?;
-        let client = Client::connect(connection.config)?;
+        let client = client(global, connection.config)?;
         Ok(Self { client, sources, global: global.clone(), namespace: connection.namespace })
     }
 
@@ -41,25 +42,30 @@ impl<'a> Context<'a> {
         Api::namespaced(self.client.clone(), &self.namespace(flag))
     }
 
-    /// Sends a request, or prints it with `--curl` and returns `None`.
-    pub async fn send(&self, request: &Request) -> Result<Option<Value>> {
-        self.send_http(request.http()?).await
+    /// Sends a request.
+    pub async fn send(&self, request: &Request) -> Result<Value> {
+        Ok(self.client.json(request.http()?).await?)
     }
+}
 
-    /// Sends a request that is already built, or prints it with `--curl` and returns `None`.
-    pub async fn send_http(&self, request: http::Request<bytes::Bytes>) -> Result<Option<Value>> {
-        if self.print_curl(&request) {
-            return Ok(None);
-        }
-        Ok(Some(self.client.json(request).await?))
-    }
+/// The client that commands use: see [`resolve`].
+///
+/// # Errors
+/// What is wrong with the flags, the environment or the kubeconfig.
+pub fn connect(global: &Global, sources: &dyn Sources) -> Result<Client> {
+    client(global, resolve(global, sources)?.config)
+}
 
-    /// Prints a request when that is all that is wanted.
-    pub fn print_curl(&self, request: &http::Request<bytes::Bytes>) -> bool {
-        if self.global.curl {
-            let bearer = self.client.config().is_some_and(|config| matches!(config.identity, Identity::Bearer(_)));
-            println!("{}", client::curl::command(&self.client.server(), request, bearer));
-        }
-        self.global.curl
+/// A client of a server. With `--curl` it sends nothing, and each request fails with the command that would send it.
+pub fn client(global: &Global, config: client::Config) -> Result<Client> {
+    Ok(if global.curl { Client::rehearse(config) } else { Client::connect(config) }?)
+}
+
+/// What was sent and answered. With `--curl` it prints the command instead and returns `None`: for commands of several
+/// requests, which go on. Elsewhere the error ends the command, which prints it then.
+pub fn unless_rehearsed<T, E: Into<Error>>(sent: Result<T, E>) -> Result<Option<T>> {
+    match sent.map_err(Into::into) {
+        Err(Error::Request(client::Error::NotSent { command })) => outln!("{command}").map(|()| None),
+        other => other.map(Some),
     }
 }

@@ -1,6 +1,6 @@
 //! What goes wrong in a command: one line what, with the field, and one line what to do.
 
-use std::{fmt::Write as _, io};
+use std::{fmt::Write as _, io, path::Path};
 
 use api::{Reason, Status};
 
@@ -35,6 +35,9 @@ pub enum Error {
         /// The code to end with.
         exit: Exit,
     },
+    /// What the command has to say cannot be written.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
     /// A file or terminal cannot be read or written.
     #[error("cannot {action}")]
     Io {
@@ -68,11 +71,17 @@ impl Error {
         Self::Io { action: action.into(), source }
     }
 
+    /// A file of the user's that cannot be read.
+    pub fn unreadable(field: impl Into<String>, path: &Path, error: &io::Error) -> Self {
+        Self::usage(field, format!("{}: {error}", path.display()), "name a file that you may read")
+    }
+
     /// The code the process ends with.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::Outcome { exit, .. } => *exit,
+            Self::Output(_) => Exit::Failed,
             Self::Io { source, .. } => io_exit(source),
             Self::Local { .. } => Exit::Permission,
             Self::Request(error) => match error {
@@ -91,7 +100,8 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::Usage { remedy, .. } | Self::Outcome { remedy, .. } | Self::Local { remedy, .. } => remedy.clone(),
-            Self::Io { .. } => String::new(),
+            Self::Output(_) => "make room where the output goes, or send it elsewhere".into(),
+            Self::Io { .. } => "check the path, its permissions and the space there".into(),
             Self::Request(error) => match error {
                 client::Error::Api(status) => status_remedy(status),
                 client::Error::Transport { source, .. } if is_tls(source.as_ref()) => {
@@ -101,6 +111,9 @@ impl Error {
                 client::Error::Transport { .. } | client::Error::Timeout { .. } => {
                     "start the server with `nanocloud server`, or name another with --server".into()
                 }
+                client::Error::Config { .. } => {
+                    "correct the kubeconfig, or the files of --ca and --token-file; `nanocloud config` makes a new kubeconfig".into()
+                }
                 _ => String::new(),
             },
         }
@@ -109,13 +122,15 @@ impl Error {
     /// The lines a person reads: what with the field, every further field, what to do.
     pub fn report(&self) -> String {
         let mut text = format!("error: {}", self.headline());
-        let mut source = std::error::Error::source(self);
-        // The cause of a refused request is its own text.
-        if !matches!(self, Self::Request(client::Error::Api(_))) {
-            while let Some(cause) = source {
-                let _ = write!(text, ": {cause}");
-                source = cause.source();
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        match self {
+            // The cause of a refused request is its own text.
+            Self::Request(client::Error::Api(_)) => {}
+            // Between this and the first cause are only layers of libraries.
+            Self::Request(client::Error::Transport { .. }) => {
+                text.extend(causes.last().map(|cause| format!(": {cause}")));
             }
+            _ => text.extend(causes.map(|cause| format!(": {cause}"))),
         }
         if let Self::Request(client::Error::Api(status)) = self {
             for cause in status.details.iter().flat_map(|details| &details.causes) {

@@ -12,37 +12,56 @@ use crate::{
 /// Blanks between columns.
 const GAP: usize = 3;
 
-/// A table with a head. Cells are text; the last column is not padded.
+/// A table with a head, as kubectl prints it: a cell is one line, and the last of a row is not padded.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    widths: Vec<usize>,
 }
 
 impl Table {
     /// A table with this head.
     pub fn new(head: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { rows: vec![head.into_iter().map(|title| title.into().to_uppercase()).collect()] }
+        let mut table = Self::default();
+        table.row(head.into_iter().map(|title| title.into().to_uppercase()));
+        table
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        let cells: Vec<_> = cells.into_iter().map(|cell| one_line(&cell.into())).collect();
+        self.widths.resize(self.widths.len().max(cells.len()), 0);
+        for (width, cell) in self.widths.iter_mut().zip(&cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+        self.rows.push(cells);
     }
 
     /// The lines of the table.
     pub fn render(&self) -> String {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width =
-            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or_default() + GAP).collect();
-        let mut text = String::new();
-        for row in &self.rows {
-            let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            text.push_str(line.trim_end());
-            text.push('\n');
-        }
-        text
+        self.rows.iter().map(|row| self.line(row)).collect()
     }
+
+    /// A further line, below those that were printed: columns may become wider, and none becomes narrower.
+    pub fn further(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) -> String {
+        self.rows.clear();
+        self.row(cells);
+        self.render()
+    }
+
+    fn line(&self, row: &[String]) -> String {
+        let padded = row.iter().zip(&self.widths).map(|(cell, width)| format!("{cell:width$}{:GAP$}", ""));
+        padded.collect::<String>().trim_end().to_owned() + "\n"
+    }
+}
+
+/// The first line of a text, with dots for the rest. A terminal takes none of it for a command.
+fn one_line(text: &str) -> String {
+    let (first, more) = match text.split_once(['\n', '\r', '\x0c']) {
+        Some((first, _)) => (first, "..."),
+        None => (text, ""),
+    };
+    first.replace('\x1b', "^[").replace(|letter: char| letter.is_control(), " ") + more
 }
 
 /// A cell as text; absence is empty.
@@ -103,7 +122,8 @@ pub fn document(value: &Value, output: Output) -> Result<String> {
     Ok(text + "\n")
 }
 
-fn table(kind: &Kind, items: &[Value], wide: bool, namespaces: bool) -> Table {
+/// Objects of a kind as a table.
+pub fn table(kind: &Kind, items: &[Value], wide: bool, namespaces: bool) -> Table {
     let columns = kind.columns();
     let shown = |column: &ColumnDefinition| wide || column.priority == 0;
     let namespace = namespaces.then(|| "namespace".to_owned());
@@ -140,6 +160,15 @@ mod tests {
         table.row(["a", ""]);
         table.row(["längst", "x"]);
         assert_eq!(table.render(), "NAME     ÉTAT\na\nlängst   x\n");
+        assert_eq!(table.further(["b", "y"]), "b        y\n", "as wide as those before");
+    }
+
+    #[test]
+    fn a_cell_is_one_line_and_no_command_for_the_terminal() {
+        let mut table = Table::new(["message", "count"]);
+        table.row(["fatal:\n  all of it", "1"]);
+        table.row(["\x1b[2Jgone\t!", "2"]);
+        assert_eq!(table.render(), "MESSAGE       COUNT\nfatal:...     1\n^[[2Jgone !   2\n");
     }
 
     #[test]

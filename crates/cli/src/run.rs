@@ -1,32 +1,67 @@
 //! From the command line to the exit code.
 
+use std::io::ErrorKind;
+
 use clap::CommandFactory;
 
 use crate::{
-    args::{Cli, Verb},
+    args::{Cli, Keyspace, KeyspaceAction, SnapshotAction, Verb},
     connection::Sources,
     context::Context,
     error::{Error, Result},
     exit::Exit,
+    note, outln,
+    print::{bytes, while_read},
     verbs::{access, apply, cluster, events, exec, get, install, keyspace, lifecycle, logs, member, status, version},
 };
 
 /// Runs a verb that speaks to a server, prints its answer or its error, and returns how to end.
 pub async fn run(cli: Cli, sources: &dyn Sources) -> Exit {
-    match dispatch(&cli, sources).await {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("{}", error.report());
+    dispatch(&cli, sources).await.unwrap_or_else(|error| conclude(&error))
+}
+
+/// Prints why a command ended, and returns how to end: quietly when its reader went away, and with the command that
+/// sends the request when that is what was asked for.
+pub fn conclude(error: &Error) -> Exit {
+    match error {
+        Error::Output(source) if source.kind() == ErrorKind::BrokenPipe => Exit::Done,
+        Error::Request(client::Error::NotSent { command }) => {
+            outln!("{command}").map_or_else(|error| conclude(&error), |()| Exit::Done)
+        }
+        _ => {
+            note!("{}", error.report());
             error.exit()
         }
     }
 }
 
+/// Refuses `--curl` where there is no request to print.
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn check(cli: &Cli) -> Result<()> {
+    let sends = match &cli.verb {
+        Verb::Setup(_) | Verb::Server(_) | Verb::Shim { .. } | Verb::Teardown(_) | Verb::Image(_) => false,
+        Verb::Cluster(_) | Verb::Completion { .. } | Verb::Manual { .. } => false,
+        Verb::Ca(args) => args.common_name.is_some(),
+        Verb::Config(args) => args.token.is_some() && args.action.is_none(),
+        Verb::Keyspace(Keyspace { action: KeyspaceAction::Snapshot { action } }) => {
+            matches!(action, SnapshotAction::Save { offline: false, .. })
+        }
+        _ => true,
+    };
+    if cli.global.curl && !sends {
+        return Err(Error::usage("--curl", "this command sends no request", "leave --curl out"));
+    }
+    Ok(())
+}
+
 async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
     match &cli.verb {
         Verb::Completion { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "nanocloud", &mut std::io::stdout());
-            return Ok(Exit::Done);
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "nanocloud", &mut script);
+            return bytes(&script).map(|()| Exit::Done);
         }
         Verb::Manual { directory } => {
             let io = |error| Error::io(format!("write {}", directory.display()), error);
@@ -46,10 +81,10 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
         Verb::Stop(args) => lifecycle::act(&context, args, lifecycle::Action::Stop).await,
         Verb::Restart(args) => lifecycle::act(&context, args, lifecycle::Action::Restart).await,
         Verb::Status(args) => status::run(&context, args).await,
-        Verb::Logs(args) => logs::run(&context, args).await,
+        Verb::Logs(args) => while_read(logs::run(&context, args)).await,
         Verb::Exec(args) => exec::run(&context, args).await,
-        Verb::Events(args) => events::run(&context, args).await,
-        Verb::Get(args) => get::run(&context, args).await,
+        Verb::Events(args) => while_read(events::run(&context, args)).await,
+        Verb::Get(args) => while_read(get::run(&context, args)).await,
         Verb::Apply(args) => apply::apply(&context, args).await,
         Verb::Delete(args) => apply::delete(&context, args).await,
         Verb::Token(args) => access::token(&context, args).await,

@@ -193,37 +193,6 @@ impl<R: Resource> Api<R> {
         self.client.json(json(method, &self.target.subresource(name, subresource), &[], body)?).await
     }
 
-    /// The request that [`Api::get`] sends.
-    pub fn get_request(&self, name: &str) -> Result<http::Request<Bytes>> {
-        plain(Method::GET, &self.target.object(name), &[])
-    }
-
-    /// The request that [`Api::create`] sends.
-    pub fn create_request(&self, object: &R) -> Result<http::Request<Bytes>> {
-        json(Method::POST, self.target.collection(), &[], &encode(object))
-    }
-
-    /// The request that [`Api::call`] sends.
-    pub fn call_request(
-        &self,
-        method: Method,
-        name: &str,
-        subresource: &str,
-        body: &Value,
-    ) -> Result<http::Request<Bytes>> {
-        json(method, &self.target.subresource(name, subresource), &[], body)
-    }
-
-    /// The request that [`Api::delete`] sends.
-    pub fn delete_request(&self, name: &str, params: &DeleteParams) -> Result<http::Request<Bytes>> {
-        json(Method::DELETE, &self.target.object(name), &[], params)
-    }
-
-    /// The request that [`Api::list`] sends.
-    pub fn list_request(&self, params: &ListParams) -> Result<http::Request<Bytes>> {
-        plain(Method::GET, self.target.collection(), &params.query())
-    }
-
     async fn send(&self, request: http::Request<Bytes>) -> Result<R> {
         self.decode(self.client.json(request).await?)
     }
@@ -270,22 +239,13 @@ impl Api<api::kinds::Pod> {
         name: &str,
         params: &LogParams,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + Unpin + use<>> {
-        let response = self.client.stream(self.logs_request(name, params)?).await?;
+        let response =
+            self.client.stream(plain(Method::GET, &self.target.subresource(name, "log"), &params.query())?).await?;
         Ok(lines(response.into_body(), self.client.server()))
-    }
-
-    /// The request that [`Api::logs`] sends.
-    pub fn logs_request(&self, name: &str, params: &LogParams) -> Result<http::Request<Bytes>> {
-        plain(Method::GET, &self.target.subresource(name, "log"), &params.query())
     }
 
     /// Runs a command in a container.
     pub async fn exec(&self, name: &str, params: &exec::ExecParams) -> Result<exec::ExecSession> {
         exec::start(&self.client, &self.target.subresource(name, "exec"), params).await
-    }
-
-    /// The request by which [`Api::exec`] opens its session.
-    pub fn exec_request(&self, name: &str, params: &exec::ExecParams) -> Result<http::Request<Bytes>> {
-        exec::opening(&self.target.subresource(name, "exec"), params)
     }
 }

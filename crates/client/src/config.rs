@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::{Error, Result};
+use crate::{Error, Result, chain};
 
 /// How long a request that is no stream may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,12 +56,12 @@ impl Config {
         let identity = match &self.identity {
             Identity::Certificate { certificate, key } => Some(
                 trust::Identity::from_pem(certificate, key.clone())
-                    .map_err(|error| config("client certificate", error))?,
+                    .map_err(|error| config("client certificate", chain(&error)))?,
             ),
             Identity::Anonymous | Identity::Bearer(_) => None,
         };
         let mut tls = trust::tls::client_config(&self.ca, identity.as_ref())
-            .map_err(|error| config("certificate authority", error))?;
+            .map_err(|error| config("certificate authority", chain(&error)))?;
         tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(tls)
     }

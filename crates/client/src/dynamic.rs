@@ -1,9 +1,8 @@
 //! The verbs on objects of a kind that is known only at run time, as JSON.
 
 use api::{Kind, ObjectKey};
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
-use http::{Method, Request};
+use http::Method;
 use serde_json::Value;
 
 use crate::{
@@ -84,16 +83,6 @@ impl DynamicApi {
     /// Deletes an object.
     pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<()> {
         self.client.bytes(json(Method::DELETE, &self.target.object(name), &[], params)?).await.map(drop)
-    }
-
-    /// The request that lists, to be sent with another `Accept` or printed.
-    pub fn list_request(&self, params: &ListParams) -> Result<Request<Bytes>> {
-        plain(Method::GET, self.target.collection(), &params.query())
-    }
-
-    /// The request that gets one object.
-    pub fn get_request(&self, name: &str) -> Result<Request<Bytes>> {
-        plain(Method::GET, &self.target.object(name), &[])
     }
 }
 

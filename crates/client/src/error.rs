@@ -14,7 +14,7 @@ pub enum Error {
     #[error("{0}")]
     Api(Box<Status>),
     /// The server could not be reached, or the connection broke.
-    #[error("cannot reach the API server at {server}: is `nanocloud server` running, and is the address right?")]
+    #[error("cannot reach the API server at {server}")]
     Transport {
         /// Where the request went.
         server: String,
@@ -52,6 +52,12 @@ pub enum Error {
     /// The request cannot be built from what was given.
     #[error("the request cannot be built: {0}")]
     Request(String),
+    /// The client only rehearses ([`crate::Client::rehearse`]).
+    #[error("the request was not sent")]
+    NotSent {
+        /// The command for a POSIX shell that sends it.
+        command: String,
+    },
     /// Certificates or addresses of the configuration are unusable.
     #[error("{field} is not usable: {message}")]
     Config {

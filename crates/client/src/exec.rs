@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use api::{Reason, Status, cause};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
-use http::{HeaderValue, header};
+use http::{HeaderValue, Uri, header};
 use rustls_pki_types::ServerName;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -20,9 +20,9 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{self, Message, client::IntoClientRequest},
+    tungstenite::{self, Message, handshake::client::generate_key},
 };
-use url::form_urlencoded;
+use url::{Position, form_urlencoded};
 
 use crate::{Client, Config, Error, Identity, Result};
 
@@ -106,7 +106,9 @@ pub(crate) async fn start(client: &Client, path: &str, params: &ExecParams) -> R
     let Some(config) = client.config() else {
         return Err(Error::Request("exec needs a client over TLS".into()));
     };
-    let opened = tokio::time::timeout(OPEN_TIMEOUT, connect(config, &format!("{path}?{}", params.query()))).await;
+    let request = opening(path, params)?;
+    client.ensure_sending(&request)?;
+    let opened = tokio::time::timeout(OPEN_TIMEOUT, connect(config, request)).await;
     let socket = opened.map_err(|_| Error::Timeout {
         server: client.server(),
         request: format!("exec at {path}"),
@@ -115,16 +117,14 @@ pub(crate) async fn start(client: &Client, path: &str, params: &ExecParams) -> R
     Ok(session(socket, params.stdin))
 }
 
-/// The request that opens a session, as it is printed.
-pub(crate) fn opening(path: &str, params: &ExecParams) -> Result<http::Request<Bytes>> {
-    /// Any sixteen bytes do: the server proves by them that it understood.
-    const KEY: &str = "bmFub2Nsb3VkLWV4ZWMtLQ==";
+/// The request that opens a session.
+fn opening(path: &str, params: &ExecParams) -> Result<http::Request<Bytes>> {
     http::Request::get(format!("{path}?{}", params.query()))
         .version(http::Version::HTTP_11)
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
-        .header(header::SEC_WEBSOCKET_KEY, KEY)
+        .header(header::SEC_WEBSOCKET_KEY, generate_key())
         .header(header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL)
         .body(Bytes::new())
         .map_err(|error| Error::Request(error.to_string()))
@@ -160,7 +160,7 @@ where
     ExecSession { stdin, stdout, stderr, resize, exit }
 }
 
-async fn connect(config: &Config, path: &str) -> Result<WebSocketStream<TlsStream<TcpStream>>> {
+async fn connect(config: &Config, request: http::Request<Bytes>) -> Result<WebSocketStream<TlsStream<TcpStream>>> {
     let server = config.server.as_str().trim_end_matches('/').to_owned();
     let unreachable = |source| Error::Transport { server: server.clone(), source };
     let host = config.server.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -171,9 +171,12 @@ async fn connect(config: &Config, path: &str) -> Result<WebSocketStream<TlsStrea
     // WebSockets need HTTP/1.1 (RFC 6455).
     let tls = TlsConnector::from(Arc::new(config.tls(&[b"http/1.1"])?));
     let stream = tls.connect(name, tcp).await.map_err(|error| unreachable(error.into()))?;
-    let url = format!("{}{path}", server.replacen("https", "wss", 1));
-    let mut request = url.into_client_request().map_err(|error| Error::Request(error.to_string()))?;
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(PROTOCOL));
+    let mut request = request.map(drop);
+    let url = format!("{}{}", server.replacen("https", "wss", 1), request.uri());
+    *request.uri_mut() = Uri::try_from(url).map_err(|error| Error::Request(error.to_string()))?;
+    let authority = &config.server[Position::BeforeHost..Position::AfterPort];
+    let authority = HeaderValue::try_from(authority).map_err(|error| Error::Request(error.to_string()))?;
+    request.headers_mut().insert(header::HOST, authority);
     if let Identity::Bearer(token) = &config.identity {
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
             .map_err(|_| Error::Config { field: "token", message: "it holds characters no header may".into() })?;

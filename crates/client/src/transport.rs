@@ -16,6 +16,7 @@ use crate::{
     Body, BoxError, Config, Error, Identity, Result,
     body::full_body,
     config::{CONNECT_TIMEOUT, REQUEST_TIMEOUT},
+    curl,
 };
 
 /// Largest answer that is read into memory.
@@ -36,6 +37,7 @@ pub struct Client {
 struct Shared {
     transport: Transport,
     timeout: Duration,
+    rehearses: bool,
 }
 
 enum Transport {
@@ -52,6 +54,16 @@ impl std::fmt::Debug for Client {
 impl Client {
     /// A client over TLS. Nothing is sent yet.
     pub fn connect(config: Config) -> Result<Self> {
+        Self::over_tls(config, false)
+    }
+
+    /// A client over TLS that sends nothing: every request ends with [`Error::NotSent`], which has the command that
+    /// would send it.
+    pub fn rehearse(config: Config) -> Result<Self> {
+        Self::over_tls(config, true)
+    }
+
+    fn over_tls(config: Config, rehearses: bool) -> Result<Self> {
         let tls = config.tls(&[b"h2", b"http/1.1"])?;
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -65,7 +77,7 @@ impl Client {
             .build()
             .map_err(|error| Error::Config { field: "TLS", message: error.to_string() })?;
         let timeout = config.timeout;
-        Ok(Self { shared: Arc::new(Shared { transport: Transport::Https { http, config }, timeout }) })
+        Ok(Self { shared: Arc::new(Shared { transport: Transport::Https { http, config }, timeout, rehearses }) })
     }
 
     /// A client of a service in this process, as `subject`: same admission and authorisation as from outside, and no
@@ -79,7 +91,7 @@ impl Client {
     {
         let boxed = |response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync());
         let transport = Transport::InProcess { service: InProcess::new(service.map_response(boxed)), subject };
-        Self { shared: Arc::new(Shared { transport, timeout: REQUEST_TIMEOUT }) }
+        Self { shared: Arc::new(Shared { transport, timeout: REQUEST_TIMEOUT, rehearses: false }) }
     }
 
     /// Address of the server, for messages.
@@ -101,6 +113,7 @@ impl Client {
     /// Sends a request and returns the head of the answer with its body to be streamed. A failure
     /// status becomes [`Error::Api`].
     pub async fn stream(&self, request: Request<Bytes>) -> Result<Response<Body>> {
+        self.ensure_sending(&request)?;
         let what = format!("{} {}", request.method(), request.uri().path());
         let sent = tokio::time::timeout(self.shared.timeout, self.dispatch(request)).await;
         let response = sent.map_err(|_| self.late(what.clone()))??;
@@ -125,6 +138,15 @@ impl Client {
         let response = self.stream(request).await?;
         let read = tokio::time::timeout(self.shared.timeout, self.collect(response, &what)).await;
         read.unwrap_or_else(|_| Err(self.late(what)))
+    }
+
+    /// Fails, with the command that sends the request, when this client only rehearses.
+    pub(crate) fn ensure_sending(&self, request: &Request<Bytes>) -> Result<()> {
+        if !self.shared.rehearses {
+            return Ok(());
+        }
+        let bearer = self.config().is_some_and(|config| matches!(config.identity, Identity::Bearer(_)));
+        Err(Error::NotSent { command: curl::command(&self.server(), request, bearer) })
     }
 
     fn late(&self, request: String) -> Error {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use cli::outln;
 use imagebuilder::{AptConfig, BuildConfig, Phase, Progress, RecipeFolder, build};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
@@ -36,20 +37,14 @@ fn build_one(recipe: &Path, catalog: &Path, cache: &Path) -> anyhow::Result<()> 
     let mut bars = Bars::default();
     let built = build(&folder, &config, &mut |progress| bars.show(&progress))?;
     bars.finish();
-    println!(
-        "{:NAME_WIDTH$} {}  {} packages, {}",
-        built.name,
-        built.digest,
-        built.packages,
-        HumanBytes(built.size_bytes)
-    );
+    let size = HumanBytes(built.size_bytes);
+    outln!("{:NAME_WIDTH$} {}  {} packages, {size}", built.name, built.digest, built.packages)?;
     Ok(())
 }
 
 /// The folder of all recipes and the name within it: recipes of names with a slash lie deeper.
 fn locate(recipe: &Path) -> anyhow::Result<(PathBuf, String)> {
-    let path =
-        std::fs::canonicalize(recipe).with_context(|| format!("there is no recipe folder {}", recipe.display()))?;
+    let path = std::fs::canonicalize(recipe).map_err(|error| cli::Error::unreadable("RECIPES", recipe, &error))?;
     for root in path.ancestors().skip(1) {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         if RecipeFolder::load(root, &name).is_ok() {
@@ -107,10 +102,12 @@ fn list(catalog: &Path) -> anyhow::Result<()> {
     let mut found = Vec::new();
     collect(catalog, catalog, &mut found)?;
     found.sort();
-    println!("{:NAME_WIDTH$} DIGEST", "NAME");
-    for (name, digest) in found {
-        println!("{name:NAME_WIDTH$} {digest}");
+    if found.is_empty() {
+        cli::note!("no images in {}; build one with `nanocloud image build DIR`", catalog.display());
+        return Ok(());
     }
+    outln!("{:NAME_WIDTH$} DIGEST", "NAME")?;
+    found.iter().try_for_each(|(name, digest)| outln!("{name:NAME_WIDTH$} {digest}"))?;
     Ok(())
 }
 

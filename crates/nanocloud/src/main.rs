@@ -3,6 +3,8 @@
 //! `main` has four acts: forbid core dumps, become a shim or the DNS helper if asked to (before any thread exists), read
 //! the command line, resolve settings (nothing is bound before they are right), run.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod adapters;
 mod certificates;
 mod cluster;
@@ -32,6 +34,7 @@ use clap::Parser;
 use cli::{
     Cli, Exit,
     args::{ConfigAction, Global, KeyspaceAction, Server, Verb},
+    note, out,
 };
 use settings::{Settings, SettingsError, Sources};
 
@@ -46,7 +49,7 @@ const NOBODY: u32 = 65534;
 fn main() -> ExitCode {
     let started = Instant::now();
     if let Err(error) = host::forbid_core_dumps() {
-        eprintln!("error: core dumps cannot be forbidden: {error}");
+        note!("error: core dumps cannot be forbidden: {error}");
         return ExitCode::from(Exit::Permission.code());
     }
     let mut words = env::args_os().skip(1);
@@ -57,24 +60,28 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are answers, not errors.
-            let code = if error.use_stderr() { Exit::Usage.code() } else { 0 };
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
+        Err(error) => return ExitCode::from(answer(&error).code()),
     };
-    let code = match run(cli, started) {
-        Ok(exit) => exit,
-        Err(error) => {
-            match error.downcast_ref::<cli::Error>() {
-                Some(error) => eprintln!("{}", error.report()),
-                None => eprintln!("error: {error:#}"),
-            }
-            exit_of(&error)
-        }
-    };
-    ExitCode::from(code.code())
+    ExitCode::from(run(cli, started).unwrap_or_else(|error| conclude(&error)).code())
+}
+
+/// Prints what clap has to say: help and version are answers, the rest is wrong use.
+fn answer(said: &clap::Error) -> Exit {
+    if said.use_stderr() {
+        // A remark that cannot be read changes nothing.
+        let _ = said.print();
+        return Exit::Usage;
+    }
+    said.print().map_or_else(|error| cli::conclude(&cli::Error::Output(error)), |()| Exit::Done)
+}
+
+/// Prints what went wrong, and returns how to end.
+fn conclude(error: &anyhow::Error) -> Exit {
+    if let Some(error) = error.downcast_ref::<cli::Error>() {
+        return cli::conclude(error);
+    }
+    note!("error: {error:#}");
+    exit_of(error)
 }
 
 /// The DNS server of pods: as nobody, without any right.
@@ -93,9 +100,6 @@ fn exit_of(error: &anyhow::Error) -> Exit {
     if error.is::<SettingsError>() {
         return Exit::Usage;
     }
-    if let Some(error) = error.downcast_ref::<cli::Error>() {
-        return error.exit();
-    }
     if error.is::<trust::Error>() {
         return Exit::Trust;
     }
@@ -109,6 +113,7 @@ fn settings(global: &Global, server: &Server) -> Result<Settings, SettingsError>
 }
 
 fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
+    cli::check(&cli)?;
     let global = cli.global.clone();
     match &cli.verb {
         Verb::Setup(args) => setup::run(&settings(&global, &Server::default())?, args)?,
@@ -128,11 +133,11 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
         Verb::Keyspace(args) if matches!(args.action, KeyspaceAction::Snapshot { .. }) => {
             let KeyspaceAction::Snapshot { action } = &args.action else { return Ok(Exit::Usage) };
             let settings = settings(&global, &Server::default())?;
-            block_on(1, keyspace::run(&settings, &global, action))?;
+            return block_on(1, keyspace::run(&settings, &global, action));
         }
         Verb::Config(args) if matches!(args.action, Some(ConfigAction::Check(_))) => {
             let Some(ConfigAction::Check(server)) = &args.action else { return Ok(Exit::Usage) };
-            print!("{}", toml::to_string(&settings(&global, server)?)?);
+            out!("{}", toml::to_string(&settings(&global, server)?)?)?;
         }
         _ => {
             let machine = sources::Machine { global };

@@ -13,6 +13,7 @@ use api::{
     Time,
     kinds::{Token, token::TokenSpec},
 };
+use cli::outln;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trust::{AssetsConfig, SecureAssets, SingleUseToken};
@@ -25,9 +26,10 @@ const FIRST_TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// Prepares a node. Running it again changes nothing that is good.
 pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
     crate::host::require_root("setup")?;
+    let mut said = Vec::new();
     if args.repair {
         // First: while a server has the keyspace nothing here is touched.
-        crate::keyspace::repair(&settings.keyspace())?;
+        said = crate::keyspace::repair(&settings.keyspace())?;
     }
     folders(settings)?;
     storage::Volumes::open(&settings.csi_root).context("the volume root cannot be prepared")?;
@@ -42,19 +44,20 @@ pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
     } else {
         SecureAssets::init(&config, now)?
     };
-    for change in &changes {
-        println!("{change}");
-    }
+    said.extend(changes.iter().map(ToString::to_string));
     if changes.is_empty() {
-        println!("{} is complete; nothing changed", config.dir.display());
+        said.push(format!("{} is complete; nothing changed", config.dir.display()));
     }
     crate::host::check_kernel()?;
     match args.no_token {
-        false => leave_first_start(settings, args.retention, now),
+        false => said.push(leave_first_start(settings, args.retention, now)?),
         // A token that a person was given before stays.
-        true if settings.first_start().exists() => Ok(()),
-        true => FirstStart { token: None, retention: args.retention }.write(settings),
+        true if settings.first_start().exists() => {}
+        true => FirstStart { token: None, retention: args.retention }.write(settings)?,
     }
+    // Last: a reader that goes away ends nothing in the middle.
+    outln!("{}", said.join("\n"))?;
+    Ok(())
 }
 
 /// Makes the folders of the state root.
@@ -93,8 +96,8 @@ impl FirstStart {
     }
 }
 
-/// Leaves a grant and the retention for the server, and prints the token.
-fn leave_first_start(settings: &Settings, retention: u32, now: Timestamp) -> anyhow::Result<()> {
+/// Leaves a grant and the retention for the server; returns the token and what to do with it.
+fn leave_first_start(settings: &Settings, retention: u32, now: Timestamp) -> anyhow::Result<String> {
     let (token, record) = SingleUseToken::mint(FIRST_TOKEN_TTL, now)?;
     let expires_at = Time(record.expires.context("a minted token always expires")?);
     let mut grant = Token {
@@ -111,10 +114,12 @@ fn leave_first_start(settings: &Settings, retention: u32, now: Timestamp) -> any
     api::Resource::apply_defaults(&mut grant);
     let first = FirstStart { token: Some(api::encode(&grant)), retention };
     first.write(settings)?;
-    println!("\nToken (valid once, for one hour):\n\n    {}\n", trust::ExposeSecret::expose_secret(&token.reveal()));
-    println!("Next:  nanocloud config --token TOKEN | sh    # gives kubectl and nanocloud access");
-    println!("       nanocloud server                       # starts the node");
-    Ok(())
+    Ok(format!(
+        "\nToken (valid once, for one hour):\n\n    {}\n\n\
+         Next:  nanocloud config --token TOKEN | sh    # gives kubectl and nanocloud access\n       \
+         nanocloud server                       # starts the node",
+        trust::ExposeSecret::expose_secret(&token.reveal())
+    ))
 }
 
 fn private_folder(path: &Path, mode: u32) -> anyhow::Result<()> {

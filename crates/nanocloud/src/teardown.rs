@@ -25,7 +25,7 @@ pub async fn run(settings: &Settings, purge: bool) -> anyhow::Result<()> {
         host::prepare_run_root(&settings.run_root)?;
         let runtime = Runtime::open(node::runtime_config(settings)?)?;
         let found = runtime.adopt().await?.containers.into_iter().map(|container| container.id);
-        end_all(found, |id| println!("stopping {id}"), |id| end(runtime.clone(), id)).await?;
+        end_all(found, |id| cli::note!("stopping {id}"), |id| end(runtime.clone(), id)).await?;
     }
     if settings.csi_root.exists() {
         Volumes::open(&settings.csi_root)?.teardown().context("volumes")?;

@@ -48,7 +48,7 @@ pub fn abort_on_panic() {
         if client::is_isolated() {
             return;
         }
-        eprintln!("nanocloud: this is a bug; please report the lines above. Containers keep running.");
+        cli::note!("nanocloud: this is a bug; please report the lines above. Containers keep running.");
         std::process::abort();
     }));
 }

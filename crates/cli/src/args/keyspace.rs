@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::output::Output;
 
-/// Look after the keyspace.
+/// Maintain the keyspace.
 #[derive(Args, Debug)]
 pub struct Keyspace {
     /// What to do
@@ -19,21 +19,21 @@ pub struct Keyspace {
 pub enum KeyspaceAction {
     /// Show revision, size, quota and alarms
     Status {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Forget history, so that its room can be used again
+    /// Compact: discard old revisions, so that their space can be reused
     Compact {
-        /// Oldest revision to keep readable; without it only the newest is kept
+        /// Oldest revision to keep [default: the newest]
         #[arg(long)]
         revision: Option<u64>,
     },
-    /// Give the room of what was deleted and compacted back to the disk
+    /// Return the space of deleted and compacted data to the file system
     Defragment,
-    /// Show the alarms that are on
+    /// List active alarms
     Alarms {
-        /// Clear them
+        /// Clear the alarms
         #[arg(long)]
         clear: bool,
     },
@@ -48,35 +48,35 @@ pub enum KeyspaceAction {
 /// What to do with snapshots.
 #[derive(Debug, Subcommand)]
 pub enum SnapshotAction {
-    /// Save the keyspace of the running server, or of a stopped one, to a file
+    /// Save the keyspace to a file, of the running server or of a stopped one
     Save {
-        /// File to write, readable by its owner only
+        /// File to write; only its owner can read it
         file: PathBuf,
-        /// Read the keyspace of this machine, whose server does not run
+        /// Read the keyspace of the server on this machine, which must be stopped
         #[arg(long)]
         offline: bool,
-        /// Replace a file that is there
+        /// Overwrite an existing file
         #[arg(long)]
         force: bool,
-        /// How to print what was saved
+        /// Output format of the summary
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Make the keyspace of this machine, which must be empty, from a file
+    /// Restore the keyspace of this machine, which must be empty, from a file
     Restore(Restore),
-    /// Show what a file is; fails unless its digest is right
+    /// Check the digest of a snapshot and show its summary
     Status {
-        /// The file
+        /// Snapshot file
         file: PathBuf,
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Check every record of a file
+    /// Check every record of a snapshot
     Verify {
-        /// The file
+        /// Snapshot file
         file: PathBuf,
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
@@ -85,24 +85,24 @@ pub enum SnapshotAction {
 /// Restore a snapshot.
 #[derive(Args, Debug)]
 pub struct Restore {
-    /// The file
+    /// Snapshot file
     pub file: PathBuf,
-    /// Directory to make, which must not be there or be empty [default: <state root>/keyspace]
+    /// Directory to create; if it exists it must be empty [default: <state root>/keyspace]
     #[arg(long, value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// A member of the new cluster; name all of them, the same on each. Without any there is one, without an address
+    /// Member of the new cluster; list all of them, the same on each machine [default: a single member]
     #[arg(long = "member", value_name = "ID=HOST:PORT")]
     pub members: Vec<Member>,
-    /// The member that this machine becomes
+    /// Id of the member that this machine becomes
     #[arg(long, value_name = "ID", default_value_t = 1)]
     pub id: u64,
-    /// Let revisions go on this much later than in the file, so that clients never meet others under numbers they know
+    /// Add this to the revision, so that clients do not see other data at a revision they know
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub bump_revision: u64,
-    /// Count all history as compacted, so that clients which resume a watch read anew
+    /// Mark all old revisions as compacted, so that clients list again instead of resuming a watch
     #[arg(long)]
     pub mark_compacted: bool,
-    /// How to print what was restored
+    /// Output format of the summary
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
 }

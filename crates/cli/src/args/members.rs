@@ -17,28 +17,28 @@ pub struct Members {
 /// What to do with members.
 #[derive(Debug, Subcommand)]
 pub enum MemberAction {
-    /// Show the members
+    /// List the members
     List {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Show how the server that is asked does as a member
+    /// Show the Raft state of the server that answers
     Status {
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Print a word with which one server can join
+    /// Print a join token, with which one server can join the cluster
     Add {
-        /// How long it can be used, such as 15m
+        /// How long the join token can be used, such as 15m
         #[arg(long, value_parser = humantime::parse_duration, default_value = "15m")]
         ttl: Duration,
-        /// How to print
+        /// Output format
         #[arg(short, long, value_enum, default_value_t)]
         output: Output,
     },
-    /// Give a learner a vote now; by itself it gets one when that makes the number of voters odd
+    /// Promote a learner to voter now; otherwise it becomes one when that makes the number of voters odd
     Promote {
         /// Name or id
         member: String,
@@ -47,11 +47,11 @@ pub enum MemberAction {
     Remove {
         /// Name or id
         member: String,
-        /// Even if too few reachable voters are left to go on
+        /// Even if the reachable voters that remain are no majority
         #[arg(long)]
         force: bool,
     },
-    /// Have a voter lead, such as before maintenance of the one that does
+    /// Transfer leadership to a voter, for example before maintenance of the leader
     Lead {
         /// Name or id
         member: String,

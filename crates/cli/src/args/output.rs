@@ -1,19 +1,19 @@
-//! How commands print.
+//! Output formats.
 
 use clap::ValueEnum;
 
-/// How to print.
+/// Output formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Output {
-    /// Columns.
+    /// Columns
     #[default]
     Table,
-    /// Columns, all of them.
+    /// All columns
     Wide,
-    /// JSON.
+    /// JSON
     Json,
-    /// YAML.
+    /// YAML
     Yaml,
-    /// kind/name, one a line.
+    /// kind/name, one per line
     Name,
 }

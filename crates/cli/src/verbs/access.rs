@@ -2,7 +2,7 @@
 
 use api::meta::DEFAULT_NAMESPACE;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use client::{Client, Identity};
+use client::Identity;
 use qrcode::{QrCode, render::unicode::Dense1x2};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::{
     args::{Ca, Config, Global, Output, Token},
     connection::{DEFAULT_SERVER, LocalAdmin, Sources, address},
-    context::Context,
+    context::{self, Context},
     error::{Error, Result},
     exit::Exit,
-    output,
+    note, out, outln, output,
     request::Request,
 };
 
@@ -25,23 +25,21 @@ pub async fn token(context: &Context<'_>, args: &Token) -> Result<Exit> {
         "scopes": args.scopes,
         "ttlSeconds": args.ttl.as_secs(),
     });
-    let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await? else {
-        return Ok(Exit::Done);
-    };
+    let issued = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await?;
     if matches!(args.output, Output::Json | Output::Yaml) {
-        print!("{}", output::document(&issued, args.output)?);
+        out!("{}", output::document(&issued, args.output)?)?;
         return Ok(Exit::Done);
     }
     let text = word(&issued, "token")?;
-    println!("{text}");
-    eprintln!(
+    outln!("{text}")?;
+    note!(
         "valid once, until {}; use it with: nanocloud config --token TOKEN | sh",
         issued["expiresAt"].as_str().unwrap_or("?")
     );
     if args.qr {
         let link = format!("{}/apis/nanocloud.io/v1/tokens/exchange#{text}", context.client.server());
         let code = QrCode::new(link).map_err(|error| Error::io("draw the QR code", std::io::Error::other(error)))?;
-        println!("{}", code.render::<Dense1x2>().build());
+        outln!("{}", code.render::<Dense1x2>().build())?;
     }
     Ok(Exit::Done)
 }
@@ -49,7 +47,7 @@ pub async fn token(context: &Context<'_>, args: &Token) -> Result<Exit> {
 /// Prints the authority's certificate, or issues one for this machine's user.
 pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
     let Some(name) = &args.common_name else {
-        print!("{}", context.client.config().map(|config| config.ca.clone()).unwrap_or_default());
+        out!("{}", context.client.config().map(|config| config.ca.clone()).unwrap_or_default())?;
         return Ok(Exit::Done);
     };
     let (csr, key) = context.sources.signing_request(name, &args.additional)?;
@@ -57,9 +55,8 @@ pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
     if !args.additional.is_empty() {
         body["names"] = json!(args.additional);
     }
-    if let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/certificates", body)).await? {
-        print!("{}{}", word(&issued, "certificate")?, key.expose_secret());
-    }
+    let issued = context.send(&Request::post("/apis/nanocloud.io/v1/certificates", body)).await?;
+    out!("{}{}", word(&issued, "certificate")?, key.expose_secret())?;
     Ok(Exit::Done)
 }
 
@@ -82,7 +79,7 @@ pub async fn config(global: &Global, sources: &dyn Sources, args: &Config) -> Re
         url.set_host(Some(host)).map_err(|_| message())?;
         access.server = url.to_string();
     }
-    print!("{}", script(&kubeconfig(args, &access)?));
+    out!("{}", script(&kubeconfig(args, &access)?))?;
     Ok(Exit::Done)
 }
 
@@ -97,8 +94,8 @@ fn own(global: &Global, sources: &dyn Sources) -> Result<Access> {
 async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &str) -> Result<Access> {
     let root = global.state_root.clone().or_else(|| sources.variable("NANOCLOUD_STATE_ROOT").map(Into::into));
     let local = sources.local(root.as_deref())?;
-    let ca = match (global.ca.as_ref(), &local) {
-        (Some(path), _) => sources.read(path).map_err(|error| Error::io(format!("read {}", path.display()), error))?,
+    let ca = match (global.ca.clone().or_else(|| sources.variable("NANOCLOUD_CA").map(Into::into)), &local) {
+        (Some(path), _) => sources.read(&path).map_err(|error| Error::unreadable("--ca", &path, &error))?,
         (None, Some(local)) => local.ca.clone(),
         (None, None) => {
             let remedy = "give the authority's certificate with --ca (`nanocloud ca` prints it on the server)";
@@ -109,7 +106,8 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
     let server =
         named.or_else(|| local.as_ref().map(|local| local.server.clone())).unwrap_or_else(|| DEFAULT_SERVER.into());
     let server = address(&server)?;
-    let client = Client::connect(client::Config::new(server.clone(), ca, Identity::Bearer(token.to_owned().into())))?;
+    let identity = Identity::Bearer(token.to_owned().into());
+    let client = context::client(global, client::Config::new(server.clone(), ca, identity))?;
     // The token knows whom it is for, and the request leaves it open.
     let (csr, key) = sources.signing_request("", &[])?;
     let exchange = async |body: Value| -> Result<Result<Value, client::Error>> {
@@ -120,7 +118,7 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
         Err(error) if is_scoped(&error) => {
             let answer = exchange(json!({})).await??;
             note_user(&answer, &args.user);
-            eprintln!(
+            note!(
                 "the token is limited to scopes, so this access ends at {}",
                 answer["expiresAt"].as_str().unwrap_or("?")
             );
@@ -144,7 +142,7 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
 fn note_user(answer: &Value, called: &str) {
     match answer["user"].as_str() {
         Some(user) if user != called => {
-            eprintln!("note: the token is for {user:?}; the kubeconfig calls him {called:?}")
+            note!("note: the token is for {user:?}; the kubeconfig calls him {called:?}")
         }
         _ => {}
     }

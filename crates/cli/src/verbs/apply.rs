@@ -10,9 +10,10 @@ use serde_json::Value;
 use super::{apply_set::ApplySet, get::find};
 use crate::{
     args::{Apply, Delete, Namespace},
-    context::Context,
+    context::{Context, unless_rehearsed},
     error::{Error, Result},
     exit::Exit,
+    outln,
     output::name,
     request::{APPLY_PATCH, MERGE_PATCH, Request},
 };
@@ -30,12 +31,12 @@ pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
         }
         let target = client::Target::of_kind(kind, Some(&namespace));
         let done = match args.server_side {
-            true => context.send(&server_side(&target, &object, args)).await?.map(|_| "applied"),
+            true => unless_rehearsed(context.send(&server_side(&target, &object, args)).await)?.map(|_| "applied"),
             false => merge(context, &target, &object, args).await?,
         };
         if let Some(done) = done {
             let dry = if args.dry_run { " (dry run)" } else { "" };
-            println!("{}/{} {done}{dry}", kind.resource(), name(&object));
+            outln!("{}/{} {done}{dry}", kind.resource(), name(&object))?;
         }
     }
     match set {
@@ -67,9 +68,9 @@ async fn merge(
     match context.send(&dry(request)).await {
         Err(Error::Request(error)) if error.is_not_found() => {
             let request = dry(Request::post(target.collection(), object.clone()));
-            Ok(context.send(&request).await?.map(|_| "created"))
+            Ok(Some(context.send(&request).await.map(|_| "created")?))
         }
-        other => Ok(other?.map(|_| "configured")),
+        other => Ok(unless_rehearsed(other)?.map(|_| "configured")),
     }
 }
 
@@ -86,14 +87,13 @@ pub async fn delete(context: &Context<'_>, args: &Delete) -> Result<Exit> {
     }
     for (kind, namespace, name) in all {
         let api = DynamicApi::new(context.client.clone(), kind, Some(&namespace));
-        let path = client::Target::of_kind(kind, Some(&namespace)).object(&name);
-        if context.print_curl(&Request::new("DELETE", path).http()?) {
-            continue;
-        }
         match api.delete(&name, &DeleteParams::default()).await {
             Err(error) if error.is_not_found() && args.ignore_not_found => {}
-            Err(error) => return Err(error.into()),
-            Ok(()) => println!("{}/{name} deleted", kind.resource()),
+            deleted => {
+                if unless_rehearsed(deleted)?.is_some() {
+                    outln!("{}/{name} deleted", kind.resource())?;
+                }
+            }
         }
     }
     Ok(Exit::Done)
@@ -126,14 +126,18 @@ fn namespace(context: &Context<'_>, object: &Value, flag: &Namespace) -> String 
 
 /// The objects of a file; `-` is standard input.
 fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
-    let fail = |error| Error::io(format!("read {}", path.display()), error);
+    let fail = |error| Error::unreadable("--filename", path, &error);
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().take(FILE_MAX_BYTES).read_to_string(&mut text).map_err(fail)?;
     } else {
         std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_string(&mut text)).map_err(fail)?;
     }
-    parse(&text, &path.display().to_string())
+    let objects = parse(&text, &path.display().to_string())?;
+    if objects.is_empty() {
+        return Err(Error::usage("--filename", format!("{} holds no objects", path.display()), "name another file"));
+    }
+    Ok(objects)
 }
 
 /// The objects of a text: YAML documents (JSON is YAML), and lists of objects.
@@ -152,6 +156,9 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
         let (version, word) =
             (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
         let kind = kinds::all().iter().find(|kind| kind.kind() == word && kind.api_version() == version);
+        if word.is_empty() || version.is_empty() {
+            return Err(broken(format!("object {:?} lacks apiVersion or kind", name(&object))));
+        }
         let kind = kind
             .ok_or_else(|| broken(format!("there is no kind {word:?} in {version:?} (object {:?})", name(&object))))?;
         if name(&object).is_empty() {

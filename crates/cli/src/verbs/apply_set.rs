@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     context::Context,
     error::{Error, Result},
+    outln,
     output::name,
 };
 
@@ -55,7 +56,7 @@ impl ApplySet {
                 match api.delete(name(object), &DeleteParams::default()).await {
                     Err(error) if error.is_not_found() => {}
                     Err(error) => return Err(error.into()),
-                    Ok(()) => println!("{}/{} deleted", kind.resource(), name(object)),
+                    Ok(()) => outln!("{}/{} deleted", kind.resource(), name(object))?,
                 }
             }
         }

@@ -8,20 +8,21 @@ use crate::{
     args::{Cluster as Args, ClusterAction, Output},
     error::{Error, Result},
     exit::Exit,
+    out,
     output::{Table, document},
 };
 
 /// Checks a description and shows its nodes, or prints the schema.
 pub fn run(args: &Args) -> Result<Exit> {
     match &args.action {
-        ClusterAction::Check { file } => print!("{}", nodes(&read(file)?)),
-        ClusterAction::Schema => print!("{}", document(&Fleet::schema(), Output::Json)?),
+        ClusterAction::Check { file } => out!("{}", nodes(&read(file)?))?,
+        ClusterAction::Schema => out!("{}", document(&Fleet::schema(), Output::Json)?)?,
     }
     Ok(Exit::Done)
 }
 
 fn read(path: &Path) -> Result<Fleet> {
-    let fail = |error| Error::io(format!("read {}", path.display()), error);
+    let fail = |error| Error::unreadable("FILE", path, &error);
     // One byte more than is taken, so that a larger file is told apart.
     let limit = fleet::MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();

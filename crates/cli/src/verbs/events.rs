@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     error::Result,
     exit::Exit,
+    note, out, outln,
     output::{self, Table},
 };
 
@@ -21,24 +22,28 @@ pub async fn run(context: &Context<'_>, args: &Events) -> Result<Exit> {
     let api: Api<Event> =
         if args.all_namespaces { Api::all(context.client.clone()) } else { context.api(&args.namespace) };
     let params = ListParams { fields: fields(args), ..ListParams::default() };
-    if context.print_curl(&api.list_request(&params)?) {
-        return Ok(Exit::Done);
-    }
     let list = api.list_all(&params).await?;
     let mut events: Vec<_> = list.items.into_iter().filter(|event| wanted(event, args, Timestamp::now())).collect();
     events.sort_by_key(last_seen);
     if let Some(limit) = args.limit {
         events.drain(..events.len().saturating_sub(limit));
     }
+    let mut table = Table::new(["last seen", "type", "reason", "object", "count", "message"]);
     if matches!(args.output, Output::Table | Output::Wide) {
-        let mut table = Table::new(["last seen", "type", "reason", "object", "count", "message"]);
+        if events.is_empty() && !args.follow {
+            note!("no events found");
+            return Ok(Exit::Done);
+        }
         events.iter().for_each(|event| table.row(cells(event)));
-        print!("{}", table.render());
+        out!("{}", table.render())?;
     } else {
         let items: Vec<_> = events.iter().map(api::encode).collect();
-        print!("{}", output::objects(&Kind::of::<Event>(), &items, args.output, args.all_namespaces, false)?);
+        out!("{}", output::objects(&Kind::of::<Event>(), &items, args.output, args.all_namespaces, false)?)?;
     }
-    if args.follow { follow(&api, &params, &list.resource_version, args).await } else { Ok(Exit::Done) }
+    if args.follow {
+        return follow(&api, &params, &list.resource_version, args, table).await;
+    }
+    Ok(Exit::Done)
 }
 
 /// What the server can select.
@@ -75,38 +80,32 @@ fn cells(event: &Event) -> Vec<String> {
     vec![age, word(&event.type_), word(&event.reason), object, count, word(&event.message)]
 }
 
-async fn follow(api: &Api<Event>, params: &ListParams, from: &str, args: &Events) -> Result<Exit> {
+async fn follow(api: &Api<Event>, params: &ListParams, from: &str, args: &Events, mut printed: Table) -> Result<Exit> {
     let mut revision = from.to_owned();
     loop {
         let mut changes = api.watch(params, &revision).await?;
-        loop {
-            let change = tokio::select! {
-                change = changes.next() => change,
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-            };
-            match change {
-                None => break,
-                Some(Ok(WatchEvent::Bookmark(at))) => revision = at,
-                Some(Ok(WatchEvent::Deleted(_))) => {}
-                Some(Ok(WatchEvent::Added(event) | WatchEvent::Modified(event))) => {
+        while let Some(change) = changes.next().await {
+            match change? {
+                WatchEvent::Bookmark(at) => revision = at,
+                WatchEvent::Deleted(_) => {}
+                WatchEvent::Added(event) | WatchEvent::Modified(event) => {
                     revision = event.metadata.resource_version.clone().unwrap_or(revision);
                     if wanted(&event, args, Timestamp::now()) {
-                        print_one(&event, args.output)?;
+                        print_one(&event, args.output, &mut printed)?;
                     }
                 }
-                Some(Err(error)) => return Err(error.into()),
             }
         }
     }
 }
 
-fn print_one(event: &Event, form: Output) -> Result<()> {
+fn print_one(event: &Event, form: Output, printed: &mut Table) -> Result<()> {
     match form {
-        Output::Json => println!("{}", api::encode(event)),
-        Output::Yaml => print!("---\n{}", output::document(&api::encode(event), form)?),
-        _ => println!("{}", cells(event).join("   ")),
+        Output::Json => outln!("{}", api::encode(event)),
+        Output::Yaml => out!("---\n{}", output::document(&api::encode(event), form)?),
+        Output::Name => outln!("events/{}", event.metadata.name.as_deref().unwrap_or_default()),
+        Output::Table | Output::Wide => out!("{}", printed.further(cells(event))),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `nanocloud exec`: a command in a container, with or without a terminal.
 
 use std::{
+    convert::Infallible,
     io::{IsTerminal, Read, Write},
     os::fd::AsFd,
 };
@@ -20,6 +21,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
+    note,
 };
 
 /// Bytes read from standard input at once.
@@ -31,12 +33,9 @@ pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
     let tty = args.tty && std::io::stdin().is_terminal();
     let params =
         ExecParams { container: args.container.clone(), command: args.command.clone(), stdin: args.stdin, tty };
-    if context.print_curl(&api.exec_request(&format!("{}-0", args.name), &params)?) {
-        return Ok(Exit::Done);
-    }
     let pod = pod_of(context, &args.namespace, &args.name).await?;
     if args.tty && !tty {
-        eprintln!("note: standard input is no terminal, so the command gets none either");
+        note!("note: standard input is no terminal, so the command gets none either");
     }
     let session = api.exec(&pod, &params).await?;
     let raw = tty.then(RawTerminal::enter).transpose()?;
@@ -50,7 +49,6 @@ pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
 }
 
 /// Moves bytes until the command ended and its output is written.
-#[expect(clippy::disallowed_methods, reason = "each ends with the session, or is aborted below")]
 async fn attend(session: ExecSession, stdin: bool, tty: bool) -> Result<Ended> {
     let ExecSession { stdin: input, stdout, stderr, resize, exit } = session;
     if stdin {
@@ -58,16 +56,18 @@ async fn attend(session: ExecSession, stdin: bool, tty: bool) -> Result<Ended> {
     } else {
         drop(input);
     }
-    let resizing = tty.then(|| tokio::spawn(forward_size(resize)));
-    let out = tokio::spawn(copy(stdout, std::io::stdout()));
-    let err = tokio::spawn(copy(stderr, std::io::stderr()));
-    let ended = exit.await;
-    // The streams end with the session; what they still hold is printed first.
-    let _ = tokio::join!(out, err);
-    if let Some(task) = resizing {
-        task.abort();
-    }
-    ended.map_err(|_| Error::Outcome {
+    let resizing = async {
+        if tty {
+            forward_size(resize).await;
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        // The streams end with the session; what they still hold is printed first. A reader that went away ends it.
+        copied = async { tokio::try_join!(copy(stdout, std::io::stdout()), copy(stderr, std::io::stderr())) } => copied?,
+        never = resizing => match never {},
+    };
+    exit.await.map_err(|_| Error::Outcome {
         what: "the session broke off".into(),
         remedy: "run the command again".into(),
         exit: Exit::Fatal,
@@ -86,13 +86,11 @@ fn forward_input(input: mpsc::Sender<Bytes>) {
     });
 }
 
-async fn copy(mut from: mpsc::Receiver<Bytes>, mut to: impl Write) {
+async fn copy(mut from: mpsc::Receiver<Bytes>, mut to: impl Write) -> Result<()> {
     while let Some(bytes) = from.recv().await {
-        // A reader that went away ends the copying, not the command.
-        if to.write_all(&bytes).and_then(|()| to.flush()).is_err() {
-            return;
-        }
+        to.write_all(&bytes).and_then(|()| to.flush()).map_err(Error::Output)?;
     }
+    Ok(())
 }
 
 async fn forward_size(resize: mpsc::Sender<TerminalSize>) {

@@ -7,11 +7,14 @@ use serde_json::Value;
 
 use crate::{
     args::{Get, Output},
-    context::Context,
+    context::{Context, unless_rehearsed},
     error::{Error, Result},
     exit::Exit,
-    output,
+    note, out, output,
 };
+
+/// How much a wrong word must be like a kind, so that the kind is proposed.
+const ALIKE_PERCENT: u8 = 80;
 
 /// Shows objects.
 pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
@@ -19,47 +22,67 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
         Some((kind, name)) => (kind, Some(name.to_owned())),
         None => (args.kind.as_str(), args.name.clone()),
     };
-    if kind == "all" {
-        return all(context, args).await;
+    match several(kind)? {
+        Some(_) if args.watch => {
+            return Err(Error::usage("--watch", "objects of one kind can be watched", "name one kind"));
+        }
+        Some(kinds) if name.is_none() => return all(context, args, &kinds).await,
+        Some(_) => return Err(Error::usage("NAME", "a name is of one kind", "write KIND NAME or KIND/NAME")),
+        None => {}
     }
     let kind = find(kind)?;
     let namespaces = args.all_namespaces && kind.is_namespaced();
     let namespace = (!args.all_namespaces).then(|| context.namespace(&args.namespace));
     let api = DynamicApi::new(context.client.clone(), kind, namespace.as_deref());
     if let Some(name) = &name {
-        if context.print_curl(&api.get_request(name)?) {
-            return Ok(Exit::Done);
-        }
         let found = api
             .get_opt(name)
             .await?
             .ok_or_else(|| client::Error::from(api::Status::not_found(&kind.resource(), name)))?;
-        print!("{}", output::objects(kind, &[found], args.output, namespaces, true)?);
+        out!("{}", output::objects(kind, &[found], args.output, namespaces, true)?)?;
         return Ok(Exit::Done);
     }
     let params = params(args);
-    if context.print_curl(&api.list_request(&params)?) {
-        return Ok(Exit::Done);
-    }
     let (items, revision) = api.list_all(&params).await?;
     if items.is_empty() && !args.watch && matches!(args.output, Output::Table | Output::Wide) {
         let place =
             namespace.filter(|_| kind.is_namespaced()).map(|name| format!(" in namespace {name}")).unwrap_or_default();
-        eprintln!("no {} found{place}", kind.plural());
+        note!("no {} found{place}", kind.plural());
         return Ok(Exit::Done);
     }
-    print!("{}", output::objects(kind, &items, args.output, namespaces, false)?);
+    out!("{}", output::objects(kind, &items, args.output, namespaces, false)?)?;
     if args.watch {
-        return watch(&api, &params, &revision, args.output, namespaces).await;
+        let mut printed = output::table(kind, &items, args.output == Output::Wide, namespaces);
+        let line = |item: &Value| match args.output {
+            Output::Table | Output::Wide => {
+                Ok(printed.further(output::row(kind, item, args.output == Output::Wide, namespaces)))
+            }
+            form => output::objects(kind, std::slice::from_ref(item), form, namespaces, true),
+        };
+        return watch(&api, &params, &revision, line).await;
     }
     Ok(Exit::Done)
+}
+
+/// The kinds of `all`, or of a list with commas.
+fn several(words: &str) -> Result<Option<Vec<&'static Kind>>> {
+    if words == "all" {
+        let has = |kind: &&Kind| kind.categories().iter().any(|name| name == "all");
+        return Ok(Some(kinds::all().iter().filter(has).collect()));
+    }
+    words.contains(',').then(|| words.split(',').map(find).collect()).transpose()
 }
 
 /// The kind a person means.
 pub fn find(name: &str) -> Result<&'static Kind> {
     kinds::find(name).ok_or_else(|| {
-        let known: Vec<_> = kinds::all().iter().map(|kind| kind.plural()).collect();
-        Error::usage("KIND", format!("there is no kind {name:?}"), format!("use one of {}", known.join(", ")))
+        let known = || kinds::all().iter().map(|kind| kind.plural());
+        let likeness = |kind: &&str| (strsim::jaro_winkler(name, kind) * 100.0) as u8;
+        let remedy = match known().max_by_key(likeness).filter(|kind| likeness(kind) >= ALIKE_PERCENT) {
+            Some(kind) => format!("did you mean {kind}?"),
+            None => format!("use one of {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        Error::usage("KIND", format!("there is no kind {name:?}"), remedy)
     })
 }
 
@@ -67,52 +90,65 @@ fn params(args: &Get) -> ListParams {
     ListParams { labels: args.selector.clone(), fields: args.field_selector.clone(), ..ListParams::default() }
 }
 
-async fn all(context: &Context<'_>, args: &Get) -> Result<Exit> {
+async fn all(context: &Context<'_>, args: &Get, kinds: &[&'static Kind]) -> Result<Exit> {
     let namespace = (!args.all_namespaces).then(|| context.namespace(&args.namespace));
     let mut first = true;
-    for kind in kinds::all().iter().filter(|kind| kind.categories().iter().any(|name| name == "all")) {
+    for kind in kinds {
         let api = DynamicApi::new(context.client.clone(), kind, namespace.as_deref());
-        let (items, _) = api.list_all(&params(args)).await?;
-        if items.is_empty() {
-            continue;
-        }
+        let listed = unless_rehearsed(api.list_all(&params(args)).await)?;
+        let Some((items, _)) = listed.filter(|(items, _)| !items.is_empty()) else { continue };
         let gap = if first { "" } else { "\n" };
         first = false;
-        print!("{gap}{}:\n{}", kind.plural(), output::objects(kind, &items, args.output, args.all_namespaces, false)?);
+        let text = output::objects(kind, &items, args.output, args.all_namespaces, false)?;
+        out!("{gap}{}:\n{text}", kind.plural())?;
     }
-    if first {
-        eprintln!("nothing found");
+    if first && !context.global.curl {
+        note!("nothing found");
     }
     Ok(Exit::Done)
 }
 
-async fn watch(api: &DynamicApi, params: &ListParams, from: &str, form: Output, namespaces: bool) -> Result<Exit> {
+async fn watch(
+    api: &DynamicApi,
+    params: &ListParams,
+    from: &str,
+    mut line: impl FnMut(&Value) -> Result<String>,
+) -> Result<Exit> {
     let mut revision = from.to_owned();
     loop {
         let mut events = api.watch_objects(params, &revision).await?;
-        loop {
-            let event = tokio::select! {
-                event = events.next() => event,
-                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-            };
-            match event {
-                None => break,
-                Some(Ok(WatchEvent::Bookmark(at))) => revision = at,
-                Some(Ok(WatchEvent::Added(item) | WatchEvent::Modified(item) | WatchEvent::Deleted(item))) => {
+        while let Some(event) = events.next().await {
+            match event? {
+                WatchEvent::Bookmark(at) => revision = at,
+                WatchEvent::Added(item) | WatchEvent::Modified(item) | WatchEvent::Deleted(item) => {
                     revision = DynamicApi::revision(&item).unwrap_or(revision);
-                    print!("{}", line(api.kind(), &item, form, namespaces)?);
+                    out!("{}", line(&item)?)?;
                 }
-                Some(Err(error)) => return Err(error.into()),
             }
         }
     }
 }
 
-fn line(kind: &Kind, item: &Value, form: Output, namespaces: bool) -> Result<String> {
-    match form {
-        Output::Table | Output::Wide => {
-            Ok(output::row(kind, item, form == Output::Wide, namespaces).join("   ") + "\n")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_kind_is_corrected() {
+        let remedy = |word: &str| find(word).unwrap_err().remedy();
+        for (word, meant) in [("podz", "pods"), ("servces", "services"), ("stateful-sets", "statefulsets")] {
+            assert_eq!(remedy(word), format!("did you mean {meant}?"));
         }
-        _ => output::objects(kind, std::slice::from_ref(item), form, namespaces, true),
+        assert!(remedy("xyz").contains("use one of") && remedy("xyz").contains("bundles"));
+    }
+
+    #[test]
+    fn kinds_are_listed_with_commas() {
+        let names =
+            |words| several(words).unwrap().map(|kinds| kinds.iter().map(|kind| kind.plural()).collect::<Vec<_>>());
+        assert_eq!(names("po,svc"), Some(vec!["pods", "services"]));
+        assert_eq!(names("pods"), None);
+        assert!(names("all").unwrap().contains(&"bundles"));
+        assert!(several("pods,").is_err());
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
-    output,
+    note, out, outln, output,
 };
 
 /// Pause between frames of the view.
@@ -29,9 +29,6 @@ const FRAME: Duration = Duration::from_millis(100);
 pub async fn run(context: &Context<'_>, args: &Install) -> Result<Exit> {
     let api: Api<Bundle> = context.api(&args.namespace);
     let wanted = bundle(context, args)?;
-    if context.print_curl(&api.create_request(&wanted)?) {
-        return Ok(Exit::Done);
-    }
     let name = wanted.metadata.name.clone().unwrap_or_default();
     let created = match api.create(&wanted).await {
         Ok(created) => created,
@@ -46,7 +43,7 @@ pub async fn run(context: &Context<'_>, args: &Install) -> Result<Exit> {
         Err(error) => return Err(error.into()),
     };
     if args.no_wait {
-        println!("{name} is being installed; see `nanocloud status {name}`");
+        outln!("{name} is being installed; see `nanocloud status {name}`")?;
         return Ok(Exit::Done);
     }
     let mut view = View::new(&name);
@@ -151,13 +148,13 @@ async fn report(api: &Api<Bundle>, args: &Install, created: &Bundle, outcome: Ou
     match outcome {
         Outcome::Ready(bundle) => {
             if matches!(args.output, Output::Json | Output::Yaml) {
-                print!("{}", output::document(&api::encode(bundle.as_ref()), args.output)?);
+                out!("{}", output::document(&api::encode(bundle.as_ref()), args.output)?)?;
                 return Ok(Exit::Done);
             }
             let endpoints = bundle.status.as_ref().map(|status| status.endpoints.join("  ")).unwrap_or_default();
             let state = if bundle.spec.start { "is ready" } else { "is prepared and stopped" };
-            println!("{name} {state}{}{endpoints}", if endpoints.is_empty() { "" } else { ": " });
-            println!("next: nanocloud status {name} | nanocloud logs {name} -f | nanocloud exec {name} -- sh");
+            outln!("{name} {state}{}{endpoints}", if endpoints.is_empty() { "" } else { ": " })?;
+            outln!("next: nanocloud status {name} | nanocloud logs {name} -f | nanocloud exec {name} -- sh")?;
             Ok(Exit::Done)
         }
         Outcome::Refused(condition) => {
@@ -185,9 +182,7 @@ async fn report(api: &Api<Bundle>, args: &Install, created: &Bundle, outcome: Ou
             exit: Exit::TimedOut,
         }),
         Outcome::Interrupted => {
-            eprintln!(
-                "the server goes on; see `nanocloud status {name}`, or undo it with `nanocloud uninstall {name}`"
-            );
+            note!("the server goes on; see `nanocloud status {name}`, or undo it with `nanocloud uninstall {name}`");
             Ok(Exit::Interrupted)
         }
     }
@@ -230,7 +225,7 @@ impl View {
             match &self.bars {
                 Some((_, bars)) if condition.status == "True" => bars[index].finish_with_message(text.clone()),
                 Some((_, bars)) => bars[index].set_message(text.clone()),
-                None => eprintln!("{} {wanted}={} {text}", self.name, condition.status),
+                None => note!("{} {wanted}={} {text}", self.name, condition.status),
             }
             self.shown.insert(wanted, text);
         }

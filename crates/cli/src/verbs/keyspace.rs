@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
+    note, out,
     output::{self, Table},
     request::Request,
 };
@@ -36,13 +37,16 @@ pub async fn run(context: &Context<'_>, action: &KeyspaceAction) -> Result<Exit>
             ));
         }
     };
-    let Some(state) = context.send(&request).await? else { return Ok(Exit::Done) };
+    let state = context.send(&request).await?;
     if matches!(form, Output::Json | Output::Yaml) {
-        print!("{}", output::document(&state, form)?);
+        out!("{}", output::document(&state, form)?)?;
     } else if matches!(action, KeyspaceAction::Alarms { .. }) {
-        print!("{}", alarms(&state).render());
+        match state["alarms"].as_array() {
+            Some(active) if !active.is_empty() => out!("{}", alarms(&state).render())?,
+            _ => note!("no alarm is active"),
+        }
     } else {
-        print!("{}", table(&state).render());
+        out!("{}", table(&state).render())?;
     }
     Ok(Exit::Done)
 }

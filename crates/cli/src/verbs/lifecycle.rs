@@ -7,13 +7,14 @@ use api::{
 use client::{Api, DeleteParams, ListParams, WatchEvent};
 use futures::StreamExt;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     args::{Service, Uninstall},
-    context::Context,
+    context::{Context, unless_rehearsed},
     error::{Error, Result},
     exit::Exit,
+    outln,
 };
 
 /// What is done to an installed service.
@@ -65,18 +66,14 @@ fn is_ready(pod: &Pod) -> bool {
 /// Starts, stops or restarts a service, and waits until it is so.
 pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Result<Exit> {
     let api: Api<Bundle> = context.api(&args.namespace);
-    let path = format!("actions/{}", action.name());
-    let request = api.call_request(Method::POST, &args.service, &path, &json!({}))?;
-    if context.print_curl(&request) {
-        return Ok(Exit::Done);
-    }
     let pods: Api<Pod> = context.api(&args.namespace);
     let params = ListParams::default().labels(format!("{INSTANCE}={}", args.service));
-    let before = pods.list(&params).await?.items;
-    context.client.json::<Value>(request).await?;
+    // With --curl there is one request, which is the action.
+    let before = if context.global.curl { Vec::new() } else { pods.list(&params).await?.items };
+    api.call(Method::POST, &args.service, &format!("actions/{}", action.name()), &json!({})).await?;
     let (doing, done) = action.words();
     if args.no_wait {
-        println!("{} {doing}; see `nanocloud status {0}`", args.service);
+        outln!("{} {doing}; see `nanocloud status {0}`", args.service)?;
         return Ok(Exit::Done);
     }
     let wait = until(&pods, &params, |now| action.is_done(&before, now));
@@ -94,7 +91,7 @@ pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Resul
             });
         }
     }
-    println!("{} {done}; see `nanocloud status {0}`", args.service);
+    outln!("{} {done}; see `nanocloud status {0}`", args.service)?;
     Ok(Exit::Done)
 }
 
@@ -115,20 +112,19 @@ async fn until(api: &Api<Pod>, params: &ListParams, wanted: impl Fn(&[Pod]) -> b
 pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> {
     let api: Api<Bundle> = context.api(&args.namespace);
     let params = DeleteParams { propagation_policy: Some(client::Propagation::Foreground), ..DeleteParams::default() };
-    if context.print_curl(&api.delete_request(&args.service, &params)?) {
-        return Ok(Exit::Done);
+    if context.global.curl {
+        // Whether it is installed, and as which object, is asked in earnest only.
+        keep_volumes(&api, args).await?;
+        api.delete_opt(&args.service, &params).await?;
     }
     let Some(bundle) = api.get_opt(&args.service).await? else {
-        println!("{} is not installed", args.service);
+        outln!("{} is not installed", args.service)?;
         return Ok(Exit::Done);
     };
-    if args.keep_volumes {
-        let keep = json!({"metadata": {"annotations": {KEEP_VOLUMES: "true"}}});
-        api.patch_merge(&args.service, &keep).await?;
-    }
+    keep_volumes(&api, args).await?;
     api.delete_opt(&args.service, &params.uid(bundle.metadata.uid.clone().unwrap_or_default())).await?;
     if args.no_wait {
-        println!("{} is being removed", args.service);
+        outln!("{} is being removed", args.service)?;
         return Ok(Exit::Done);
     }
     match tokio::time::timeout(args.timeout, until_gone(&api, &bundle)).await {
@@ -141,8 +137,17 @@ pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> 
             });
         }
     }
-    println!("{} is uninstalled{}", args.service, if args.keep_volumes { "; its volumes are kept" } else { "" });
+    outln!("{} is uninstalled{}", args.service, if args.keep_volumes { "; its volumes are kept" } else { "" })?;
     Ok(Exit::Done)
+}
+
+/// Marks the volumes to be kept, when they are.
+async fn keep_volumes(api: &Api<Bundle>, args: &Uninstall) -> Result<()> {
+    if args.keep_volumes {
+        let keep = json!({"metadata": {"annotations": {KEEP_VOLUMES: "true"}}});
+        unless_rehearsed(api.patch_merge(&args.service, &keep).await)?;
+    }
+    Ok(())
 }
 
 /// Waits until that bundle, and not only its service, is gone: then its name is free.

@@ -1,7 +1,5 @@
 //! `nanocloud logs`.
 
-use std::io::Write;
-
 use api::{ObjectKey, kinds::Pod};
 use client::{Api, LogParams};
 use futures::StreamExt;
@@ -11,6 +9,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
+    print::bytes,
 };
 
 /// Prints a container's log.
@@ -24,29 +23,21 @@ pub async fn run(context: &Context<'_>, args: &Logs) -> Result<Exit> {
         previous: args.previous,
     };
     let api: Api<Pod> = context.api(&args.namespace);
-    if context.print_curl(&api.logs_request(&format!("{}-0", args.name), &params)?) {
-        return Ok(Exit::Done);
-    }
     let pod = pod_of(context, &args.namespace, &args.name).await?;
     let mut lines = api.logs(&pod, &params).await?;
-    let mut out = std::io::stdout().lock();
-    loop {
-        let line = tokio::select! {
-            line = lines.next() => line,
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-        };
-        let Some(line) = line else { return Ok(Exit::Done) };
-        let written = out.write_all(&line?).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-        match written {
-            // `nanocloud logs x | head` ends the reader first; that is no error.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(Exit::Done),
-            other => other.map_err(|error| Error::io("write to standard output", error))?,
-        }
+    while let Some(line) = lines.next().await {
+        bytes(&[&line?[..], b"\n"].concat())?;
     }
+    Ok(Exit::Done)
 }
 
-/// The pod a name means: the pod itself, or the first pod of the service.
+/// The pod a name means: the first pod of the service, or the pod itself. With `--curl` nothing is asked, and a name
+/// that ends with a number is a pod's.
 pub async fn pod_of(context: &Context<'_>, namespace: &Namespace, name: &str) -> Result<String> {
+    if context.global.curl {
+        let numbered = name.rsplit_once('-').is_some_and(|(_, number)| number.parse::<u32>().is_ok());
+        return Ok(if numbered { name.to_owned() } else { format!("{name}-0") });
+    }
     let api: Api<Pod> = context.api(namespace);
     for candidate in [format!("{name}-0"), name.to_owned()] {
         if let Some(pod) = api.get_opt(&candidate).await? {

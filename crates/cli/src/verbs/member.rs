@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     error::{Error, Result},
     exit::Exit,
+    note, out, outln,
     output::{self, Table, cell},
     request::Request,
 };
@@ -30,12 +31,11 @@ pub async fn run(context: &Context<'_>, action: &MemberAction) -> Result<Exit> {
 }
 
 async fn show(context: &Context<'_>, path: String, output: Output, table: fn(&Value) -> String) -> Result<Exit> {
-    if let Some(answer) = context.send(&Request::get(path)).await? {
-        match output {
-            Output::Json | Output::Yaml => print!("{}", output::document(&answer, output)?),
-            Output::Name => items(&answer).for_each(|member| println!("{}", cell(&member["name"]))),
-            Output::Table | Output::Wide => print!("{}", table(&answer)),
-        }
+    let answer = context.send(&Request::get(path)).await?;
+    match output {
+        Output::Json | Output::Yaml => out!("{}", output::document(&answer, output)?)?,
+        Output::Name => items(&answer).try_for_each(|member| outln!("{}", cell(&member["name"])))?,
+        Output::Table | Output::Wide => out!("{}", table(&answer))?,
     }
     Ok(Exit::Done)
 }
@@ -69,19 +69,16 @@ async fn change(context: &Context<'_>, member: &str, action: &str, body: Value, 
         let remedy = "see `nanocloud member list`";
         return Err(Error::usage("member", format!("{member:?} is no name or id"), remedy));
     }
-    if context.send(&Request::post(format!("{MEMBERS}/{member}/{action}"), body)).await?.is_some() {
-        println!("{member} {done}; see `nanocloud member list`");
-    }
+    context.send(&Request::post(format!("{MEMBERS}/{member}/{action}"), body)).await?;
+    outln!("{member} {done}; see `nanocloud member list`")?;
     Ok(Exit::Done)
 }
 
 /// Issues a token for one server, and prints it as a word with everything that server needs.
 async fn add(context: &Context<'_>, ttl: std::time::Duration, output: Output) -> Result<Exit> {
     let body = json!({"user": JOINING, "ttlSeconds": ttl.as_secs()});
-    let Some(issued) = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await? else {
-        return Ok(Exit::Done);
-    };
-    let members = context.client.json::<Value>(Request::get(MEMBERS).http()?).await?;
+    let issued = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await?;
+    let members = context.send(&Request::get(MEMBERS)).await?;
     let mut servers: Vec<String> =
         items(&members).map(|member| cell(&member["apiUrl"])).filter(|url| !url.is_empty()).collect();
     if servers.is_empty() {
@@ -93,11 +90,11 @@ async fn add(context: &Context<'_>, ttl: std::time::Duration, output: Output) ->
     let word = JoinToken::new(servers, &ca, &token).and_then(|token| token.reveal()).map_err(broken)?;
     if matches!(output, Output::Json | Output::Yaml) {
         let document = json!({"join": word.expose_secret(), "expiresAt": issued["expiresAt"]});
-        print!("{}", output::document(&document, output)?);
+        out!("{}", output::document(&document, output)?)?;
         return Ok(Exit::Done);
     }
-    println!("{}", word.expose_secret());
-    eprintln!(
+    outln!("{}", word.expose_secret())?;
+    note!(
         "valid once, until {}; on the new server: write it to a file, then\n\
          nanocloud server --join-file FILE --listen ADDRESS:PORT --peer-listen ADDRESS:PORT",
         issued["expiresAt"].as_str().unwrap_or("?")

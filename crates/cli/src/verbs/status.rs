@@ -9,11 +9,14 @@ use crate::{
     context::Context,
     error::Result,
     exit::Exit,
+    out,
     output::{self, Table},
 };
 
 /// Events shown of one service.
 const EVENTS: usize = 8;
+/// For what there is none of, as kubectl says it.
+const NONE: &str = "<none>";
 /// Lines of a crashed container's log that are shown.
 const LAST_LINES: usize = 5;
 
@@ -23,16 +26,13 @@ pub async fn run(context: &Context<'_>, args: &Status) -> Result<Exit> {
         Some(name) => one(context, args, name).await?,
         None => all(context, args).await?,
     };
-    print!("{text}");
+    out!("{text}")?;
     Ok(Exit::Done)
 }
 
 async fn all(context: &Context<'_>, args: &Status) -> Result<String> {
     let api: Api<Bundle> =
         if args.all_namespaces { Api::all(context.client.clone()) } else { context.api(&args.namespace) };
-    if context.print_curl(&api.list_request(&ListParams::default())?) {
-        return Ok(String::new());
-    }
     let bundles = api.list_all(&ListParams::default()).await?.items;
     if bundles.is_empty() && matches!(args.output, Output::Table | Output::Wide) {
         return Ok("nothing is installed; try `nanocloud install redis`\n".into());
@@ -44,9 +44,6 @@ async fn all(context: &Context<'_>, args: &Status) -> Result<String> {
 
 async fn one(context: &Context<'_>, args: &Status, name: &str) -> Result<String> {
     let api = context.api::<Bundle>(&args.namespace);
-    if context.print_curl(&api.get_request(name)?) {
-        return Ok(String::new());
-    }
     let bundle = api.get(name).await?;
     if matches!(args.output, Output::Json | Output::Yaml) {
         return output::document(&api::encode(&bundle), args.output);
@@ -63,8 +60,10 @@ fn describe(bundle: &Bundle, pods: &[Pod], bindings: &[Binding], events: &[Event
     let name = bundle.metadata.name.as_deref().unwrap_or_default();
     let status = bundle.status.clone().unwrap_or_default();
     let profile = status.profile.unwrap_or_default();
-    let mut text = format!("Service:    {}\nImage:      {}\n", bundle.spec.service, profile.image);
-    text += &format!("Endpoints:  {}\n\nConditions:\n", status.endpoints.join("  "));
+    let or_none = |text: String| if text.is_empty() { NONE.to_owned() } else { text };
+    let (image, endpoints) = (or_none(profile.image), or_none(status.endpoints.join("  ")));
+    let mut text = format!("Service:    {}\nImage:      {image}\n", bundle.spec.service);
+    text += &format!("Endpoints:  {endpoints}\n\nConditions:\n");
     let mut table = Table::new(["  type", "status", "reason", "age", "message"]);
     for condition in CONDITIONS.iter().filter_map(|wanted| bundle.condition(wanted)) {
         let age = api::human_age(now, condition.last_transition_time.0);
@@ -93,6 +92,9 @@ fn describe(bundle: &Bundle, pods: &[Pod], bindings: &[Binding], events: &[Event
 }
 
 fn pod_table(pods: &[Pod]) -> String {
+    if pods.is_empty() {
+        return format!("  {NONE}\n");
+    }
     let mut table = Table::new(["  name", "status", "restarts", "ip"]);
     for pod in pods {
         let status = pod.status.clone().unwrap_or_default();
@@ -128,6 +130,9 @@ fn recent(name: &str, events: &[Event], now: Timestamp) -> String {
         object == name || object.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
     };
     let mut mine: Vec<_> = events.iter().filter(about).collect();
+    if mine.is_empty() {
+        return format!("\nEvents:\n  {NONE}\n");
+    }
     mine.sort_by_key(|event| last_seen(event));
     let mut table = Table::new(["  age", "type", "reason", "object", "message"]);
     for event in &mine[mine.len().saturating_sub(EVENTS)..] {

@@ -6,25 +6,27 @@ use crate::{
     args::{Global, Output},
     connection::Sources,
     context::Context,
-    error::Result,
+    error::{Error, Result},
     exit::Exit,
-    output,
+    out, outln, output,
     request::Request,
 };
 
 /// Prints the versions of this program and, when one answers, of the server.
 pub async fn run(global: &Global, sources: &dyn Sources, form: Output) -> Result<Exit> {
     let server = match Context::open(global, sources) {
-        Ok(context) => context.send(&Request::get("/version")).await.ok().flatten(),
+        Ok(context) => match context.send(&Request::get("/version")).await {
+            Err(error @ Error::Request(client::Error::NotSent { .. })) => return Err(error),
+            answer => answer.ok(),
+        },
         Err(_) => None,
     };
     let own = env!("CARGO_PKG_VERSION");
     if matches!(form, Output::Json | Output::Yaml) {
-        print!("{}", output::document(&json!({"client": own, "server": server}), form)?);
+        out!("{}", output::document(&json!({"client": own, "server": server}), form)?)?;
     } else {
-        println!("client: {own}");
         let text = server.as_ref().and_then(|server| server["gitVersion"].as_str()).unwrap_or("not reached");
-        println!("server: {text}");
+        outln!("client: {own}\nserver: {text}")?;
     }
     Ok(Exit::Done)
 }

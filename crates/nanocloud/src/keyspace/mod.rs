@@ -8,34 +8,41 @@ pub use repair::repair;
 use std::{fs::File, path::Path};
 
 use anyhow::Context;
-use cli::args::{Global, Output, Restore, SnapshotAction};
+use cli::{
+    Exit,
+    args::{Global, Output, Restore, SnapshotAction},
+};
 use keyspace::snapshot::{self, Options, Summary};
 use serde_json::{Value, json};
 
 use crate::{cluster, settings::Settings};
 
 /// Runs one of the commands.
-pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) -> anyhow::Result<()> {
+pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) -> anyhow::Result<Exit> {
     match action {
         SnapshotAction::Save { file, offline, force, output } => {
             let target = save::Target::new(file, *force)?;
-            let saved = if *offline {
-                target.copy_directory(settings.keyspace()).await?
-            } else if let Some(saved) = target.fetch(global).await? {
-                saved
-            } else {
-                return Ok(());
+            let saving = async {
+                match offline {
+                    true => target.copy_directory(settings.keyspace()).await,
+                    false => target.fetch(global).await,
+                }
             };
-            print(&saved, *output)
+            // Interrupted, it is dropped here and removes its unfinished file.
+            tokio::select! {
+                saved = saving => print(&saved?, *output)?,
+                _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            }
         }
-        SnapshotAction::Restore(args) => print(&restore(settings, args)?, args.output),
-        SnapshotAction::Status { file, output } => print(&read(file, snapshot::status)?, *output),
-        SnapshotAction::Verify { file, output } => print(&read(file, snapshot::verify)?, *output),
+        SnapshotAction::Restore(args) => print(&restore(settings, args)?, args.output)?,
+        SnapshotAction::Status { file, output } => print(&read(file, snapshot::status)?, *output)?,
+        SnapshotAction::Verify { file, output } => print(&read(file, snapshot::verify)?, *output)?,
     }
+    Ok(Exit::Done)
 }
 
 fn read(path: &Path, with: impl FnOnce(File) -> Result<Summary, snapshot::SnapshotError>) -> anyhow::Result<Summary> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file = File::open(path).map_err(|error| cli::Error::unreadable("FILE", path, &error))?;
     with(file).with_context(|| path.display().to_string())
 }
 
@@ -55,7 +62,7 @@ fn restore(settings: &Settings, args: &Restore) -> anyhow::Result<Summary> {
 }
 
 fn print(summary: &Summary, output: Output) -> anyhow::Result<()> {
-    print!("{}", cli::described(&document(summary), output)?);
+    cli::out!("{}", cli::described(&document(summary), output)?)?;
     Ok(())
 }
 

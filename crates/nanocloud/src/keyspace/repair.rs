@@ -7,23 +7,22 @@ use keyspace::salvage::Salvaged;
 /// Names printed of each kind; the rest is counted.
 const NAMES_SHOWN: usize = 1_000;
 
-/// Checks every record of the keyspace, saves what can be saved of a damaged one, and says what is lost.
-pub fn repair(dir: &Path) -> anyhow::Result<()> {
+/// Checks every record of the keyspace, and saves what can be saved of a damaged one; returns lines that say what is
+/// lost.
+pub fn repair(dir: &Path) -> anyhow::Result<Vec<String>> {
     if !dir.join("db").is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let repaired = replica::repair(dir)?;
     let found = &repaired.found;
     let Some(quarantine) = &repaired.quarantine else {
-        println!("{}: {} records checked, all sound", dir.display(), found.sound);
-        return Ok(());
+        return Ok(vec![format!("{}: {} records checked, all sound", dir.display(), found.sound)]);
     };
-    if let Some(damage) = &repaired.damage {
-        println!("{}: damaged ({damage})", dir.display());
-    }
-    lines(found).iter().for_each(|line| println!("{line}"));
-    println!("{} keys kept; the damaged keyspace is kept in {}", found.kept, quarantine.display());
-    Ok(())
+    let mut said = Vec::new();
+    said.extend(repaired.damage.iter().map(|damage| format!("{}: damaged ({damage})", dir.display())));
+    said.extend(lines(found));
+    said.push(format!("{} keys kept; the damaged keyspace is kept in {}", found.kept, quarantine.display()));
+    Ok(said)
 }
 
 /// What became of the damaged records.

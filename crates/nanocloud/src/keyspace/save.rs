@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use cli::args::Global;
-use client::Client;
 use http_body_util::BodyExt;
 use keyspace::snapshot::{self, Summary};
 
@@ -44,16 +43,10 @@ impl Target {
         Ok(Self { path: path.to_owned(), partial: path.with_file_name(partial) })
     }
 
-    /// Saves what the running server streams. With `--curl` the request is printed and nothing saved.
-    pub async fn fetch(&self, global: &Global) -> anyhow::Result<Option<Summary>> {
-        let machine = Machine { global: global.clone() };
-        let connection = cli::connection::resolve(global, &machine)?;
-        let client = Client::connect(connection.config).map_err(cli::Error::from)?;
+    /// Saves what the running server streams.
+    pub async fn fetch(&self, global: &Global) -> anyhow::Result<Summary> {
+        let client = cli::connect(global, &Machine { global: global.clone() })?;
         let request = cli::request::Request::get(cli::SNAPSHOT_PATH).http()?;
-        if global.curl {
-            println!("{}", client::curl::command(&client.server(), &request, false));
-            return Ok(None);
-        }
         let mut body = client.stream(request).await.map_err(cli::Error::from)?.into_body();
         let _unfinished = Unfinished(&self.partial);
         let mut out = self.create()?;
@@ -63,7 +56,7 @@ impl Target {
                 self.write(&mut out, &piece)?;
             }
         }
-        self.publish(out).map(Some)
+        self.publish(out)
     }
 
     /// Saves the keyspace of a server that does not run.

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod cluster;
+mod command_line;
 mod faults;
 mod lifecycle;
 mod node;
