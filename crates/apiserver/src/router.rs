@@ -20,7 +20,11 @@ use crate::{
     endpoints::{Handler, collection, object, pod_binding, pod_streams, scale, watch},
     listen::Activity,
     places::Memory,
-    query::params::Query,
+    protobuf,
+    query::{
+        negotiate::{self, Encoding},
+        params::Query,
+    },
     registry::Target,
     request::{auth, body, context::RequestContext, response},
     route::{Route, Subresource},
@@ -58,6 +62,7 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
     let is_own = request.extensions().get::<Subject>().is_some();
     let route = Route::parse(&service.state.kinds, &service.state.endpoints, &method, &decoded(&path));
+    let encoding = encoding(route.as_ref(), &request);
     let label = label(route.as_ref(), &method, request.uri().query());
     let handled = AssertUnwindSafe(handle(&service, route, request, trace.clone())).catch_unwind();
     let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
@@ -73,6 +78,7 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
             response::failure(&failure, &trace)
         }
     };
+    response = response::written(response, encoding);
     if let Ok(value) = HeaderValue::from_str(&trace) {
         response.headers_mut().insert(TRACE_HEADER, value);
     }
@@ -86,6 +92,18 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     );
     tracing::debug!(status = response.status().as_u16(), "answered");
     response
+}
+
+/// In which form the answer is written: objects as their kind can be, and everything else as the client prefers.
+fn encoding(route: Option<&Route<'_>>, request: &Request) -> Encoding {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match route {
+        Some(Route::Collection { kind, .. } | Route::Object { kind, .. }) => {
+            let found = negotiate::objects(accept, || protobuf::has(kind));
+            found.map_or(Encoding::Json, |(_, encoding)| encoding)
+        }
+        _ => negotiate::document(accept),
+    }
 }
 
 /// Logs a failure under the trace id of its response; the line carries method, path and user, too.

@@ -35,16 +35,16 @@ pub(super) async fn run(context: RequestContext, action: Action) -> Result<Respo
             let options = DeleteOptions::parse(None, &context.query)?;
             return match registry.delete(kind, Some(namespace), name, &options).await? {
                 Deleted::Gone(stored) => {
-                    Ok(response::json(StatusCode::OK, &response::deleted(kind, name, object::uid(&stored.object))))
+                    Ok(response::document(StatusCode::OK, response::deleted(kind, name, object::uid(&stored.object))))
                 }
-                Deleted::Pending(stored) => Ok(response::json(StatusCode::ACCEPTED, &stored.published())),
+                Deleted::Pending(stored) => Ok(response::document(StatusCode::ACCEPTED, stored.published())),
             };
         }
     };
     let options = context.write_options()?;
     let edit = Edit::Patch(Patch::Merge(change));
     let written = registry.update(kind, Some(namespace), name, &edit, Target::Object, &options).await?;
-    Ok(response::json(StatusCode::ACCEPTED, &written.stored.published()))
+    Ok(response::document(StatusCode::ACCEPTED, written.stored.published()))
 }
 
 /// A restart is a new value of an annotation, and it starts what was stopped.

@@ -58,7 +58,7 @@ pub(super) async fn sign(mut context: RequestContext) -> Result<Response> {
     let mut answer = shown(&issued);
     answer["kind"] = "Certificate".into();
     answer["user"] = user.into();
-    Ok(response::json(StatusCode::CREATED, &answer))
+    Ok(response::document(StatusCode::CREATED, answer))
 }
 
 /// Whether the subject may do everything; one with scopes got here only if they say so.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     api_error::{Result, not_acceptable},
     document::Document,
-    object,
+    object, protobuf,
     query::{
         negotiate,
         options::{ListOptions, Selection},
@@ -23,12 +23,14 @@ use crate::{
 
 /// How this client wants objects of the kind.
 pub(crate) fn view(context: &RequestContext, kind: &Kind) -> Result<View> {
-    let Some(representation) = negotiate::objects(context.accept()) else {
-        return Err(not_acceptable("application/json, Table or PartialObjectMetadata of meta.k8s.io/v1"));
+    let Some((representation, encoding)) = negotiate::objects(context.accept(), || protobuf::has(kind)) else {
+        let protobuf = if protobuf::has(kind) { format!(", {}", protobuf::MEDIA_TYPE) } else { String::new() };
+        return Err(not_acceptable(&format!("application/json{protobuf}")));
     };
     Ok(View {
         kind: kind.clone(),
         representation,
+        encoding,
         rows: RowObject::parse(&context.query)?,
         now: context.state.registry.now(),
     })
@@ -52,7 +54,7 @@ pub(crate) async fn list(context: RequestContext, kind: &Kind, namespace: Option
         .map(|place| format!("{} {place} cannot be read and is left out; get it to see why", kind.plural()))
         .collect();
     let objects = listed.items.into_iter().map(|stored| stored.published()).collect();
-    Ok(response::warn(response::json(StatusCode::OK, &view.list(objects, meta)), &warnings))
+    Ok(response::warn(response::document(StatusCode::OK, view.list(objects, meta)), &warnings))
 }
 
 pub(crate) async fn create(mut context: RequestContext, kind: &Kind, namespace: Option<&str>) -> Result<Response> {
@@ -63,7 +65,7 @@ pub(crate) async fn create(mut context: RequestContext, kind: &Kind, namespace: 
     options.duplicates = duplicates;
     let namespace = namespace_of(kind, namespace, &document);
     let written = context.state.registry.create(kind, namespace.as_deref(), document, &options).await?;
-    let response = response::json(StatusCode::CREATED, &view.one(written.stored.published()));
+    let response = response::document(StatusCode::CREATED, view.one(written.stored.published()));
     Ok(response::warn(response, &written.warnings))
 }
 
@@ -88,5 +90,5 @@ pub(crate) async fn delete(mut context: RequestContext, kind: &Kind, namespace: 
     selection.check_fields(kind)?;
     let (deleted, revision) = registry.delete_collection(kind, namespace, &selection, &options).await?;
     let objects = deleted.into_iter().map(|stored| stored.published()).collect();
-    Ok(response::json(StatusCode::OK, &view.list(objects, json!({"resourceVersion": revision.to_string()}))))
+    Ok(response::document(StatusCode::OK, view.list(objects, json!({"resourceVersion": revision.to_string()}))))
 }

@@ -83,16 +83,16 @@ pub(super) async fn paths(context: RequestContext) -> Result<Response> {
         group => format!("/apis/{group}/{version}"),
     });
     let all: BTreeSet<String> = fixed.chain(groups).chain(versions).collect();
-    Ok(response::json(StatusCode::OK, &json!({"paths": all})))
+    Ok(response::document(StatusCode::OK, json!({"paths": all})))
 }
 
 /// `/api`.
 pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
     match format(&context)? {
         DiscoveryFormat::Aggregated(version) => Ok(aggregated(&context.state.kinds, version, |group| group.is_empty())),
-        DiscoveryFormat::Plain => Ok(response::json(
+        DiscoveryFormat::Plain => Ok(response::document(
             StatusCode::OK,
-            &json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
         )),
     }
 }
@@ -106,7 +106,10 @@ pub(super) async fn groups(context: RequestContext) -> Result<Response> {
         DiscoveryFormat::Plain => {
             let kinds = &context.state.kinds;
             let groups: Vec<_> = names(kinds).into_iter().map(|group| describe(kinds, group)).collect();
-            Ok(response::json(StatusCode::OK, &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})))
+            Ok(response::document(
+                StatusCode::OK,
+                json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
+            ))
         }
     }
 }
@@ -117,7 +120,7 @@ pub(super) async fn group(context: RequestContext) -> Result<Response> {
     let mut body = describe(&context.state.kinds, context.params.get("group"));
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
-    Ok(response::json(StatusCode::OK, &body))
+    Ok(response::document(StatusCode::OK, body))
 }
 
 /// `/api/v1` and `/apis/{group}/{version}`.
@@ -163,7 +166,7 @@ pub(super) async fn resources(context: RequestContext) -> Result<Response> {
         "groupVersion": group_version(group, version),
         "resources": resources,
     });
-    Ok(response::json(StatusCode::OK, &body))
+    Ok(response::document(StatusCode::OK, body))
 }
 
 fn group_version(group: &str, version: &str) -> String {

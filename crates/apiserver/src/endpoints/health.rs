@@ -36,7 +36,7 @@ pub(super) async fn version(_context: RequestContext) -> Result<Response> {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
-    Ok(response::json(StatusCode::OK, &body))
+    Ok(response::document(StatusCode::OK, body))
 }
 
 /// `/healthz`, `/livez` and `/readyz`: `ok`, or 503 when the keyspace cannot be read; `/readyz` also when it has damage.

@@ -16,7 +16,7 @@ const SNAPSHOT: &str = "application/octet-stream";
 /// Its state.
 pub(super) async fn status(context: RequestContext) -> Result<Response> {
     let status = context.state.registry.keyspace().status().await?;
-    Ok(response::json(StatusCode::OK, &document(&status)))
+    Ok(response::document(StatusCode::OK, document(&status)))
 }
 
 /// Forgets history, then answers the state.

@@ -55,7 +55,7 @@ pub(super) enum Change {
 /// `GET members`.
 pub(super) async fn list(context: RequestContext) -> Result<Response> {
     let state = membership(&context)?.cluster.members().await;
-    Ok(response::json(StatusCode::OK, &shown(&state)))
+    Ok(response::document(StatusCode::OK, shown(&state)))
 }
 
 /// `GET members/status`.
@@ -74,7 +74,7 @@ pub(super) async fn status(context: RequestContext) -> Result<Response> {
         "leases": keyspace.leases,
         "sizeBytes": keyspace.size_bytes,
     });
-    Ok(response::json(StatusCode::OK, &document))
+    Ok(response::document(StatusCode::OK, document))
 }
 
 /// Identities are shown as hexadecimal digits: they do not fit the numbers of JSON.
@@ -128,7 +128,7 @@ pub(super) async fn change(mut context: RequestContext, action: Change) -> Resul
         forget_node(&context.state.registry, &member.name).await;
     }
     tracing::info!(member = id(member.id), name = member.name, ?action, by = %context.subject, "membership changed");
-    Ok(response::json(StatusCode::OK, &shown(&cluster.members().await)))
+    Ok(response::document(StatusCode::OK, shown(&cluster.members().await)))
 }
 
 /// Takes away the Node of a member that was removed, so that no pod is given to it any more.
@@ -185,7 +185,7 @@ pub(super) async fn join(mut context: RequestContext) -> Result<Response> {
         "clusterId": id(state.cluster_id),
         "assets": shared,
     });
-    Ok(tokens::confidential(response::json(StatusCode::CREATED, &answer)))
+    Ok(tokens::confidential(response::document(StatusCode::CREATED, answer)))
 }
 
 /// The identity of a member that joins with this token: the same when it asks again, and another one for everybody else.

@@ -20,7 +20,7 @@ pub(crate) async fn get(context: RequestContext, kind: &Kind, namespace: Option<
     let view = view(&context, kind)?;
     let at_least = revision(&context.query)?.unwrap_or(0);
     let stored = context.state.registry.get_since(kind, namespace, name, at_least).await?;
-    Ok(response::json(StatusCode::OK, &view.one(stored.published())))
+    Ok(response::document(StatusCode::OK, view.one(stored.published())))
 }
 
 /// The change a PUT or PATCH asks for. What is odd in how it is written goes into the options.
@@ -85,7 +85,7 @@ pub(crate) async fn update(
     }
     let written = context.state.registry.update(kind, namespace, name, &edit, target, &options).await?;
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };
-    let response = response::json(code, &view.one(written.stored.published()));
+    let response = response::document(code, view.one(written.stored.published()));
     Ok(response::warn(response, &written.warnings))
 }
 
@@ -100,10 +100,10 @@ pub(crate) async fn delete(
     let options = DeleteOptions::parse(body::optional(&context.parts.headers, &bytes)?, &context.query)?;
     match context.state.registry.delete(kind, namespace, name, &options).await? {
         Deleted::Gone(stored) if !kind.facts().shown_when_deleted => {
-            Ok(response::json(StatusCode::OK, &response::deleted(kind, name, object::uid(&stored.object))))
+            Ok(response::document(StatusCode::OK, response::deleted(kind, name, object::uid(&stored.object))))
         }
         Deleted::Gone(stored) | Deleted::Pending(stored) => {
-            Ok(response::json(StatusCode::OK, &view.one(stored.published())))
+            Ok(response::document(StatusCode::OK, view.one(stored.published())))
         }
     }
 }

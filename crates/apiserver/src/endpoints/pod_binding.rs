@@ -40,7 +40,7 @@ pub(crate) async fn create(
     context.state.registry.bind(kind, namespace, name, &binding, &options).await?;
     tracing::debug!(by = %context.subject, node = binding.target.name, "pod bound");
     let success = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(response::json(StatusCode::CREATED, &success))
+    Ok(response::document(StatusCode::CREATED, success))
 }
 
 fn check(binding: &Binding) -> Result<()> {

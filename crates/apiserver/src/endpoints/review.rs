@@ -65,7 +65,7 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             written(&SubjectAccessReview { status: Some(status), ..asked })
         }
     }?;
-    Ok(response::json(StatusCode::CREATED, &answered))
+    Ok(response::document(StatusCode::CREATED, answered))
 }
 
 fn check_kind(review: &Review, document: &Value) -> Result<()> {

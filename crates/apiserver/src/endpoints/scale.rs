@@ -22,7 +22,7 @@ pub(crate) async fn serve(
     let registry = context.state.registry.clone();
     if context.parts.method == Method::GET {
         let stored = registry.get(kind, namespace, name).await?;
-        return Ok(response::json(StatusCode::OK, &scale(stored)));
+        return Ok(response::document(StatusCode::OK, scale(stored)));
     }
     let mut options = context.write_options()?;
     let edit = edit(&mut context, kind, &mut options)?;
@@ -38,7 +38,9 @@ pub(crate) async fn serve(
                     .remedy("apply spec.replicas of the object itself, or send application/merge-patch+json"));
             }
         };
-        let Some(replicas) = asked.pointer("/spec/replicas").and_then(Value::as_i64) else {
+        // Go's clients leave out what is zero.
+        let replicas = asked.pointer("/spec/replicas").map_or(Some(0), Value::as_i64);
+        let Some(replicas) = replicas.filter(|_| asked.get("spec").is_some()) else {
             return Err(ApiError::bad_request("spec.replicas must be a number").remedy("send autoscaling/v1 Scale"));
         };
         let insists = object::text(&asked, "/metadata/resourceVersion").to_owned();
@@ -49,7 +51,7 @@ pub(crate) async fn serve(
         wanted["spec"]["replicas"] = replicas.into();
         match registry.update(kind, namespace, name, &Edit::Replace(wanted), Target::Object, &options).await {
             Err(failure) if failure.status.reason == Reason::Conflict && !pinned => {}
-            other => return Ok(response::json(StatusCode::OK, &scale(other?.stored))),
+            other => return Ok(response::document(StatusCode::OK, scale(other?.stored))),
         }
     }
     Err(ApiError::conflict(kind, name, "others kept changing it"))

@@ -85,7 +85,7 @@ pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
         "expiresAt": expires,
         "token": token.reveal().expose_secret(),
     });
-    Ok(confidential(response::json(StatusCode::CREATED, &answer)))
+    Ok(confidential(response::document(StatusCode::CREATED, answer)))
 }
 
 pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
@@ -116,7 +116,7 @@ pub(super) async fn exchange(mut context: RequestContext) -> Result<Response> {
     let credential = credential(&context.state, &grant, &wanted, now)?;
     used_up(&context.state, &token, stored.published()).await?;
     tracing::info!(id = token.id(), user = grant.spec.user, "single-use token exchanged");
-    Ok(confidential(response::json(StatusCode::CREATED, &shown(&context.state, &grant, &credential))))
+    Ok(confidential(response::document(StatusCode::CREATED, shown(&context.state, &grant, &credential))))
 }
 
 /// Uses up a single-use token for something else than an exchange: it must be good, and made for `user`. A caller that

@@ -12,8 +12,11 @@ use serde_json::{Value, json};
 use super::collection::view;
 use crate::{
     api_error::{ApiError, Result},
-    object,
-    query::{negotiate::Representation, options::WatchOptions},
+    object, protobuf,
+    query::{
+        negotiate::{Encoding, Representation},
+        options::WatchOptions,
+    },
     registry::{Stored, WatchItem},
     request::{
         context::RequestContext,
@@ -31,8 +34,9 @@ pub(crate) async fn watch(context: RequestContext, kind: &Kind, namespace: Optio
     let deadline = Box::pin(tokio::time::sleep(options.lasts));
     let trace = context.trace.clone();
     let now = registry.clone();
-    let media_type = match view.representation {
-        Representation::Table => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
+    let media_type = match (view.representation, view.encoding) {
+        (_, Encoding::Protobuf) => protobuf::WATCH_MEDIA_TYPE,
+        (Representation::Table, _) => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
         _ => "application/json;stream=watch",
     };
     let mut heads = true;
@@ -71,9 +75,21 @@ fn line(view: &View, item: Result<WatchItem>, trace: &Arc<str>, heads: bool) -> 
         }
         Err(failure) => ("ERROR", error(&failure, trace), false),
     };
-    let mut bytes = object::to_json(&json!({"type": kind, "object": value}));
-    bytes.push(b'\n');
+    let bytes = match view.encoding {
+        Encoding::Json => json_line(kind, value),
+        Encoding::Protobuf => protobuf::event(kind, &value).unwrap_or_else(|| {
+            let unwritten =
+                ApiError::internal("an object cannot be written in protobuf", "it is not of its kind's type");
+            protobuf::event("ERROR", &error(&unwritten, trace)).unwrap_or_default()
+        }),
+    };
     Line { bytes: bytes.into(), is_table }
+}
+
+fn json_line(kind: &str, object: Value) -> Vec<u8> {
+    let mut bytes = object::to_json(&json!({"type": kind, "object": object}));
+    bytes.push(b'\n');
+    bytes
 }
 
 fn shown(view: &View, object: Value, heads: bool) -> Value {

@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::protobuf::Message;
+
 /// Turns a schema of OpenAPI 3 into one of 2.0: without alternatives, and with references that stand alone.
 pub(super) fn schema(value: &Value) -> Value {
     let Value::Object(fields) = value else { return value.clone() };
@@ -43,22 +45,22 @@ fn only_meaning(fields: &Map<String, Value>) -> Option<&Value> {
 /// The document in protobuf.
 pub(super) fn protobuf(document: &Value) -> Vec<u8> {
     let mut out = Message::default();
-    out.texts(1, document.get("swagger"));
+    texts(&mut out, 1, document.get("swagger"));
     let mut info = Message::default();
-    info.texts(1, document.pointer("/info/title"));
-    info.texts(2, document.pointer("/info/version"));
+    texts(&mut info, 1, document.pointer("/info/title"));
+    texts(&mut info, 2, document.pointer("/info/version"));
     out.message(2, &info);
     let mut paths = Message::default();
     for (path, item) in entries(document.get("paths")) {
-        paths.named(2, path, &path_item(item));
+        named(&mut paths, 2, path, &path_item(item));
     }
     out.message(8, &paths);
     let mut definitions = Message::default();
     for (name, schema) in entries(document.get("definitions")) {
-        definitions.named(1, name, &schema_message(schema));
+        named(&mut definitions, 1, name, &schema_message(schema));
     }
     out.message(9, &definitions);
-    out.0
+    out.into_bytes()
 }
 
 fn entries(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
@@ -81,44 +83,48 @@ fn path_item(item: &Value) -> Message {
 
 fn operation(operation: &Value) -> Message {
     let mut out = Message::default();
-    out.texts(5, operation.get("operationId"));
+    texts(&mut out, 5, operation.get("operationId"));
     for media_type in items(operation.get("consumes")) {
-        out.texts(7, Some(media_type));
+        texts(&mut out, 7, Some(media_type));
     }
     for parameter in items(operation.get("parameters")).filter(|parameter| parameter["in"] == "query") {
         let mut query = Message::default();
-        query.texts(2, parameter.get("in"));
-        query.texts(4, parameter.get("name"));
-        query.texts(6, parameter.get("type"));
+        texts(&mut query, 2, parameter.get("in"));
+        texts(&mut query, 4, parameter.get("name"));
+        texts(&mut query, 6, parameter.get("type"));
         // ParametersItem, Parameter, NonBodyParameter, QueryParameterSubSchema.
         out.message(8, &Message::of(1, &Message::of(2, &Message::of(3, &query))));
     }
-    out.extensions(13, operation);
+    extensions(&mut out, 13, operation);
     out
 }
 
 fn schema_message(schema: &Value) -> Message {
     let mut out = Message::default();
     for (field, number) in [("$ref", 1), ("format", 2), ("title", 3), ("description", 4)] {
-        out.texts(number, schema.get(field));
+        texts(&mut out, number, schema.get(field));
     }
     if let Some(value) = schema.get("default") {
         out.message(5, &any(value));
     }
     for name in items(schema.get("required")) {
-        out.texts(19, Some(name));
+        texts(&mut out, 19, Some(name));
     }
     for value in items(schema.get("enum")) {
         out.message(20, &any(value));
     }
     match schema.get("additionalProperties") {
-        Some(Value::Bool(allowed)) => out.message(21, &Message::flag(2, *allowed)),
+        Some(Value::Bool(allowed)) => {
+            let mut allows = Message::default();
+            allows.number(2, (*allowed).into());
+            out.message(21, &allows);
+        }
         Some(values) => out.message(21, &Message::of(1, &schema_message(values))),
         None => {}
     }
     if let Some(kind) = schema.get("type") {
         let mut kinds = Message::default();
-        kinds.texts(1, Some(kind));
+        texts(&mut kinds, 1, Some(kind));
         out.message(22, &kinds);
     }
     if let Some(values) = schema.get("items") {
@@ -127,11 +133,11 @@ fn schema_message(schema: &Value) -> Message {
     if let Some(all) = schema.get("properties") {
         let mut properties = Message::default();
         for (name, value) in entries(Some(all)) {
-            properties.named(1, name, &schema_message(value));
+            named(&mut properties, 1, name, &schema_message(value));
         }
         out.message(25, &properties);
     }
-    out.extensions(31, schema);
+    extensions(&mut out, 31, schema);
     out
 }
 
@@ -142,62 +148,23 @@ fn any(value: &Value) -> Message {
     out
 }
 
-/// A message of protobuf, field after field.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    /// A message whose only field is another.
-    fn of(number: u64, inner: &Self) -> Self {
-        let mut out = Self::default();
-        out.message(number, inner);
-        out
+fn texts(out: &mut Message, number: u32, text: Option<&Value>) {
+    if let Some(text) = text.and_then(Value::as_str) {
+        out.bytes(number, text.as_bytes());
     }
+}
 
-    /// A message whose only field is a flag.
-    fn flag(number: u64, value: bool) -> Self {
-        let mut out = Self::default();
-        out.varint(number << 3);
-        out.varint(u64::from(value));
-        out
-    }
+/// An entry of a map that is written as a list.
+fn named(out: &mut Message, number: u32, name: &str, value: &Message) {
+    let mut entry = Message::default();
+    entry.bytes(1, name.as_bytes());
+    entry.message(2, value);
+    out.message(number, &entry);
+}
 
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number.to_le_bytes()[0]);
-    }
-
-    fn bytes(&mut self, number: u64, bytes: &[u8]) {
-        self.varint(number << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn texts(&mut self, number: u64, text: Option<&Value>) {
-        if let Some(text) = text.and_then(Value::as_str) {
-            self.bytes(number, text.as_bytes());
-        }
-    }
-
-    fn message(&mut self, number: u64, inner: &Self) {
-        self.bytes(number, &inner.0);
-    }
-
-    /// An entry of a map that is written as a list.
-    fn named(&mut self, number: u64, name: &str, value: &Self) {
-        let mut entry = Self::default();
-        entry.bytes(1, name.as_bytes());
-        entry.message(2, value);
-        self.message(number, &entry);
-    }
-
-    fn extensions(&mut self, number: u64, value: &Value) {
-        for (name, value) in entries(Some(value)).filter(|(name, _)| name.starts_with("x-")) {
-            self.named(number, name, &any(value));
-        }
+fn extensions(out: &mut Message, number: u32, value: &Value) {
+    for (name, value) in entries(Some(value)).filter(|(name, _)| name.starts_with("x-")) {
+        named(out, number, name, &any(value));
     }
 }
 

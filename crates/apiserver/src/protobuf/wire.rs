@@ -2,12 +2,15 @@
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+/// First bytes of every body, before the message.
+pub(super) const MAGIC: &[u8] = b"k8s\0";
 
 /// A field's content before its type is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Raw<'a> {
     Number(u64),
+    /// Four or eight bytes.
+    Fixed(&'a [u8]),
     Bytes(&'a [u8]),
 }
 
@@ -21,7 +24,8 @@ impl<'a> Fields<'a> {
         Self { rest: message }
     }
 
-    fn varint(&mut self) -> Result<u64, String> {
+    /// The next number that stands by itself.
+    pub(super) fn varint(&mut self) -> Result<u64, String> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first().ok_or("it ends within a number")?;
@@ -32,6 +36,10 @@ impl<'a> Fields<'a> {
             }
         }
         Err("a number is too long".into())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], String> {
@@ -45,12 +53,12 @@ impl<'a> Fields<'a> {
         let tag = self.varint()?;
         let raw = match tag & 7 {
             0 => Raw::Number(self.varint()?),
-            1 => Raw::Bytes(self.take(8)?),
+            1 => Raw::Fixed(self.take(8)?),
             2 => {
                 let length = self.varint()?;
                 Raw::Bytes(self.take(length)?)
             }
-            5 => Raw::Bytes(self.take(4)?),
+            5 => Raw::Fixed(self.take(4)?),
             other => return Err(format!("wire type {other} is not used")),
         };
         Ok((tag >> 3, raw))
@@ -77,12 +85,72 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "a text is not UTF-8".into())
 }
 
-/// Bytes as JSON writes them.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
-
 /// Signed numbers are written in two's complement.
 pub(super) fn signed(number: u64) -> i64 {
     i64::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// As [`signed`], in the low four bytes.
+pub(super) fn signed_32(number: u64) -> i32 {
+    let [a, b, c, d, ..] = number.to_le_bytes();
+    i32::from_le_bytes([a, b, c, d])
+}
+
+/// A message that is being written, field after field.
+#[derive(Debug, Default)]
+pub(crate) struct Message(Vec<u8>);
+
+impl Message {
+    /// A message whose only field is another.
+    pub(crate) fn of(number: u32, inner: &Self) -> Self {
+        let mut out = Self::default();
+        out.message(number, inner);
+        out
+    }
+
+    fn varint(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number.to_le_bytes()[0]);
+    }
+
+    pub(crate) fn number(&mut self, number: u32, value: u64) {
+        self.varint(u64::from(number) << 3);
+        self.varint(value);
+    }
+
+    pub(crate) fn signed(&mut self, number: u32, value: i64) {
+        self.number(number, u64::from_ne_bytes(value.to_ne_bytes()));
+    }
+
+    pub(crate) fn double(&mut self, number: u32, value: f64) {
+        self.varint(u64::from(number) << 3 | 1);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub(crate) fn bytes(&mut self, number: u32, bytes: &[u8]) {
+        self.varint(u64::from(number) << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// More fields, which are written already.
+    #[cfg(test)]
+    pub(crate) fn append(&mut self, fields: &[u8]) {
+        self.0.extend_from_slice(fields);
+    }
+
+    pub(crate) fn message(&mut self, number: u32, inner: &Self) {
+        self.bytes(number, &inner.0);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
 }

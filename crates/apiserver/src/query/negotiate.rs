@@ -1,5 +1,15 @@
 //! Which representation a client accepts. Pure.
 
+use crate::protobuf;
+
+/// In which form documents are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    /// Kubernetes' own.
+    Protobuf,
+}
+
 /// How objects are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Representation {
@@ -47,24 +57,39 @@ fn is_json(media: &str) -> bool {
     matches!(media, "application/json" | "application/*" | "*/*" | "")
 }
 
-/// The representation of objects for an `Accept` header; nothing when no JSON is acceptable.
-pub(crate) fn objects(accept: &str) -> Option<Representation> {
-    ranges(accept).find_map(|range| match (is_json(range.media), range.shape) {
-        (true, "") => Some(Representation::Object),
-        (true, "Table") if range.group == "meta.k8s.io" && range.version == "v1" => Some(Representation::Table),
-        (true, "PartialObjectMetadata" | "PartialObjectMetadataList")
-            if range.group == "meta.k8s.io" && range.version == "v1" =>
-        {
-            Some(Representation::Metadata)
-        }
-        _ => None,
+fn encoding(media: &str) -> Option<Encoding> {
+    match media {
+        protobuf::MEDIA_TYPE => Some(Encoding::Protobuf),
+        media => is_json(media).then_some(Encoding::Json),
+    }
+}
+
+/// The representation of objects for an `Accept` header, and how they are written; nothing when none is acceptable.
+/// Metadata can be written in either form, whatever the kind; tables have no messages.
+pub(crate) fn objects(accept: &str, kind_has_protobuf: impl Fn() -> bool) -> Option<(Representation, Encoding)> {
+    ranges(accept).find_map(|range| {
+        let encoding = encoding(range.media)?;
+        let is_json = encoding == Encoding::Json;
+        let is_meta = range.group == "meta.k8s.io" && range.version == "v1";
+        let representation = match range.shape {
+            "" if is_json || kind_has_protobuf() => Representation::Object,
+            "Table" if is_json && is_meta => Representation::Table,
+            "PartialObjectMetadata" | "PartialObjectMetadataList" if is_meta => Representation::Metadata,
+            _ => return None,
+        };
+        Some((representation, encoding))
     })
 }
 
-/// The format of discovery for an `Accept` header; nothing when no JSON is acceptable.
+/// How a document of a single representation is written for an `Accept` header.
+pub(crate) fn document(accept: &str) -> Encoding {
+    ranges(accept).find_map(|range| encoding(range.media)).unwrap_or(Encoding::Json)
+}
+
+/// The format of discovery for an `Accept` header; nothing when none is acceptable. What is aggregated is JSON.
 pub(crate) fn discovery(accept: &str) -> Option<DiscoveryFormat> {
     ranges(accept).find_map(|range| match (is_json(range.media), range.shape, range.group, range.version) {
-        (true, "", _, _) => Some(DiscoveryFormat::Plain),
+        (_, "", _, _) if encoding(range.media).is_some() => Some(DiscoveryFormat::Plain),
         (true, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") => Some(DiscoveryFormat::Aggregated("v2")),
         (true, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1") => {
             Some(DiscoveryFormat::Aggregated("v2beta1"))
@@ -111,17 +136,35 @@ mod tests {
     #[test]
     fn clients_get_the_first_form_that_is_served() {
         let kubectl = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
+        let metadata = "application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        let tables = format!("application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,{kubectl}");
         for (accept, wanted) in [
-            ("", Some(Representation::Object)),
-            ("*/*", Some(Representation::Object)),
-            (kubectl, Some(Representation::Table)),
-            ("application/vnd.kubernetes.protobuf, application/json", Some(Representation::Object)),
-            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(Representation::Metadata)),
+            ("", Some((Representation::Object, Encoding::Json))),
+            ("*/*", Some((Representation::Object, Encoding::Json))),
+            (kubectl, Some((Representation::Table, Encoding::Json))),
+            (&tables, Some((Representation::Table, Encoding::Json))),
+            (
+                "application/vnd.kubernetes.protobuf, application/json",
+                Some((Representation::Object, Encoding::Protobuf)),
+            ),
+            ("application/json, application/vnd.kubernetes.protobuf", Some((Representation::Object, Encoding::Json))),
+            (metadata, Some((Representation::Metadata, Encoding::Protobuf))),
+            (
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
+                Some((Representation::Metadata, Encoding::Json)),
+            ),
             ("application/json;as=Widget;g=meta.k8s.io;v=v1", None),
-            ("application/vnd.kubernetes.protobuf", None),
+            ("application/vnd.kubernetes.protobuf", Some((Representation::Object, Encoding::Protobuf))),
             ("text/html", None),
         ] {
-            assert_eq!(objects(accept), wanted, "{accept}");
+            assert_eq!(objects(accept, || true), wanted, "{accept}");
+        }
+        for (accept, wanted) in [
+            ("application/vnd.kubernetes.protobuf, application/json", Some((Representation::Object, Encoding::Json))),
+            ("application/vnd.kubernetes.protobuf", None),
+            (metadata, Some((Representation::Metadata, Encoding::Protobuf))),
+        ] {
+            assert_eq!(objects(accept, || false), wanted, "{accept}");
         }
     }
 

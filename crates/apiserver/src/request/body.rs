@@ -70,7 +70,7 @@ pub(crate) fn object(headers: &HeaderMap, body: &[u8]) -> Result<Document> {
         protobuf::MEDIA_TYPE => protobuf::document(body).map(Document::from),
         other => {
             Err(ApiError::new(Reason::UnsupportedMediaType, format!("bodies of type {other:?} are not read here"))
-                .remedy("send application/json or application/yaml"))
+                .remedy("send application/json or application/yaml, or protobuf for kinds of Kubernetes"))
         }
     }
 }

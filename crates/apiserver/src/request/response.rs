@@ -1,6 +1,6 @@
 //! Objects, lists, tables, metadata and failures as HTTP responses.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use api::Kind;
 use axum::{body::Body, response::Response};
@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 
 use crate::{
     api_error::{ApiError, Result},
-    limits, object,
-    query::{negotiate::Representation, params::Query},
+    limits, object, protobuf,
+    query::{
+        negotiate::{Encoding, Representation},
+        params::Query,
+    },
 };
 
 /// How much of each object a table's rows carry (`includeObject`).
@@ -40,6 +43,7 @@ impl RowObject {
 pub(crate) struct View {
     pub(crate) kind: Kind,
     pub(crate) representation: Representation,
+    pub(crate) encoding: Encoding,
     pub(crate) rows: RowObject,
     pub(crate) now: Timestamp,
 }
@@ -108,9 +112,29 @@ fn partial(object: &Value) -> Value {
     })
 }
 
-/// A JSON answer.
-pub(crate) fn json(code: StatusCode, body: &Value) -> Response {
-    typed(code, "application/json", object::to_json(body))
+/// The document of an answer, until it is written in the form that the client prefers.
+#[derive(Clone)]
+struct Unwritten(Arc<Value>);
+
+/// An answer with a document, which [`written`] writes.
+pub(crate) fn document(code: StatusCode, body: Value) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response.extensions_mut().insert(Unwritten(Arc::new(body)));
+    response
+}
+
+/// Writes the document of an answer; JSON when its kind has no other form.
+pub(crate) fn written(mut response: Response, encoding: Encoding) -> Response {
+    let Some(Unwritten(document)) = response.extensions_mut().remove() else { return response };
+    let (media_type, bytes) = match encoding {
+        Encoding::Protobuf => protobuf::body(&document).map(|bytes| (protobuf::MEDIA_TYPE, bytes)),
+        Encoding::Json => None,
+    }
+    .unwrap_or_else(|| ("application/json", object::to_json(&document)));
+    *response.body_mut() = bytes.into();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response
 }
 
 /// An answer of a media type.
@@ -144,7 +168,7 @@ pub(crate) fn failure(failure: &ApiError, trace: &str) -> Response {
     let mut status = failure.status.clone();
     status.trace_id = trace.to_owned();
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json(code, &json!(status));
+    let mut response = document(code, json!(status));
     let headers = response.headers_mut();
     if let Some(seconds) = status.details.as_ref().and_then(|details| details.retry_after_seconds) {
         headers.insert(header::RETRY_AFTER, seconds.into());
