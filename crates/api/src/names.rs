@@ -22,6 +22,18 @@ pub mod namespace {
     pub const BUILT_IN: [&str; 3] = [DEFAULT, NODE_LEASES, SYSTEM];
 }
 
+/// The service of the API itself, in namespace [`namespace::DEFAULT`].
+pub mod api_service {
+    /// Its name.
+    pub const NAME: &str = "kubernetes";
+    /// Its port.
+    pub const PORT: u16 = 443;
+    /// Name of its port.
+    pub const PORT_NAME: &str = "https";
+    /// Where the API listens if it does not say.
+    pub const TARGET_PORT: u16 = 6443;
+}
+
 /// Labels.
 pub mod label {
     /// Name of the bundle that an object belongs to.
@@ -48,6 +60,18 @@ pub mod label {
     pub const NODE_ROLE_PREFIX: &str = "node-role.kubernetes.io/";
     /// Name of the namespace, on the namespace itself.
     pub const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+    /// Zone of the node.
+    pub const ZONE: &str = "topology.kubernetes.io/zone";
+    /// Endpoint slice: the service that its endpoints are behind.
+    pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+    /// Endpoint slice: the controller that writes it.
+    pub const SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+    /// Endpoints: they are not mirrored into endpoint slices, if it is `true`.
+    pub const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
+    /// Endpoints: the controller that writes them.
+    pub const ENDPOINTS_MANAGED_BY: &str = "endpoints.kubernetes.io/managed-by";
+    /// Endpoints and endpoint slice: the service has no address of its own.
+    pub const HEADLESS: &str = "service.kubernetes.io/headless";
 }
 
 /// Annotations.
@@ -97,6 +121,14 @@ pub mod annotation {
     pub const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
     /// Pod: seccomp profile of the container whose name follows this prefix; without effect since Kubernetes 1.27.
     pub const SECCOMP_PREFIX: &str = "container.seccomp.security.alpha.kubernetes.io/";
+    /// Endpoints: `truncated`, since there were more addresses than one object may have.
+    pub const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+    /// Endpoints: when the change happened that led to this state. Never copied.
+    pub const LAST_CHANGE_TRIGGER: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+    /// Whatever `kubectl apply` sent last.
+    pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    /// Endpoints: they hold the lock of a leader, and no addresses.
+    pub const LEADER: &str = "control-plane.alpha.kubernetes.io/leader";
     /// Bookmark of a watch: the objects that existed at its start have all been sent.
     pub const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 }

@@ -11,6 +11,8 @@ pub struct Context {
     pub catalog: Arc<dyn ports::Catalog>,
     /// Facts of the host.
     pub host: Arc<dyn ports::HostFacts>,
+    /// The servers of the API.
+    pub servers: Arc<dyn ports::ApiServers>,
     /// The certificate authority.
     pub issuer: Arc<dyn ports::CertificateIssuer>,
     /// Where secrets are drawn from.

@@ -1,11 +1,12 @@
-//! Reconcilers: bundles, stateful sets, claims, scheduling, garbage collection, namespaces, nodes, tokens.
+//! Reconcilers: bundles, stateful sets, claims, scheduling, endpoints of services, garbage collection, namespaces, nodes,
+//! tokens.
 //!
 //! ```text
 //!                 watches                     plan (pure)               apply
 //!   World ──► Change ──► keys ──► reconcile: read ──► Vec<Step> ──► World (at the version that was read)
 //!     ▲                                                                │
 //!     └──────────── client, hence apiserver: admission, authorisation ─┘
-//!   ports: Catalog  HostFacts  CertificateIssuer  Random
+//!   ports: Catalog  HostFacts  ApiServers  CertificateIssuer  Random
 //! ```
 //!
 //! [`all`] is the one list of controllers; a controller is one module and one line in it.
@@ -33,6 +34,7 @@ mod identity;
 mod nodes;
 pub mod ports;
 mod run;
+mod services;
 mod step;
 mod storage;
 #[cfg(test)]
@@ -56,6 +58,7 @@ pub use nodes::{
     orphaned_pods::{OrphanedPods, QUARANTINE},
 };
 pub use run::run;
+pub use services::{api_service::ApiService, mirror::EndpointsMirror, publish::ServiceEndpoints};
 pub use step::{Deletion, Notice, Step};
 pub use storage::persistent_volume_claim::PersistentVolumeClaims;
 pub use workloads::{scheduler::Scheduler, stateful_set::StatefulSets};
@@ -69,6 +72,9 @@ pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
         Arc::new(StatefulSets),
         Arc::new(PersistentVolumeClaims),
         Arc::new(Scheduler),
+        Arc::new(ApiService::new(context.servers.clone())),
+        Arc::new(ServiceEndpoints),
+        Arc::new(EndpointsMirror),
         Arc::new(GarbageCollector::default()),
         Arc::new(Namespaces),
         Arc::new(NodeLifecycle),

@@ -1,5 +1,7 @@
 //! What controllers need beside the API; implemented where the binary is wired.
 
+use std::net::SocketAddr;
+
 use async_trait::async_trait;
 use dockyard::Facts;
 use jiff::Timestamp;
@@ -61,6 +63,13 @@ pub trait Catalog: Send + Sync + 'static {
 pub trait HostFacts: Send + Sync + 'static {
     /// The facts as they are now.
     fn facts(&self) -> Facts;
+}
+
+/// The servers of the API.
+#[async_trait]
+pub trait ApiServers: Send + Sync + 'static {
+    /// Where other machines reach them: no loopback addresses, each once.
+    async fn addresses(&self) -> Vec<SocketAddr>;
 }
 
 /// A certificate to issue.

@@ -1,6 +1,10 @@
 //! Configuration of a kubelet.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::pod::{plan::Backoff, security::Policy};
 
@@ -8,6 +12,8 @@ use crate::pod::{plan::Backoff, security::Policy};
 pub const PIDS_DEFAULT: u64 = 4096;
 /// Directory of `Localhost` seccomp profiles, below the state root.
 const SECCOMP_PROFILES: &str = "policies/seccomp";
+/// Domain of services and pods.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
 /// Most pods of one node (Kubernetes).
 pub const PODS_MAX: u32 = 110;
 
@@ -72,6 +78,9 @@ pub struct Config {
     pub node_name: String,
     /// The node's own address, `status.hostIP` of its pods.
     pub host_ip: Ipv4Addr,
+    /// Where the API server of this machine listens, for the service of the API; without, the service leads to the
+    /// addresses in its slices.
+    pub api_server: Option<SocketAddrV4>,
     /// Directory in memory: files of pods, secret files, pinned namespaces (`<run_root>/pods`).
     pub run_root: PathBuf,
     /// Directory on disk: emptyDirs and writable layers (`<state_root>/pods`).
@@ -116,11 +125,12 @@ impl Config {
         Self {
             node_name: node_name.into(),
             host_ip,
+            api_server: None,
             run_root: run_root.into(),
             log_root: state_root.join("logs/pods"),
             state_root,
             layers: LayerStore::Disk,
-            cluster_domain: "cluster.local".into(),
+            cluster_domain: CLUSTER_DOMAIN.into(),
             short_domain: "nanocloud.local".into(),
             host_resolv_conf: PathBuf::from("/etc/resolv.conf"),
             backoff: Backoff::default(),

@@ -8,7 +8,7 @@ use std::{
 
 use api::{
     ObjectKey,
-    kinds::{Binding, PersistentVolumeClaim, Pod, Service},
+    kinds::{Binding, EndpointSlice, PersistentVolumeClaim, Pod, Service},
 };
 use client::{Api, Client, Controller, EventRecorder, ListParams, Observer, Store, reflect};
 use images::ImageStore;
@@ -17,7 +17,14 @@ use parking_lot::Mutex;
 use runtime::container::{Runtime, State};
 use storage::Volumes;
 use tokio::{
-    sync::{Notify, Semaphore, SetOnce, broadcast::error::RecvError, watch},
+    sync::{
+        Notify, Semaphore, SetOnce,
+        broadcast::{
+            self,
+            error::{RecvError, TryRecvError},
+        },
+        watch,
+    },
     task::{Id, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,7 +41,7 @@ use crate::{
     pod::container::label,
     ports::Ports,
     probe, room,
-    services::{Cidrs, Domains, host_ports, rules, zone},
+    services::{Cidrs, Domains, Observed, host_ports, rules, zone},
     worker::{Desired, MAX_PULLS, Shared, Worker},
 };
 
@@ -147,11 +154,13 @@ impl Kubelet {
         let fail = |source| Error::Container { container: "(all)".into(), source };
         self.shared.ports.containers.adopt().await.map_err(fail)?;
         let _ = self.adopted.set(());
-        let (services, bindings, claims) = (Store::default(), Store::default(), Store::default());
+        let (services, slices) = (Store::default(), Store::default());
+        let (bindings, claims) = (Store::default(), Store::default());
         let mut tasks = JoinSet::new();
         let mine = ListParams::default().fields(format!("spec.nodeName={}", self.shared.config.node_name));
         tasks.spawn(reflect(Api::<Pod>::all(self.client.clone()), mine, self.pods.clone(), stop.clone()));
         tasks.spawn(self.reflect_all::<Service>(&services, &stop));
+        tasks.spawn(self.reflect_all::<EndpointSlice>(&slices, &stop));
         tasks.spawn(self.reflect_all::<Binding>(&bindings, &stop));
         tasks.spawn(self.reflect_all::<PersistentVolumeClaim>(&claims, &stop));
         if let Some(writer) = self.events.lock().take() {
@@ -162,7 +171,7 @@ impl Kubelet {
         let (network, ended) = (Arc::clone(&self.network), stop.clone());
         tasks.spawn(async move { network.keep(&health, ended).await });
         tasks.spawn(room::keep(Arc::clone(&self.shared), stop.clone()));
-        tasks.spawn(Arc::clone(&self).keep_rules(services, stop.clone()));
+        tasks.spawn(Arc::clone(&self).keep_rules(services, slices, stop.clone()));
         tasks.spawn(self.binding_controller(bindings).observer(observer.clone()).run(stop.clone()));
         tasks.spawn(self.claim_controller(claims).observer(observer).run(stop.clone()));
         tasks.spawn(Arc::clone(&self).keep_workers(stop.clone()));
@@ -371,11 +380,17 @@ impl Kubelet {
     }
 
     /// Keeps address translation and names as pods and services say.
-    async fn keep_rules(self: Arc<Self>, services: Store<Service>, stop: CancellationToken) {
-        let (mut pod_changes, mut service_changes) = (self.pods.subscribe(), services.subscribe());
+    async fn keep_rules(
+        self: Arc<Self>,
+        services: Store<Service>,
+        slices: Store<EndpointSlice>,
+        stop: CancellationToken,
+    ) {
+        let mut changes = (self.pods.subscribe(), services.subscribe(), slices.subscribe());
         let ready = async {
             self.pods.wait_until_ready().await;
             services.wait_until_ready().await;
+            slices.wait_until_ready().await;
         };
         if stop.run_until_cancelled(ready).await.is_none() {
             return;
@@ -386,10 +401,12 @@ impl Kubelet {
         let config = &self.shared.config;
         let domains = Domains { cluster: &config.cluster_domain, short: &config.short_domain };
         loop {
-            let (pods, services) = (self.pods.all(), services.all());
+            let (pods, services, slices) = (self.pods.all(), services.all(), slices.all());
             let claims = self.shared.host_ports.lock().clone();
             let names = zone(&pods, &services, domains, cidrs);
-            let rules = rules(&pods, &services, &claims, cidrs);
+            let api_server = config.api_server;
+            let observed = Observed { pods: &pods, services: &services, slices: &slices, claims: &claims, api_server };
+            let rules = rules(observed, cidrs);
             let network = &self.shared.ports.network;
             let mut pause = RULES_RESYNC;
             for done in [network.publish_names(&names), network.reconcile_rules(&rules).await] {
@@ -400,25 +417,24 @@ impl Kubelet {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = pod_changes.recv() => {}
-                _ = service_changes.recv() => {}
+                _ = changes.0.recv() => {}
+                _ = changes.1.recv() => {}
+                _ = changes.2.recv() => {}
                 () = self.shared.host_ports_changed.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             tokio::time::sleep(RULES_PAUSE).await;
             // What came meanwhile is in the stores already.
-            while !matches!(
-                pod_changes.try_recv(),
-                Err(tokio::sync::broadcast::error::TryRecvError::Empty
-                    | tokio::sync::broadcast::error::TryRecvError::Closed)
-            ) {}
-            while !matches!(
-                service_changes.try_recv(),
-                Err(tokio::sync::broadcast::error::TryRecvError::Empty
-                    | tokio::sync::broadcast::error::TryRecvError::Closed)
-            ) {}
+            drain(&mut changes.0);
+            drain(&mut changes.1);
+            drain(&mut changes.2);
         }
     }
+}
+
+/// Forgets changes that were reported but not received.
+fn drain<T: Clone>(changes: &mut broadcast::Receiver<T>) {
+    while !matches!(changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
 }
 
 /// A pod of which only the UID is known.

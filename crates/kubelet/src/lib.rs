@@ -37,7 +37,7 @@ pub mod services;
 pub mod streams;
 mod worker;
 
-pub use config::{AppArmor, BindingConfig, Config, ImageMarks, LayerStore};
+pub use config::{AppArmor, BindingConfig, CLUSTER_DOMAIN, Config, ImageMarks, LayerStore};
 pub use error::{Error, Result};
 pub use kubelet::Kubelet;
 pub use metrics::Metrics;

@@ -1,6 +1,10 @@
 //! The mechanisms of this node: network, images, containers, volumes.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use client::Client;
@@ -88,6 +92,7 @@ impl Node {
         let host_ip = facts::local_ip(&settings.bridge).unwrap_or(self.network.config().gateway());
         let state: PathBuf = settings.state_root.clone();
         let mut config = kubelet::Config::new(&settings.node_name, host_ip, &settings.run_root, state);
+        config.api_server = api_server(settings.listen);
         config.images =
             kubelet::ImageMarks { high_percent: settings.image_high_percent, low_percent: settings.image_low_percent };
         config.binding = kubelet::BindingConfig {
@@ -99,5 +104,15 @@ impl Node {
         let (runtime, images) = (self.runtime.clone(), self.images.clone());
         let (network, volumes) = (self.network.clone(), self.volumes.clone());
         Ok(Arc::new(Kubelet::new(config, client, runtime, images, network, volumes)?))
+    }
+}
+
+/// Where this machine's own programs reach the API, if it listens for IPv4.
+fn api_server(listen: SocketAddr) -> Option<SocketAddrV4> {
+    match listen.ip() {
+        // A socket on every address of IPv6 is on those of IPv4, too.
+        ip if ip.is_unspecified() => Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, listen.port())),
+        IpAddr::V4(ip) => Some(SocketAddrV4::new(ip, listen.port())),
+        IpAddr::V6(_) => None,
     }
 }

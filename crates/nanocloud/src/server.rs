@@ -30,7 +30,9 @@ use tokio_util::sync::CancellationToken;
 use trust::{AssetsConfig, ClientAuth, JoinToken, SecureAssets, Subject, tls::ServerCertificate};
 
 use crate::{
-    adapters::{catalog::Images, facts, issuer::Issuer, reconciles::Reconciles, streams::Streams},
+    adapters::{
+        api_servers::Servers, catalog::Images, facts, issuer::Issuer, reconciles::Reconciles, streams::Streams,
+    },
     certificates, cluster, host,
     node::{self, Node},
     settings::Settings,
@@ -243,20 +245,26 @@ fn start_controllers(
         bridge: settings.bridge.clone(),
         resolv_conf: node::RESOLV_CONF.into(),
     });
+    let cluster = match parts.store {
+        Store::Replica { replica, .. } => Some(replica.cluster()),
+        Store::EtcdBackend { .. } => None,
+    };
+    let servers = Arc::new(Servers { listen: settings.listen, bridge: settings.bridge.clone(), cluster });
     let config = controllers::Config { registry: settings.registry.clone() };
     let client = Client::in_process(router.clone(), Subject::controllers());
     let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());
     actors.spawn("controllers", async move {
         cluster::while_leading(leads, stop, |stop| {
             let (client, catalog, facts, config) = (client.clone(), catalog.clone(), facts.clone(), config.clone());
-            let (host, reconciles) = (host.clone(), reconciles.clone());
+            let (host, reconciles, servers) = (host.clone(), reconciles.clone(), servers.clone());
             async move {
                 let opening = cluster::retry_until_ok("open the authority of services", || {
                     Issuer::open(&client, Timestamp::now())
                 });
                 let Some(issuer) = stop.run_until_cancelled(opening).await else { return };
                 let random = Arc::new(controllers::KernelRandom);
-                let context = controllers::Context { catalog, host: facts, issuer: Arc::new(issuer), random, config };
+                let context =
+                    controllers::Context { catalog, host: facts, servers, issuer: Arc::new(issuer), random, config };
                 controllers::run(client.clone(), controllers::all(&context), &host, Some(reconciles), stop).await;
             }
         })

@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use api::names;
 use ipnet::Ipv4Net;
-use kubelet::{AppArmor, BindingConfig, ImageMarks};
+use kubelet::{AppArmor, BindingConfig, CLUSTER_DOMAIN, ImageMarks};
 use serde::{Serialize, Serializer};
 
 use crate::{host_ports::HostPorts, telemetry::LogFormat};
@@ -453,6 +454,13 @@ impl Settings {
         if !host.is_empty() {
             names.push(host.to_owned());
         }
+        // For clients in pods.
+        let service = format!("{}.{}", names::api_service::NAME, names::namespace::DEFAULT);
+        names.push(names::api_service::NAME.to_owned());
+        names.extend(
+            [&service, &format!("{service}.svc"), &format!("{service}.svc.{CLUSTER_DOMAIN}")].map(String::clone),
+        );
+        names.extend(self.service_cidr.hosts().next().map(|first| first.to_string()));
         names.sort();
         names.dedup();
         names

@@ -124,6 +124,7 @@ mod tests {
             protocol,
             node_port: None,
             endpoints: endpoints.iter().map(|e| e.parse().unwrap()).collect(),
+            host_program: false,
             sticky: false,
             owner: String::new(),
         }

@@ -27,6 +27,12 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     let gateway = config.gateway();
     writeln!(out, "table inet {table}\ndelete table inet {table}\ntable inet {table} {{")?;
     write_lookups(out, rules)?;
+    // By the port of the program: when a packet is judged, it has been translated already.
+    let programs = rules.services.iter().filter(|service| service.host_program).flat_map(|service| {
+        let of = |endpoint: &SocketAddrV4| format!("{} . {} . {}", service.address, service.protocol, endpoint.port());
+        service.endpoints.iter().map(of).collect::<Vec<_>>()
+    });
+    write_lookup(out, "set host_programs", "ipv4_addr . inet_proto . inet_service", programs)?;
     let open = config.host_ports.iter().map(|(protocol, port)| format!("{protocol} . {port}"));
     write_lookup(out, "set host_ports", "inet_proto . inet_service", open)?;
     for (number, service) in rules.services.iter().enumerate() {
@@ -64,6 +70,7 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     ct state established,related accept
     ip daddr {gateway} meta l4proto {{ tcp, udp }} th dport 53 accept
     meta l4proto . th dport @host_ports accept
+    ct status dnat ct original ip daddr . meta l4proto . th dport @host_programs accept
     icmp type echo-request accept
     meta l4proto tcp reject with tcp reset
     reject with icmpx admin-prohibited
@@ -94,7 +101,8 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
 /// The hairpin set and the maps from addresses and ports to targets.
 fn write_lookups(out: &mut String, rules: &Rules) -> fmt::Result {
     let targets = rules.publish.iter().map(|p| *p.target.ip());
-    let endpoints = rules.services.iter().flat_map(|s| s.endpoints.iter().map(|e| *e.ip()));
+    let endpoints = rules.services.iter().filter(|service| !service.host_program);
+    let endpoints = endpoints.flat_map(|s| s.endpoints.iter().map(|e| *e.ip()));
     let hairpin: BTreeSet<Ipv4Addr> = targets.chain(endpoints).collect();
     write_lookup(out, "set hairpin", "ipv4_addr . ipv4_addr", hairpin.iter().map(|a| format!("{a} . {a}")))?;
     let one = rules.publish.iter().filter_map(|p| {
@@ -185,6 +193,7 @@ mod tests {
             protocol: Protocol::Tcp,
             node_port: None,
             endpoints: endpoints.iter().map(|e| e.parse().unwrap()).collect(),
+            host_program: false,
             sticky: false,
             owner: "default/web".into(),
         }
@@ -215,9 +224,11 @@ mod tests {
         let mut sticky = service(11, &["10.88.0.3:9000"]);
         sticky.sticky = true;
         sticky.node_port = Some(30080);
+        let mut api = service(1, &["127.0.0.1:6443"]);
+        (api.port, api.host_program) = (443, true);
         let rules = Rules {
             publish: vec![publish(None, 80, 2), publish(Some(Ipv4Addr::LOCALHOST), 8080, 3)],
-            services: vec![service(10, &["10.88.0.4:81", "10.88.0.3:81"]), sticky, service(12, &[])],
+            services: vec![service(10, &["10.88.0.4:81", "10.88.0.3:81"]), sticky, service(12, &[]), api],
         };
         insta::assert_snapshot!(render(&config(), &rules));
     }

@@ -20,7 +20,7 @@ pub struct Publish {
     pub owner: String,
 }
 
-/// One port of a service address and the pods behind it.
+/// One port of a service address and what is behind it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service {
     /// Virtual address, inside the service CIDR.
@@ -31,8 +31,12 @@ pub struct Service {
     pub protocol: Protocol,
     /// Port on every address of the host, if the service has one.
     pub node_port: Option<u16>,
-    /// Ready pods; without any, connections are refused.
+    /// Who serves it; without anybody, connections are refused. Addresses outside the pod CIDR are of other machines, or
+    /// of the host: there pods reach what the host lets them reach anyway.
     pub endpoints: Vec<SocketAddrV4>,
+    /// Whether the endpoints are a program of the host that is for pods, too: this service leads them to it, even if
+    /// they may not reach its port otherwise.
+    pub host_program: bool,
     /// A client address keeps its endpoint as long as that one is there; one more endpoint takes over a few clients.
     pub sticky: bool,
     /// Whose port it is, for messages: `namespace/service`.
@@ -84,9 +88,6 @@ impl Rules {
         let mut vips: BTreeMap<(Ipv4Addr, Protocol, u16), &str> = BTreeMap::new();
         for service in &self.services {
             within(&service.owner, service.address, service_cidr)?;
-            for endpoint in &service.endpoints {
-                within(&service.owner, *endpoint.ip(), pod_cidr)?;
-            }
             let port = HostPort { address: Some(service.address), port: service.port, protocol: service.protocol };
             if let Some(first) = vips.insert((service.address, service.protocol, service.port), &service.owner) {
                 return Err(Error::PortConflict { port, first: first.to_owned(), second: service.owner.clone() });

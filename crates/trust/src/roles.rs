@@ -95,6 +95,7 @@ pub(crate) const AUTHENTICATED: &[Rule] = &[
 /// Kubelet and node agent, for every node alike. See [`is_own_node_object`] for the rest.
 pub(crate) const NODE: &[Rule] = &[
     on(READ, CORE, &["pods", "services", "configmaps", "persistentvolumeclaims", "namespaces", "nodes"]),
+    on(READ, &["discovery.k8s.io"], &["endpointslices"]),
     // A pod's secrets are fetched one by one; nodes cannot list what belongs to others.
     on(&["get"], CORE, &["secrets"]),
     on(UPDATE, CORE, &["pods/status", "persistentvolumeclaims/status"]),
@@ -119,7 +120,7 @@ pub(crate) fn is_own_node_object(node: &str, request: &Attributes<'_>) -> bool {
     own && change && (node_itself || lease)
 }
 
-const CONTROLLER_GROUPS: &[&str] = &["", "apps", "nanocloud.io"];
+const CONTROLLER_GROUPS: &[&str] = &["", "apps", "discovery.k8s.io", "nanocloud.io"];
 
 const CONTROLLERS_ROLE: Role = Role {
     name: CONTROLLERS,
@@ -137,6 +138,8 @@ const CONTROLLERS_ROLE: Role = Role {
                 "bundles",
                 "configmaps",
                 "controllerrevisions",
+                "endpoints",
+                "endpointslices",
                 // One that always exists is created again when it is missing.
                 "namespaces",
                 "persistentvolumeclaims",

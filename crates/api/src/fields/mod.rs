@@ -11,6 +11,7 @@
 mod claim;
 mod container;
 mod core;
+mod discovery;
 mod lifecycle;
 mod nanocloud;
 mod pod;
@@ -26,6 +27,7 @@ use serde_json::Value;
 pub(crate) use self::{
     claim::PERSISTENT_VOLUME_CLAIM,
     core::{CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE_ACCOUNT},
+    discovery::{ENDPOINT_SLICE, ENDPOINTS},
     nanocloud::{BINDING, BUNDLE, TOKEN},
     pod::POD,
     service::SERVICE,

@@ -43,6 +43,8 @@ kinds! {
     node::Node,
     pod::Pod,
     service::Service,
+    endpoints::Endpoints,
+    endpoint_slice::EndpointSlice,
     service_account::ServiceAccount,
     config_map::ConfigMap,
     secret::Secret,

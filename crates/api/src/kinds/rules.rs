@@ -2,6 +2,7 @@
 
 mod claims;
 mod data;
+mod endpoints;
 mod nanocloud;
 mod places;
 mod services;

@@ -1,5 +1,6 @@
 //! `v1 Service`.
 
+mod backend;
 mod validate;
 
 use k8s_openapi::{
@@ -9,7 +10,10 @@ use k8s_openapi::{
 
 pub use k8s_openapi::api::core::v1::Service;
 
-pub use self::validate::HEADLESS;
+pub use self::{
+    backend::{pod_selector, publishes_unready, target_port},
+    validate::HEADLESS,
+};
 
 use crate::{Column, FieldError, meta::NameRule};
 

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use api::{FieldError, Kind, Reason, kinds::service::HEADLESS};
+use api::{FieldError, Kind, Reason, kinds::service::HEADLESS, meta::DEFAULT_NAMESPACE, names::api_service};
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use keyspace::{Compare, KeyspaceExt, Op, Projection, RangeRequest};
@@ -27,7 +27,9 @@ impl Strategy for Services {
         if asked == HEADLESS {
             return Ok(Claim::default());
         }
-        let address = if asked.is_empty() {
+        let address = if asked.is_empty() && is_api(service) {
+            api_address(objects.service_cidr())
+        } else if asked.is_empty() {
             free_address(objects, service).await?
         } else {
             own_address(objects, kind, service, &asked).await?
@@ -76,7 +78,10 @@ async fn own_address(objects: &dyn Objects, kind: &Kind, service: &Value, asked:
         Err(ApiError::invalid(kind, object::name(service), &errors))
     };
     match asked.parse::<Ipv4Addr>() {
-        Ok(address) if usable(objects.service_cidr(), address) => {
+        Ok(address)
+            if usable(objects.service_cidr(), address)
+                || is_api(service) && address == api_address(objects.service_cidr()) =>
+        {
             match objects.keyspace().get(format!("{PREFIX}{address}")).await? {
                 Some(_) => refuse(format!("{address} belongs to another service already")),
                 None => Ok(address),
@@ -103,7 +108,17 @@ async fn free_address(objects: &dyn Objects, service: &Value) -> Result<Ipv4Addr
     })
 }
 
-/// Whether services may have the address: neither network, nor broadcast, nor the first (the server's own).
+/// Whether it is the service of the API itself.
+fn is_api(service: &Value) -> bool {
+    (object::namespace(service), object::name(service)) == (DEFAULT_NAMESPACE, api_service::NAME)
+}
+
+/// The address of the API's service: the first.
+fn api_address(net: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(net.network()).saturating_add(1))
+}
+
+/// Whether services may have the address: neither network, nor broadcast, nor the first (the API's).
 fn usable(net: Ipv4Net, address: Ipv4Addr) -> bool {
     let first = u32::from(net.network());
     net.contains(&address) && u32::from(address) > first + 1 && address != net.broadcast()

@@ -1,6 +1,6 @@
 //! Images, an authority and a host for tests.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use dockyard::Facts;
@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::{
     Config, Context, KernelRandom,
     ports::{
-        Catalog, CatalogError, Certificate, CertificateError, CertificateIssuer, CertificateRequest, HostFacts,
-        ImageInfo,
+        ApiServers, Catalog, CatalogError, Certificate, CertificateError, CertificateIssuer, CertificateRequest,
+        HostFacts, ImageInfo,
     },
 };
 
@@ -63,6 +63,15 @@ impl HostFacts for TestHost {
     }
 }
 
+struct TestServers;
+
+#[async_trait]
+impl ApiServers for TestServers {
+    async fn addresses(&self) -> Vec<SocketAddr> {
+        vec!["192.0.2.7:6443".parse().unwrap()]
+    }
+}
+
 struct TestIssuer;
 
 impl CertificateIssuer for TestIssuer {
@@ -87,6 +96,7 @@ pub(crate) fn context() -> Context {
     Context {
         catalog: Arc::new(TestCatalog),
         host: Arc::new(TestHost),
+        servers: Arc::new(TestServers),
         issuer: Arc::new(TestIssuer),
         random: Arc::new(KernelRandom),
         config: Config::default(),

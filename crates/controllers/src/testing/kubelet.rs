@@ -1,6 +1,9 @@
 //! Scripted kubelets: pods come up, crash and end, volumes are made, bindings succeed, fail and time out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use api::{
     Kind, ObjectKey, decode, encode,
@@ -34,12 +37,15 @@ pub(crate) struct Nodes {
     up: BTreeMap<String, bool>,
     /// Volumes, by the uid of their claim, and where they are.
     volumes: BTreeMap<String, BTreeSet<String>>,
+    /// Addresses that pods had, by their uid.
+    addresses: BTreeMap<String, Ipv4Addr>,
 }
 
 impl Nodes {
     /// Running nodes that are not registered yet.
     pub(crate) fn new(names: &[&str]) -> Self {
-        Self { up: names.iter().map(|name| ((*name).to_owned(), true)).collect(), volumes: BTreeMap::new() }
+        let up = names.iter().map(|name| ((*name).to_owned(), true)).collect();
+        Self { up, volumes: BTreeMap::new(), addresses: BTreeMap::new() }
     }
 
     /// The node stops without notice, or comes back.
@@ -89,10 +95,12 @@ impl Nodes {
             Fault::None => ("False", json!({"waiting": {"reason": "ContainerCreating"}})),
             Fault::Fails => ("False", json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}})),
         };
+        let next = Ipv4Addr::from(0x0a09_0000 + u32::try_from(self.addresses.len()).unwrap());
+        let address = *self.addresses.entry(pod.metadata.uid.clone().unwrap()).or_insert(next);
         let mut pod = encode(&pod);
         let name = pod["spec"]["containers"][0]["name"].clone();
         let last = json!({"terminated": {"exitCode": 3, "message": "cannot open the data directory"}});
-        let status = json!({"phase": "Running", "startTime": "1970-01-01T00:00:00Z",
+        let status = json!({"phase": "Running", "podIP": address, "startTime": "1970-01-01T00:00:00Z",
             "conditions": [{"type": "Ready", "status": ready}],
             "containerStatuses": [{"name": name, "image": "i", "imageID": "i", "ready": ready == "True", "restartCount": 1,
                 "state": state, "lastState": last}]});

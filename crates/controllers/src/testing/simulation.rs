@@ -8,7 +8,8 @@ use std::{
 use api::{
     Kind, ObjectKey, decode,
     kinds::{
-        Bundle, ControllerRevision, Node, PersistentVolumeClaim, Pod, Secret, StatefulSet,
+        Bundle, ControllerRevision, EndpointSlice, Endpoints, Node, PersistentVolumeClaim, Pod, Secret, Service,
+        StatefulSet,
         bundle::{BundleReason, CONDITIONS},
     },
 };
@@ -172,7 +173,9 @@ impl Simulation {
     async fn edit(&mut self) {
         let name = ["db", "blog", "blog2"][self.random.below(3)];
         let key = ObjectKey::namespaced("default", name);
-        match self.random.below(11) {
+        match self.random.below(13) {
+            11 => self.spoil_endpoints().await,
+            12 => self.edit_addresses().await,
             8 => self.trouble().await,
             9 | 10 => self.edit_set().await,
             0 => self.install("mariadb", MARIADB).await,
@@ -223,6 +226,49 @@ impl Simulation {
             _ => return self.world.delete::<StatefulSet>(&key).await,
         }
         self.replace::<StatefulSet>(&set).await;
+    }
+
+    /// What controllers wrote about the pods behind services is deleted, or changed.
+    async fn spoil_endpoints(&mut self) {
+        let delete = self.one_in(2);
+        let mut slices = self.world.all::<EndpointSlice>();
+        if !slices.is_empty() {
+            let mut slice = slices.swap_remove(self.random.below(slices.len()));
+            if delete {
+                self.world.delete::<EndpointSlice>(&key_of(&slice)).await;
+            } else {
+                slice["endpoints"] = json!([{"addresses": ["192.0.2.9"]}]);
+                self.replace::<EndpointSlice>(&slice).await;
+            }
+        }
+        let key = ObjectKey::namespaced("default", ["db", "blog", "web", "kubernetes"][self.random.below(4)]);
+        self.world.delete::<Endpoints>(&key).await;
+        if key.name == "kubernetes" && delete {
+            self.world.delete::<Service>(&key).await;
+        }
+    }
+
+    /// A service without a selector, and the endpoints that its maker writes, are made, changed or deleted.
+    async fn edit_addresses(&mut self) {
+        let key = ObjectKey::namespaced("default", "outside");
+        let metadata = json!({"name": "outside", "namespace": "default"});
+        match self.random.below(4) {
+            0 => self.world.delete::<Service>(&key).await,
+            1 => self.world.delete::<Endpoints>(&key).await,
+            _ => {
+                self.create::<Service>(json!({"metadata": metadata, "spec": {"ports": [{"port": 80}]}})).await;
+                let number = self.random.below(120);
+                let addresses: Vec<_> = (0..=number).map(|last| json!({"ip": format!("192.0.2.{last}")})).collect();
+                let subsets = json!([{"addresses": addresses, "ports": [{"port": 80}]}]);
+                match self.get::<Endpoints>(&key).await {
+                    Some(mut endpoints) => {
+                        endpoints["subsets"] = subsets;
+                        self.replace::<Endpoints>(&endpoints).await;
+                    }
+                    None => self.create::<Endpoints>(json!({"metadata": metadata, "subsets": subsets})).await,
+                }
+            }
+        }
     }
 
     /// A node is lost, comes back, is drained, or is taken out of the cluster.
@@ -313,9 +359,12 @@ impl Simulation {
         panic!("still busy: {:?}", self.queue);
     }
 
-    /// Controllers that ask to be called again for ever: certificates are renewed, and leases end, some day.
+    /// Controllers that ask to be called again for ever: certificates are renewed, leases end and servers come, some day.
     fn is_timer(&self, index: usize) -> bool {
-        matches!(self.controllers[index].name(), "bundle-controller" | "node-lifecycle-controller")
+        matches!(
+            self.controllers[index].name(),
+            "api-service-controller" | "bundle-controller" | "node-lifecycle-controller"
+        )
     }
 
     fn bundles(&self) -> BTreeMap<String, Bundle> {
@@ -337,6 +386,7 @@ impl Simulation {
             assert!(owners.iter().all(|owner| uids.contains(&owner["uid"])), "seed {seed}: garbage {}", found.object);
         }
         self.judge_set(seed);
+        self.judge_endpoints(seed);
         for pod in self.world.all::<Pod>().iter().filter(|pod| pod["metadata"]["labels"]["app"] != "web") {
             let set = pod["metadata"]["name"].as_str().unwrap().trim_end_matches("-0");
             assert!(bundles.get(set).is_some_and(|bundle| bundle.spec.start), "seed {seed}: a pod too many {set}");
@@ -370,6 +420,58 @@ impl Simulation {
             kept.filter(|kept| kept.metadata.name.as_deref().is_some_and(|name| name.starts_with("web-"))).count();
         assert!(kept <= 6, "seed {seed}: {kept} revisions");
     }
+}
+
+impl Simulation {
+    /// Slices and endpoints have the ready pods of each service with a selector, and the addresses that are written
+    /// for one without.
+    fn judge_endpoints(&self, seed: u64) {
+        let endpoints = self.world.all::<Endpoints>();
+        let endpoints: BTreeMap<_, _> = endpoints.iter().map(|found| (key_of(found), listed(found))).collect();
+        let mut slices: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for slice in self.world.all::<EndpointSlice>() {
+            let of = slice["metadata"]["labels"]["kubernetes.io/service-name"].as_str().unwrap();
+            let service = ObjectKey::namespaced(slice["metadata"]["namespace"].as_str().unwrap(), of);
+            slices.entry(service).or_default().extend(ready_of(&slice));
+        }
+        let services = self.world.all::<Service>();
+        assert!(services.iter().any(|service| service["spec"]["clusterIP"] == "10.0.0.1"), "seed {seed}: no API");
+        for service in services {
+            let key = key_of(&service);
+            let mut found = slices.remove(&key).unwrap_or_default();
+            found.sort();
+            let mut wanted = endpoints.get(&key).cloned().unwrap_or_default();
+            wanted.sort();
+            assert_eq!(found, wanted, "seed {seed}: slices of {key} and its endpoints");
+            let Some(selector) = service["spec"]["selector"].as_object() else { continue };
+            let mut pods = self.world.all::<Pod>();
+            pods.retain(|pod| selector.iter().all(|(key, value)| pod["metadata"]["labels"].get(key) == Some(value)));
+            let mut ready: Vec<_> =
+                pods.iter().filter_map(|pod| Some(pod["status"]["podIP"].as_str()?.to_owned())).collect();
+            ready.sort();
+            assert_eq!(found, ready, "seed {seed}: the pods behind {key}");
+        }
+        assert_eq!(slices.into_values().flatten().next(), None, "seed {seed}: slices without a service");
+    }
+}
+
+fn key_of(object: &Value) -> ObjectKey {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap();
+    ObjectKey::namespaced(text("namespace"), text("name"))
+}
+
+/// The ready addresses of endpoints.
+fn listed(endpoints: &Value) -> Vec<String> {
+    let subsets = endpoints["subsets"].as_array().into_iter().flatten();
+    let addresses = subsets.flat_map(|subset| subset["addresses"].as_array().into_iter().flatten());
+    addresses.map(|address| address["ip"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The addresses of a slice that are ready.
+fn ready_of(slice: &Value) -> Vec<String> {
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    ready.map(|endpoint| endpoint["addresses"][0].as_str().unwrap().to_owned()).collect()
 }
 
 #[tokio::test]

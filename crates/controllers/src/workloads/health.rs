@@ -2,12 +2,15 @@
 
 use api::kinds::Pod;
 
-/// Whether the pod runs and is ready to serve.
+/// Whether the pod runs, is ready to serve, and is not about to end.
 pub(crate) fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    !is_terminating(pod)
-        && phase(pod) == "Running"
-        && conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
+    !is_terminating(pod) && phase(pod) == "Running" && is_serving(pod)
+}
+
+/// Whether the pod's containers are ready, even if it is being deleted.
+pub(crate) fn is_serving(pod: &Pod) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether the pod is being deleted.

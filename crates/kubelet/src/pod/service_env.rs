@@ -7,13 +7,11 @@ use std::collections::BTreeMap;
 use api::{
     kinds::{Pod, Service, service::HEADLESS},
     meta::DEFAULT_NAMESPACE,
+    names::api_service,
 };
 use k8s_openapi::api::core::v1::ServicePort;
 
 use super::env::Env;
-
-/// The service of the API itself, whose variables every pod gets.
-pub const API_SERVICE: &str = "kubernetes";
 
 /// Whether the pod wants variables of the services of its namespace (`enableServiceLinks`).
 #[must_use]
@@ -31,7 +29,7 @@ pub fn variables(pod: &Pod, services: &[Service]) -> Env {
         let home = service.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         if home == namespace && wants_links(pod) {
             chosen.insert(name, (address, service));
-        } else if home == DEFAULT_NAMESPACE && name == API_SERVICE {
+        } else if home == DEFAULT_NAMESPACE && name == api_service::NAME {
             chosen.entry(name).or_insert((address, service));
         }
     }

@@ -7,13 +7,15 @@ use std::{
 };
 
 use api::{
-    LabelSelector,
-    kinds::{Pod, Service, service::HEADLESS},
+    kinds::{
+        EndpointSlice, Pod, Service,
+        service::{HEADLESS, pod_selector, publishes_unready, target_port},
+    },
     meta::DEFAULT_NAMESPACE,
-    names::annotation::TOLERATE_UNREADY,
+    names::{api_service, label},
 };
 use ipnet::Ipv4Net;
-use k8s_openapi::{api::core::v1::ServicePort, apimachinery::pkg::util::intstr::IntOrString};
+use k8s_openapi::api::{core::v1::ServicePort, discovery::v1::EndpointPort};
 use net::{HostPort, Protocol, Publish, Rules};
 
 pub use self::names::{Domains, zone};
@@ -103,12 +105,8 @@ fn name_of(meta: &api::ObjectMeta) -> (String, String) {
 
 /// Pods behind a service with their addresses.
 fn backends<'a>(service: &Service, pods: &'a [Arc<Pod>]) -> Vec<(&'a Pod, Ipv4Addr)> {
-    let spec = service.spec.as_ref();
-    let Some(selector) = spec.and_then(|s| s.selector.as_ref()).filter(|s| !s.is_empty()) else { return Vec::new() };
-    let selector = LabelSelector::equals(selector);
-    let annotated =
-        service.metadata.annotations.as_ref().and_then(|a| a.get(TOLERATE_UNREADY)).is_some_and(|v| v == "true");
-    let unready = annotated || spec.and_then(|s| s.publish_not_ready_addresses) == Some(true);
+    let Some(selector) = pod_selector(service) else { return Vec::new() };
+    let unready = publishes_unready(service);
     let mine = pods.iter().filter(|p| p.metadata.namespace == service.metadata.namespace);
     mine.filter(|p| selector.matches(p.metadata.labels.as_ref()))
         .filter(|p| unready || is_ready(p))
@@ -116,50 +114,37 @@ fn backends<'a>(service: &Service, pods: &'a [Arc<Pod>]) -> Vec<(&'a Pod, Ipv4Ad
         .collect()
 }
 
-/// The port in the pod that a service's port leads to.
-fn target_port(pod: &Pod, port: &ServicePort) -> Option<u16> {
-    let number = |n: i32| u16::try_from(n).ok().filter(|n| *n > 0);
-    match &port.target_port {
-        None => number(port.port),
-        Some(IntOrString::Int(n)) => number(*n),
-        Some(IntOrString::String(name)) => {
-            let containers = pod.spec.iter().flat_map(|s| &s.containers);
-            let ports = containers.flat_map(|c| c.ports.iter().flatten());
-            let wanted = protocol(port.protocol.as_deref());
-            let named = ports.filter(|p| p.name.as_ref() == Some(name) && protocol(p.protocol.as_deref()) == wanted);
-            named.map(|p| p.container_port).next().and_then(number)
-        }
-    }
-}
-
 fn cluster_ip(service: &Service) -> Option<Ipv4Addr> {
     let address = service.spec.as_ref()?.cluster_ip.as_deref()?;
     (address != HEADLESS).then(|| address.parse().ok()).flatten()
 }
 
-/// The rules of the node. `claims` says which pod (by UID) has which host port. Rules that could not be loaded
-/// (addresses outside the node's networks, a second service with an address) are left out, so that one bad object
-/// does not take the others down.
+/// What rules are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Pods of the node.
+    pub pods: &'a [Arc<Pod>],
+    /// All services.
+    pub services: &'a [Arc<Service>],
+    /// All slices; they count for services whose pods are not known.
+    pub slices: &'a [Arc<EndpointSlice>],
+    /// Which pod (by UID) has which host port.
+    pub claims: &'a BTreeMap<HostPort, String>,
+    /// The API server of this machine.
+    pub api_server: Option<SocketAddrV4>,
+}
+
+/// The rules of the node. Rules that could not be loaded (addresses outside the node's networks, a second service with
+/// an address) are left out, so that one bad object does not take the others down.
 #[must_use]
-pub fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<HostPort, String>, cidrs: Cidrs) -> Rules {
-    let mut rules = Rules::default();
-    for pod in pods {
-        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let Some(address) = address(pod).filter(|a| cidrs.pods.contains(a)) else { continue };
-        let (namespace, name) = name_of(&pod.metadata);
-        // A pod whose host ports cannot be understood publishes none of them.
-        for wanted in host_ports(pod).unwrap_or_default() {
-            if claims.get(&wanted.port).is_some_and(|owner| owner == uid) {
-                let target = SocketAddrV4::new(address, wanted.target);
-                rules.publish.push(Publish { port: wanted.port, target, owner: format!("{namespace}/{name}") });
-            }
-        }
-    }
+pub fn rules(observed: Observed<'_>, cidrs: Cidrs) -> Rules {
+    let mut rules = Rules { publish: published(observed, cidrs), ..Rules::default() };
     let mut taken = BTreeSet::new();
-    for service in services {
+    for service in observed.services {
         let Some(vip) = cluster_ip(service).filter(|a| cidrs.services.contains(a)) else { continue };
         let (namespace, name) = name_of(&service.metadata);
-        let backends = backends(service, pods);
+        let host_program = observed.api_server.filter(|_| namespace == DEFAULT_NAMESPACE && name == api_service::NAME);
+        let backends = backends(service, observed.pods);
         let spec = service.spec.as_ref();
         for port in spec.iter().flat_map(|s| s.ports.iter().flatten()) {
             let (Some(protocol), Ok(number)) = (protocol(port.protocol.as_deref()), u16::try_from(port.port)) else {
@@ -168,20 +153,71 @@ pub fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<Hos
             if !taken.insert((vip, protocol, number)) {
                 continue;
             }
-            let endpoints = backends.iter().filter(|(_, a)| cidrs.pods.contains(a));
-            let endpoints = endpoints.filter_map(|(pod, a)| Some(SocketAddrV4::new(*a, target_port(pod, port)?)));
+            let endpoints = match host_program {
+                Some(server) => vec![server],
+                None if pod_selector(service).is_none() => sliced(observed.slices, service, port),
+                None => {
+                    let own = backends.iter().filter(|(_, a)| cidrs.pods.contains(a));
+                    own.filter_map(|(pod, a)| Some(SocketAddrV4::new(*a, target_port(pod, port)?))).collect()
+                }
+            };
             rules.services.push(net::Service {
                 address: vip,
                 port: number,
                 protocol,
                 node_port: None,
-                endpoints: endpoints.collect(),
+                endpoints,
+                host_program: host_program.is_some(),
                 sticky: spec.and_then(|s| s.session_affinity.as_deref()) == Some("ClientIP"),
                 owner: format!("{namespace}/{name}"),
             });
         }
     }
     rules
+}
+
+/// Host ports of the pods that have them.
+fn published(observed: Observed<'_>, cidrs: Cidrs) -> Vec<Publish> {
+    let mut published = Vec::new();
+    for pod in observed.pods {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let Some(address) = address(pod).filter(|a| cidrs.pods.contains(a)) else { continue };
+        let (namespace, name) = name_of(&pod.metadata);
+        // A pod whose host ports cannot be understood publishes none of them.
+        for wanted in host_ports(pod).unwrap_or_default() {
+            if observed.claims.get(&wanted.port).is_some_and(|owner| owner == uid) {
+                let target = SocketAddrV4::new(address, wanted.target);
+                published.push(Publish { port: wanted.port, target, owner: format!("{namespace}/{name}") });
+            }
+        }
+    }
+    published
+}
+
+/// The ready addresses that the slices of a service name for one of its ports.
+fn sliced(slices: &[Arc<EndpointSlice>], service: &Service, port: &ServicePort) -> Vec<SocketAddrV4> {
+    let of = |slice: &&Arc<EndpointSlice>| {
+        let labels = slice.metadata.labels.as_ref();
+        slice.metadata.namespace == service.metadata.namespace
+            && slice.metadata.deletion_timestamp.is_none()
+            && labels.and_then(|all| all.get(label::SERVICE_NAME)) == service.metadata.name.as_ref()
+    };
+    let mut found = Vec::new();
+    for slice in slices.iter().filter(of) {
+        let same = |sliced: &&EndpointPort| {
+            sliced.name.as_deref().unwrap_or_default() == port.name.as_deref().unwrap_or_default()
+                && protocol(sliced.protocol.as_deref()) == protocol(port.protocol.as_deref())
+        };
+        let number = slice.ports.iter().flatten().find(same).and_then(|sliced| u16::try_from(sliced.port?).ok());
+        let Some(number) = number else { continue };
+        let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
+            // Not to say means ready.
+            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false)
+        });
+        let addresses = ready.filter_map(|endpoint| endpoint.addresses.first()?.parse::<Ipv4Addr>().ok());
+        found.extend(addresses.map(|address| SocketAddrV4::new(address, number)));
+    }
+    found
 }
 
 #[cfg(test)]
@@ -219,10 +255,15 @@ pub(crate) mod tests {
         BTreeMap::from([(HostPort { address: None, port: 80, protocol: Protocol::Tcp }, uid.to_owned())])
     }
 
+    /// The rules of these pods and services, without slices.
+    fn rules(pods: &[Arc<Pod>], services: &[Arc<Service>], claims: &BTreeMap<HostPort, String>) -> Rules {
+        super::rules(Observed { pods, services, slices: &[], claims, api_server: None }, cidrs())
+    }
+
     #[test]
     fn only_ready_pods_are_endpoints_and_only_owners_publish() {
         let pods = [pod("a", "10.88.0.2", true, plain()), pod("b", "10.88.0.3", false, plain())];
-        let rules = rules(&pods, &[service("web", "10.96.0.1", json!({}))], &claims("u-b"), cidrs());
+        let rules = rules(&pods, &[service("web", "10.96.0.1", json!({}))], &claims("u-b"));
         assert_eq!(rules.services[0].endpoints, ["10.88.0.2:8080".parse().unwrap()]);
         assert_eq!(rules.publish.len(), 1);
         assert_eq!(
@@ -247,7 +288,7 @@ pub(crate) mod tests {
                 }
                 other => panic!("{bad}: {other:?}"),
             }
-            assert_eq!(rules(&[pod], &[], &claims("u-a"), cidrs()).publish, [], "{bad}");
+            assert_eq!(rules(&[pod], &[], &claims("u-a")).publish, [], "{bad}");
         }
         for (good, address) in [
             (json!(null), None),
@@ -269,11 +310,49 @@ pub(crate) mod tests {
             service("none", HEADLESS, json!({})),
             service("free", "10.96.0.2", json!({"selector": {}})),
         ];
-        let rules = rules(&pods, &services, &BTreeMap::new(), cidrs());
+        let rules = rules(&pods, &services, &BTreeMap::new());
         assert!(rules.validate(cidrs().pods, cidrs().services).is_ok());
         let owners: Vec<&str> = rules.services.iter().map(|s| s.owner.as_str()).collect();
         assert_eq!(owners, ["default/web", "default/free"]);
         assert_eq!(rules.services[0].endpoints, ["10.88.0.3:8080".parse().unwrap()]);
         assert!(rules.services[1].endpoints.is_empty(), "no selector, no endpoints");
+    }
+
+    #[test]
+    fn a_service_without_selector_leads_to_its_slices_and_that_of_the_api_to_the_server_of_the_node() {
+        let slice = |service: &str, ports: serde_json::Value, endpoints: serde_json::Value| -> Arc<EndpointSlice> {
+            let labels = json!({"kubernetes.io/service-name": service});
+            let metadata = json!({"name": "x", "namespace": "default", "labels": labels});
+            let slice = json!({"metadata": metadata, "addressType": "IPv4", "ports": ports, "endpoints": endpoints});
+            Arc::new(serde_json::from_value(slice).unwrap())
+        };
+        let ports = || json!([{"name": "http", "port": 8080, "protocol": "TCP"}]);
+        let slices = [
+            slice(
+                "out",
+                ports(),
+                json!([{"addresses": ["192.0.2.1"]}, {"addresses": ["192.0.2.2"], "conditions": {"ready": false}}]),
+            ),
+            slice("out", json!([{"name": "other", "port": 1}]), json!([{"addresses": ["192.0.2.3"]}])),
+            slice("else", ports(), json!([{"addresses": ["192.0.2.4"]}])),
+            slice("kubernetes", ports(), json!([{"addresses": ["192.0.2.5"]}])),
+        ];
+        let services = [
+            service("out", "10.96.0.2", json!({"selector": null})),
+            service("kubernetes", "10.96.0.1", json!({"selector": null})),
+        ];
+        let of = |api_server: Option<&str>| {
+            let api_server = api_server.map(|address| address.parse().unwrap());
+            let observed =
+                Observed { pods: &[], services: &services, slices: &slices, claims: &BTreeMap::new(), api_server };
+            let rules = super::rules(observed, cidrs());
+            assert!(rules.validate(cidrs().pods, cidrs().services).is_ok());
+            let shown = |found: &net::Service| (found.endpoints.clone(), found.host_program);
+            rules.services.iter().map(shown).collect::<Vec<_>>()
+        };
+        let at = |address: &str| vec![address.parse().unwrap()];
+        let out = (at("192.0.2.1:8080"), false);
+        assert_eq!(of(None), [out.clone(), (at("192.0.2.5:8080"), false)]);
+        assert_eq!(of(Some("127.0.0.1:6443")), [out, (at("127.0.0.1:6443"), true)]);
     }
 }

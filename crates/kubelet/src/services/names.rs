@@ -14,13 +14,16 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use api::{
-    kinds::{Pod, Service, service::HEADLESS},
+    kinds::{
+        Pod, Service,
+        service::{HEADLESS, target_port},
+    },
     meta::is_dns_label,
 };
 use k8s_openapi::api::core::v1::ServicePort;
 use net::dns::Zone;
 
-use super::{Cidrs, backends, cluster_ip, name_of, target_port};
+use super::{Cidrs, backends, cluster_ip, name_of};
 use crate::pod::etc;
 
 /// Version of the specification that the names follow.

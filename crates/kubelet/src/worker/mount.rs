@@ -10,6 +10,7 @@ use std::{
 use api::{
     kinds::{Pod, Service},
     meta::DEFAULT_NAMESPACE,
+    names::api_service,
     quantity,
 };
 use storage::{Ownership, VolumeRequest};
@@ -30,7 +31,7 @@ use crate::{
     pod::{
         etc,
         lookup::{Place, References, references},
-        service_env::{API_SERVICE, wants_links},
+        service_env::wants_links,
         volumes::{FilesPlan, VolumePlan, files, first_user, plan},
     },
 };
@@ -75,7 +76,7 @@ pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
 /// Fetches the services whose variables a pod gets.
 pub(super) async fn services(shared: &Shared, pod: &Pod) -> Result<Vec<Service>> {
     let cluster = &shared.ports.cluster;
-    let mut found: Vec<Service> = cluster.service(DEFAULT_NAMESPACE, API_SERVICE).await?.into_iter().collect();
+    let mut found: Vec<Service> = cluster.service(DEFAULT_NAMESPACE, api_service::NAME).await?.into_iter().collect();
     if wants_links(pod) {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         found.extend(cluster.services(namespace).await?);

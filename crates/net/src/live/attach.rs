@@ -151,6 +151,47 @@ fn the_host_asks_its_bridge_by_the_address_of_the_bridge() {
 }
 
 #[test]
+fn a_service_leads_pods_to_a_program_of_the_host_and_to_nothing_else_there() {
+    on_private_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(config(dir.path(), "nct0", 77)).await.unwrap();
+        let pod = network.attach(&request("a")).await.unwrap();
+        let program = |address: &str| -> u16 {
+            let listener = TcpListener::bind(address).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            thread::spawn(move || {
+                while let Ok((mut stream, peer)) = listener.accept() {
+                    let _ = write!(stream, "{}", peer.ip());
+                }
+            });
+            port
+        };
+        let (on_loopback, everywhere) = (program("127.0.0.1:0"), program("0.0.0.0:0"));
+        let of = |address: &str, port: u16, host_program: bool| Service {
+            host_program,
+            ..service(address, 443, &[(Ipv4Addr::LOCALHOST, port)])
+        };
+        let services = vec![
+            of("10.177.0.1", on_loopback, true),
+            of("10.177.0.2", everywhere, true),
+            of("10.177.0.3", everywhere, false),
+        ];
+        network.reconcile_rules(&Rules { publish: vec![], services }).await.unwrap();
+        assert_eq!(from_pod(&pod, "10.177.0.1:443").unwrap(), pod.address.to_string());
+        assert_eq!(from_pod(&pod, "10.177.0.2:443").unwrap(), pod.address.to_string());
+        assert!(from_host("10.177.0.1:443").is_ok());
+        for closed in [
+            "10.177.0.3:443".to_owned(),
+            format!("{}:{on_loopback}", pod.gateway),
+            format!("{}:{everywhere}", pod.gateway),
+        ] {
+            assert!(from_pod(&pod, &closed).is_err(), "{closed}");
+        }
+        network.teardown().await.unwrap();
+    });
+}
+
+#[test]
 fn services_balance_refuse_and_hairpin() {
     on_private_host(|| async {
         let dir = tempfile::tempdir().unwrap();

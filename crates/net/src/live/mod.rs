@@ -72,6 +72,7 @@ pub(super) fn service(address: &str, port: u16, endpoints: &[(Ipv4Addr, u16)]) -
         protocol: Protocol::Tcp,
         node_port: None,
         endpoints: endpoints.iter().map(|(a, p)| SocketAddrV4::new(*a, *p)).collect(),
+        host_program: false,
         sticky: false,
         owner: "default/svc".into(),
     }
