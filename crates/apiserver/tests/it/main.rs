@@ -16,6 +16,7 @@ mod members;
 mod order;
 mod pages;
 mod protection;
+mod protobuf;
 mod protocol;
 mod sample;
 mod server;
