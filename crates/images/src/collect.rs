@@ -42,6 +42,12 @@ pub struct Collected {
 type Documents = BTreeMap<String, (Option<(Manifest, ImageSettings)>, bool)>;
 
 impl ImageStore {
+    /// How full the store's file system is, in percent.
+    pub fn used_percent(&self) -> Result<u8, ImageError> {
+        let root = &self.inner.config.root;
+        disk(root).map(|disk| disk.percent_after(0)).map_err(ImageError::store(root))
+    }
+
     /// Removes what the policy lets go: images that no container uses, and what only they needed. `in_use` are the
     /// layer directories of all containers, ended ones included ([`Image::layers`](crate::Image)). Pulls and starts
     /// go on meanwhile; what they need stays.

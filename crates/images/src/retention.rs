@@ -15,14 +15,17 @@ pub struct CollectPolicy {
     pub low_percent: u8,
     /// What was pulled, or a container started from, within this time stays: it may be about to be used.
     pub age_min: Duration,
+    /// The same for a disk that would stay fuller than the high mark: images come faster than they age.
+    pub age_pressed: Duration,
     /// What was not used for this time goes even if there is room. `None` keeps it.
     pub age_max: Option<Duration>,
 }
 
 impl Default for CollectPolicy {
-    /// Kubernetes' defaults.
+    /// Kubernetes' defaults; it has no age for a disk under pressure.
     fn default() -> Self {
-        Self { high_percent: 85, low_percent: 80, age_min: Duration::from_secs(120), age_max: None }
+        let (age_min, age_pressed) = (Duration::from_secs(120), Duration::from_secs(10));
+        Self { high_percent: 85, low_percent: 80, age_min, age_pressed, age_max: None }
     }
 }
 
@@ -114,18 +117,32 @@ pub(crate) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: Syste
         }
     }
     let mut candidates: Vec<&StoredImage> = stock.images.iter().filter(|image| !stock.runs(image)).collect();
-    candidates.retain(|image| age(image.last_used) >= policy.age_min);
     candidates.sort_by_key(|image| (image.named, image.last_used, image.digest.clone()));
+    let (old, young): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|image| age(image.last_used) >= policy.age_min);
     let fuller = |freed: u64, percent: u8| disk.used.saturating_sub(freed) > disk.share(percent);
     let mut pressed = None;
-    for image in candidates {
+    for image in old {
         let due = !image.named || policy.age_max.is_some_and(|most| age(image.last_used) >= most);
         // Asked once, when all that goes anyway is counted: then down to the low mark.
         let pressed = due || *pressed.get_or_insert_with(|| fuller(leaving.bytes, policy.high_percent));
         if !(due || pressed && fuller(leaving.bytes, policy.low_percent)) {
             break;
         }
-        leaving.images.insert(image.digest.clone());
+        leaving.take(image, stock, &mut users);
+    }
+    for image in young {
+        if fuller(leaving.bytes, policy.high_percent) && age(image.last_used) >= policy.age_pressed {
+            leaving.take(image, stock, &mut users);
+        }
+    }
+    leaving
+}
+
+impl Leaving {
+    /// Adds an image, and its layers that no other image needs and nothing uses.
+    fn take<'a>(&mut self, image: &'a StoredImage, stock: &Stock, users: &mut BTreeMap<&'a str, usize>) {
+        self.images.insert(image.digest.clone());
         for layer in &image.layers {
             let left = users.get_mut(layer.as_str());
             let unneeded = left.is_some_and(|users| {
@@ -133,12 +150,11 @@ pub(crate) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: Syste
                 *users == 0
             });
             if let Some(stored) = stock.layers.get(layer).filter(|_| unneeded && stock.free(layer)) {
-                leaving.bytes += stored.bytes;
-                leaving.layers.insert(layer.clone());
+                self.bytes += stored.bytes;
+                self.layers.insert(layer.clone());
             }
         }
     }
-    leaving
 }
 
 #[cfg(test)]
@@ -201,7 +217,7 @@ mod tests {
         let mut stock = stock(vec![
             image("runs", false, &["base", "a"], 1),
             image("base", true, &["base"], 1),
-            image("fresh", true, &["f"], 950),
+            image("fresh", true, &["f"], 995),
             image("half", true, &["base", "h"], 1),
             image("future", true, &["t"], 5000),
         ]);
@@ -239,6 +255,25 @@ mod tests {
         }
     }
 
+    /// A tag a second, each of them a hundredth of the disk.
+    #[test]
+    fn images_that_come_faster_than_they_age_do_not_fill_the_disk() {
+        let mut here = Stock::default();
+        for now in 1000..2000 {
+            let layer = format!("l{now}");
+            here.images.push(image(&format!("i{now}"), true, &[&layer], now));
+            here.layers.insert(layer, StoredLayer { bytes: 10, made: at(now) });
+            let disk = Disk { total: 1000, used: here.layers.values().map(|layer| layer.bytes).sum() };
+            let leaving = plan(&here, disk, &CollectPolicy::default(), at(now));
+            here.images.retain(|image| !leaving.images.contains(&image.digest));
+            here.layers.retain(|layer, _| !leaving.layers.contains(layer));
+            assert!(disk.percent_after(leaving.bytes) <= 85, "at {now}");
+            assert!(
+                here.images.iter().filter(|image| image.last_used > at(now - 10)).count() >= 10.min(here.images.len())
+            );
+        }
+    }
+
     proptest! {
         /// Whatever is there: nothing in use or young goes, no kept image lacks a layer it had, sums are right.
         #[test]
@@ -261,7 +296,7 @@ mod tests {
             prop_assert_eq!(leaving.bytes, 10 * leaving.layers.len() as u64);
             for image in &here.images {
                 if leaving.images.contains(&image.digest) {
-                    prop_assert!(image.last_used <= at(280) && !here.runs(image));
+                    prop_assert!(image.last_used <= at(390) && !here.runs(image));
                 } else {
                     prop_assert!(image.layers.is_disjoint(&leaving.layers));
                 }

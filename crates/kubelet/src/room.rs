@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::chain, worker::Shared};
@@ -24,6 +25,10 @@ fn in_use(shared: &Shared) -> BTreeSet<PathBuf> {
     shared.ports.containers.list().into_iter().flat_map(|info| info.layers).collect()
 }
 
+/// One collection at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper(Mutex<Option<Instant>>);
+
 /// Looks at the disk from time to time, and at once when a pull found no room, until `stop`.
 pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
@@ -32,23 +37,41 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = shared.disk_full.notified() => {}
         }
-        match shared.ports.images.collect(&in_use(&shared), shared.config.images).await {
-            Ok(room) if room.images > 0 || room.bytes > 0 => {
-                let (images, bytes, used) = (room.images, room.bytes, room.used_percent);
-                tracing::info!(images, bytes, used_percent = used, "unused images removed");
-            }
-            Ok(room) if room.used_percent > shared.config.images.high_percent => {
-                tracing::warn!(
-                    used_percent = room.used_percent,
-                    "the disk is fuller than image_high_percent, and no image is unused"
-                );
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(error = chain(error.as_ref()), "unused images not removed"),
-        }
+        collect(&shared, &mut *shared.room.0.lock().await).await;
         if stop.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
             return;
         }
+    }
+}
+
+/// Images that come one after the other do not fill the disk between two looks: above the high mark, unused ones go
+/// before the next is pulled.
+pub(crate) async fn before_pull(shared: &Shared) {
+    let mut in_vain = shared.room.0.lock().await;
+    let rests = in_vain.is_some_and(|at| at.elapsed() < REST);
+    match shared.ports.images.used_percent() {
+        Ok(used) if used > shared.config.images.high_percent && !rests => collect(shared, &mut in_vain).await,
+        Ok(_) => {}
+        Err(error) => tracing::warn!(error = chain(error.as_ref()), "how full the disk of the images is, is not known"),
+    }
+}
+
+/// Removes unused images. Notes when that was in vain.
+async fn collect(shared: &Shared, in_vain: &mut Option<Instant>) {
+    let marks = shared.config.images;
+    *in_vain = Some(Instant::now());
+    match shared.ports.images.collect(&in_use(shared), marks).await {
+        Ok(room) if room.images > 0 || room.bytes > 0 => {
+            let (images, bytes, used) = (room.images, room.bytes, room.used_percent);
+            tracing::info!(images, bytes, used_percent = used, "unused images removed");
+            *in_vain = None;
+        }
+        Ok(room) if room.used_percent > marks.high_percent => {
+            let used = room.used_percent;
+            tracing::warn!(used_percent = used, "the disk is fuller than image_high_percent, and no image is unused");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(error = chain(error.as_ref()), "unused images not removed"),
     }
 }
 

@@ -109,6 +109,10 @@ impl Images for NodeImages {
         Ok(ImageFacts { reference: reference.to_owned(), digest, layers, settings: config, user })
     }
 
+    fn used_percent(&self) -> Result<u8, BoxError> {
+        Ok(self.0.used_percent()?)
+    }
+
     async fn collect(&self, in_use: &BTreeSet<PathBuf>, marks: ImageMarks) -> Result<Room, BoxError> {
         let ImageMarks { high_percent, low_percent } = marks;
         let policy = CollectPolicy { high_percent, low_percent, ..CollectPolicy::default() };

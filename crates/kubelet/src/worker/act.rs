@@ -22,7 +22,7 @@ use crate::{
     },
     ports::{ImageFacts, Pull, Severity},
     probe::Probes,
-    room::is_full,
+    room::{self, is_full},
     services::host_ports,
 };
 
@@ -204,6 +204,7 @@ async fn pull_one(
     }
     event("Pulling", format!("Pulling image {reference:?}"));
     let _permit = shared.pulls.acquire().await;
+    room::before_pull(shared).await;
     let begun = Instant::now();
     let facts = images.ensure(reference, pull, &logins).await.inspect_err(|error| {
         if is_full(error.as_ref()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{config::Config, files::Layout, pod::lookup::Allocatable, ports::Ports};
+use crate::{config::Config, files::Layout, pod::lookup::Allocatable, ports::Ports, room};
 
 /// Most images pulled at the same time.
 pub(crate) const MAX_PULLS: usize = 3;
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) pulls: Semaphore,
     /// Told when an image found no room on the disk.
     pub(crate) disk_full: Notify,
+    /// Makes room for images.
+    pub(crate) room: room::Keeper,
     /// What the node can give to pods.
     pub(crate) allocatable: Allocatable,
 }

@@ -420,6 +420,16 @@ async fn a_pull_without_room_makes_room() {
 }
 
 #[tokio::test]
+async fn above_the_high_mark_unused_images_go_before_the_next_is_pulled() {
+    for (used_percent, collections) in [(85, 0), (86, 1)] {
+        let not_there = json!({"containers": [{"name": "a", "image": "img", "imagePullPolicy": "Always"}]});
+        let bench = Bench::start(pod(not_there), |things| things.used_percent = used_percent);
+        bench.world.until("ready", ready).await;
+        bench.world.with(|things| assert_eq!(things.collected.len(), collections, "at {used_percent} %"));
+    }
+}
+
+#[tokio::test]
 async fn an_image_is_asked_for_with_the_logins_of_its_registry() {
     let spec = json!({"containers": [{"name": "a", "image": "private.example/app"}],
         "imagePullSecrets": [{"name": "login"}, {"name": "gone"}]});
