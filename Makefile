@@ -109,6 +109,10 @@ python: ## Check the Python of scripts/ and nix/ with ruff
 openapi: ## Write the description of the API into docs/openapi.json
 	@cargo test --quiet --release --package apiserver --lib renew_the_document_in_docs -- --ignored
 
+.PHONY: settings
+settings: ## Write the table of the server's settings into docs/settings.md
+	@$(ROCKSDB) && cargo test --quiet --release --package nanocloud --bin nanocloud renew_the_page_in_docs -- --ignored
+
 .PHONY: nix-check
 nix-check: ## Check the flake as far as it goes without nixpkgs
 	@scripts/install-deps nix

@@ -19,7 +19,7 @@ in
       default = { };
       description = ''
         Settings of the server. `null` leaves a setting to the program's default; a name that the
-        program does not know ends it with exit code 64 and a list of the names there are.
+        program does not know ends it with exit code 64; docs/settings.md lists them all.
       '';
       type = types.submodule {
         freeformType = types.attrsOf (

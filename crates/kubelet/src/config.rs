@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::pod::{plan::Backoff, security::Policy};
 
 /// Most processes and threads of one container.
@@ -26,8 +29,8 @@ pub enum LayerStore {
     Memory,
 }
 
-/// Whether binding commands enter the AppArmor profile `nanocloud-bindings` (`NANOCLOUD_BINDING_APPARMOR`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+/// Whether binding commands enter the AppArmor profile `nanocloud-bindings`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AppArmor {
     /// When the kernel has loaded it.
@@ -39,30 +42,38 @@ pub enum AppArmor {
     Disable,
 }
 
-impl std::str::FromStr for AppArmor {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "require" => Ok(Self::Require),
-            "disable" => Ok(Self::Disable),
-            _ => Err(()),
-        }
-    }
+/// Who runs binding commands, and for how long. Names are those of the server's settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BindingConfig {
+    /// User of binding commands.
+    #[serde(rename = "binding_uid")]
+    pub uid: u32,
+    /// Group of binding commands.
+    #[serde(rename = "binding_gid")]
+    pub gid: u32,
+    /// Longest run of a binding command, whatever the binding asks for; without it, as the binding says.
+    #[serde(rename = "binding_timeout", with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    #[schemars(with = "Option<String>", example = "5m")]
+    pub timeout: Option<Duration>,
+    /// Whether binding commands are confined by AppArmor: `auto` (when the profile `nanocloud-bindings` is loaded),
+    /// `require` or `disable`.
+    #[serde(rename = "binding_apparmor")]
+    #[schemars(with = "String")]
+    pub apparmor: AppArmor,
 }
 
-/// Who runs binding commands, and for how long.
-#[derive(Debug, Clone)]
-pub struct BindingConfig {
-    /// User id (`NANOCLOUD_BINDING_UID`).
-    pub uid: u32,
-    /// Group id (`NANOCLOUD_BINDING_GID`).
-    pub gid: u32,
-    /// Longest run, whatever a binding asks for (`NANOCLOUD_BINDING_TIMEOUT`); `None`: as the binding says.
-    pub timeout: Option<Duration>,
-    /// Whether they are confined by AppArmor.
-    pub apparmor: AppArmor,
+impl BindingConfig {
+    /// Names the first setting that cannot work, with what would be right.
+    ///
+    /// # Errors
+    /// The setting, and the text.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(("binding_timeout", "it must be longer than nothing".into()));
+        }
+        Ok(())
+    }
 }
 
 impl Default for BindingConfig {
@@ -144,13 +155,30 @@ impl Config {
     }
 }
 
-/// How full the disk of the images may become, in percent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How full the disk of the images may become. Names are those of the server's settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct ImageMarks {
-    /// Above this, unused images go (`NANOCLOUD_IMAGE_HIGH_PERCENT`).
+    /// Share of the disk, in percent, above which images that no container uses are removed.
+    #[serde(rename = "image_high_percent")]
     pub high_percent: u8,
-    /// Until this is reached (`NANOCLOUD_IMAGE_LOW_PERCENT`).
+    /// Share of the disk, in percent, until which they are removed.
+    #[serde(rename = "image_low_percent")]
     pub low_percent: u8,
+}
+
+impl ImageMarks {
+    /// Names the first setting that cannot work, with what would be right.
+    ///
+    /// # Errors
+    /// The setting, and the text.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if self.high_percent > 100 || self.low_percent >= self.high_percent {
+            let problem = format!("it must be below image_high_percent ({}), which is at most 100", self.high_percent);
+            return Err(("image_low_percent", problem));
+        }
+        Ok(())
+    }
 }
 
 impl Default for ImageMarks {

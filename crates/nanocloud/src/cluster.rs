@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, bail};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use replica::{Rejection, Start, Timing, TlsTransport, Transport};
+use replica::{Rejection, Start, TlsTransport, Transport};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
@@ -207,12 +207,6 @@ fn remember(settings: &Settings, remembered: &Remembered) -> anyhow::Result<()> 
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Election and heartbeat times of these settings.
-pub fn timing(settings: &Settings) -> Timing {
-    let longest = Duration::from_millis(settings.election_ms);
-    Timing { heartbeat: longest / 4, election_min: longest / 2, election_max: longest }
-}
-
 /// How this node's replica is opened.
 pub fn replica_config(settings: &Settings, identity: Identity) -> replica::Config {
     let peer = replica::Peer {
@@ -224,11 +218,7 @@ pub fn replica_config(settings: &Settings, identity: Identity) -> replica::Confi
         node_id: identity.id,
         start: identity.start,
         peer,
-        timing: timing(settings),
-        keep_revisions: settings.keyspace_keep_revisions,
-        keep_age: settings.keyspace_keep_age.unwrap_or_default(),
-        quota_bytes: settings.keyspace_quota,
-        ..replica::Config::new(settings.keyspace())
+        ..replica::Config::with_settings(settings.keyspace(), &settings.replica)
     }
 }
 

@@ -9,7 +9,6 @@ mod adapters;
 mod certificates;
 mod cluster;
 mod host;
-mod host_ports;
 mod image_verbs;
 mod keyspace;
 mod node;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use client::Client;
 use images::{ImageConfig, ImageStore, RegistryConfig};
 use kubelet::Kubelet;
-use net::{Network, NetworkConfig};
+use net::Network;
 use runtime::container::{Runtime, RuntimeConfig};
 use storage::Volumes;
 
@@ -32,19 +32,6 @@ pub struct Node {
     pub runtime: Arc<Runtime>,
     /// Volumes.
     pub volumes: Arc<Volumes>,
-}
-
-/// The pod network of these settings.
-pub fn network_config(settings: &Settings) -> NetworkConfig {
-    NetworkConfig {
-        bridge: settings.bridge.clone(),
-        pod_cidr: settings.pod_cidr,
-        service_cidr: settings.service_cidr,
-        run_dir: settings.run_root.clone(),
-        state_dir: settings.state_root.join("network"),
-        table: settings.bridge.replace('-', "_"),
-        host_ports: settings.pod_host_ports.0.clone(),
-    }
 }
 
 /// The container runtime of these settings.
@@ -74,7 +61,7 @@ pub async fn images(settings: &Settings) -> anyhow::Result<Arc<ImageStore>> {
 impl Node {
     /// Opens all mechanisms; what exists is kept.
     pub async fn open(settings: &Settings, images: Arc<ImageStore>) -> anyhow::Result<Self> {
-        let network = Network::open(network_config(settings)).await.context("the pod network")?;
+        let network = Network::open(settings.network_config()).await.context("the pod network")?;
         let (csi, keys) = (settings.csi_root.clone(), settings.secure_assets().join("volumes"));
         let opened = tokio::task::spawn_blocking(move || Volumes::open(csi)?.with_keys(keys)).await?;
         let volumes = opened.context("the volume root")?;
@@ -89,18 +76,12 @@ impl Node {
 
     /// The kubelet of this node.
     pub fn kubelet(&self, settings: &Settings, client: Client) -> anyhow::Result<Arc<Kubelet>> {
-        let host_ip = facts::local_ip(&settings.bridge).unwrap_or(self.network.config().gateway());
+        let host_ip = facts::local_ip(&settings.network.bridge).unwrap_or(self.network.config().gateway());
         let state: PathBuf = settings.state_root.clone();
         let mut config = kubelet::Config::new(&settings.node_name, host_ip, &settings.run_root, state);
         config.api_server = api_server(settings.listen);
-        config.images =
-            kubelet::ImageMarks { high_percent: settings.image_high_percent, low_percent: settings.image_low_percent };
-        config.binding = kubelet::BindingConfig {
-            uid: settings.binding_uid,
-            gid: settings.binding_gid,
-            timeout: settings.binding_timeout,
-            apparmor: settings.binding_apparmor,
-        };
+        config.images = settings.image_marks;
+        config.binding = settings.binding.clone();
         let (runtime, images) = (self.runtime.clone(), self.images.clone());
         let (network, volumes) = (self.network.clone(), self.volumes.clone());
         Ok(Arc::new(Kubelet::new(config, client, runtime, images, network, volumes)?))

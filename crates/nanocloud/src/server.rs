@@ -141,7 +141,7 @@ fn api_server(
         tokens: Arc::new(assets.tokens()?),
         envelope: Arc::new(assets.envelope()),
     };
-    let config = apiserver::Config::new(settings.service_cidr);
+    let config = apiserver::Config::new(settings.network.service_cidr);
     let api = ApiServer::new(config, store.keyspace(), security, streams.clone(), metrics.clone());
     if let Store::Replica { replica, .. } = store {
         let folder = settings.secure_assets();
@@ -241,15 +241,15 @@ fn start_controllers(
     let settings = parts.settings;
     let catalog = Arc::new(Images(images.clone()));
     let facts = Arc::new(facts::Host {
-        dns: node::network_config(settings).gateway(),
-        bridge: settings.bridge.clone(),
+        dns: settings.network_config().gateway(),
+        bridge: settings.network.bridge.clone(),
         resolv_conf: node::RESOLV_CONF.into(),
     });
     let cluster = match parts.store {
         Store::Replica { replica, .. } => Some(replica.cluster()),
         Store::EtcdBackend { .. } => None,
     };
-    let servers = Arc::new(Servers { listen: settings.listen, bridge: settings.bridge.clone(), cluster });
+    let servers = Arc::new(Servers { listen: settings.listen, bridge: settings.network.bridge.clone(), cluster });
     let config = controllers::Config { registry: settings.registry.clone() };
     let client = Client::in_process(router.clone(), Subject::controllers());
     let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());

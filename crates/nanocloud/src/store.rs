@@ -14,7 +14,7 @@ use trust::{ClientAuth, Identity, SecretString, SecureAssets, tls::ServerCertifi
 
 use crate::{
     cluster,
-    settings::{EtcdCluster, Settings},
+    settings::{EtcdTls, KeyspacePlace, Settings},
     supervisor::Supervisor,
 };
 
@@ -34,17 +34,16 @@ impl Store {
         transport: Option<&Arc<TlsTransport>>,
         registry: &mut Registry,
     ) -> anyhow::Result<Self> {
-        match &settings.etcd_cluster {
-            None => {
+        match &settings.keyspace_place {
+            KeyspacePlace::Local => {
                 let config = cluster::replica_config(settings, identity);
                 let own = OwnRuntime::start("keyspace", 1).context("no thread for the keyspace")?;
                 let replica = own.host(Replica::open_with(config, cluster::port(transport), registry)).await?;
                 Ok(Self::Replica { replica, _own: own })
             }
-            Some(cluster) => {
-                let endpoints = endpoints(cluster)?;
-                let external = EtcdBackend::connect(endpoints).await;
-                let external = external.with_context(|| format!("the etcd cluster {}", cluster.endpoints))?;
+            KeyspacePlace::Etcd(urls) => {
+                let external = EtcdBackend::connect(endpoints(urls, settings.etcd_tls())?).await;
+                let external = external.with_context(|| format!("the etcd cluster {urls}"))?;
                 let candidacy = Candidacy::begin(external.clone(), &settings.node_name);
                 Ok(Self::EtcdBackend { external, candidacy })
             }
@@ -101,18 +100,17 @@ impl Store {
 }
 
 /// How to reach a cluster, with the certificates it needs.
-fn endpoints(cluster: &EtcdCluster) -> anyhow::Result<Endpoints> {
+fn endpoints(urls: &str, tls: Option<EtcdTls<'_>>) -> anyhow::Result<Endpoints> {
     let read = |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-    let tls = match &cluster.tls {
+    let tls = match tls {
         None => None,
-        Some(tls) => {
-            let key = SecretString::from(read(&tls.key)?);
-            let identity = Identity::from_pem(&read(&tls.certificate)?, key)
-                .with_context(|| format!("{} and {}", tls.certificate.display(), tls.key.display()))?;
-            Some(Arc::new(trust::tls::client_config(&read(&tls.ca)?, Some(&identity))?))
+        Some(EtcdTls { ca, certificate, key }) => {
+            let identity = Identity::from_pem(&read(certificate)?, SecretString::from(read(key)?))
+                .with_context(|| format!("{} and {}", certificate.display(), key.display()))?;
+            Some(Arc::new(trust::tls::client_config(&read(ca)?, Some(&identity))?))
         }
     };
-    Ok(Endpoints::parse(&cluster.endpoints, tls)?)
+    Ok(Endpoints::parse(urls, tls)?)
 }
 
 /// Serves etcd's clients at `listener`, if there is one: those with an administrator's certificate.

@@ -30,7 +30,7 @@ pub async fn run(settings: &Settings, purge: bool) -> anyhow::Result<()> {
     if settings.csi_root.exists() {
         Volumes::open(&settings.csi_root)?.teardown().context("volumes")?;
     }
-    Network::open(node::network_config(settings)).await?.teardown().await.context("network")?;
+    Network::open(settings.network_config()).await?.teardown().await.context("network")?;
     kubelet::files::unmount_below(&settings.run_root).context("mounts of pods")?;
     host::remove_run_root(&settings.run_root)?;
     remove_cgroups(&settings.cgroup);

@@ -3,8 +3,10 @@
 use std::{collections::BTreeSet, net::Ipv4Addr, path::PathBuf};
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Protocol, Result};
+use crate::{Error, Protocol, Result, host_ports::HostPorts};
 
 /// Longest interface name the kernel takes (`IFNAMSIZ` without the NUL).
 const MAX_INTERFACE: usize = 15;
@@ -12,6 +14,34 @@ const MAX_INTERFACE: usize = 15;
 const MAX_TABLE: usize = 63;
 /// A pod CIDR needs a gateway, one pod, and the two addresses that are no hosts.
 const MAX_PREFIX: u8 = 30;
+
+/// What an operator says of the pod network. Names are those of the server's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Bridge of the pods, 1 to 15 characters.
+    pub bridge: String,
+    /// Addresses of pods.
+    #[schemars(with = "String")]
+    pub pod_cidr: Ipv4Net,
+    /// Addresses of services; outside `pod_cidr`.
+    #[schemars(with = "String")]
+    pub service_cidr: Ipv4Net,
+    /// Ports of the host that pods may reach beside names and published ports.
+    #[schemars(with = "String", example = "6443/tcp,123/udp")]
+    pub pod_host_ports: HostPorts,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            bridge: "nanocloud0".into(),
+            pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 88, 0, 0), 16),
+            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            pod_host_ports: HostPorts::default(),
+        }
+    }
+}
 
 /// One pod network. Instances with different values live side by side.
 #[derive(Debug, Clone)]
@@ -34,6 +64,20 @@ pub struct NetworkConfig {
 }
 
 impl NetworkConfig {
+    /// The network of these settings, with its files in these directories.
+    #[must_use]
+    pub fn new(settings: &Settings, run_dir: PathBuf, state_dir: PathBuf) -> Self {
+        Self {
+            bridge: settings.bridge.clone(),
+            pod_cidr: settings.pod_cidr,
+            service_cidr: settings.service_cidr,
+            run_dir,
+            state_dir,
+            table: settings.bridge.replace('-', "_"),
+            host_ports: settings.pod_host_ports.0.clone(),
+        }
+    }
+
     /// The bridge's address: the first host address of the pod CIDR.
     #[must_use]
     pub fn gateway(&self) -> Ipv4Addr {

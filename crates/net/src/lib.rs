@@ -34,6 +34,7 @@ pub mod dns;
 mod error;
 mod flow;
 mod guard;
+mod host_ports;
 mod ipam;
 mod lease;
 mod link;
@@ -55,8 +56,9 @@ mod live;
 #[cfg(test)]
 mod testing;
 
-pub use config::NetworkConfig;
+pub use config::{NetworkConfig, Settings};
 pub use error::{Error, Result};
+pub use host_ports::HostPorts;
 pub use ipam::Pool;
 pub use lease::Lease;
 pub use network::{AttachRequest, Attachment, Network};

@@ -3,7 +3,60 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::types::Peer;
+
+/// What an operator says of the keyspace. Names are those of the server's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Longest time to wait before an election, and the leader's lease, in milliseconds; the same on all members.
+    pub election_ms: u64,
+    /// Revisions of history the keyspace keeps; 0 sets no bound.
+    pub keyspace_keep_revisions: u64,
+    /// Age to which the keyspace keeps history; without it, age sets no bound.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    #[schemars(with = "Option<String>", example = "24h")]
+    pub keyspace_keep_age: Option<Duration>,
+    /// Bytes the keyspace may take; 0 sets no bound.
+    pub keyspace_quota: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            election_ms: 1_000,
+            keyspace_keep_revisions: 50_000,
+            keyspace_keep_age: None,
+            // As in etcd.
+            keyspace_quota: 2 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// Shortest and longest election time: below, ordinary delays look like deaths; above, nobody waits so long.
+const ELECTION_MS: std::ops::RangeInclusive<u64> = 200..=60_000;
+
+impl Settings {
+    /// Names the first setting that cannot work, with what would be right.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        if !ELECTION_MS.contains(&self.election_ms) {
+            return Err(("election_ms", format!("{} to {} are possible", ELECTION_MS.start(), ELECTION_MS.end())));
+        }
+        if self.keyspace_keep_age.is_some_and(|age| age.is_zero()) {
+            return Err(("keyspace_keep_age", "it must be longer than nothing".into()));
+        }
+        Ok(())
+    }
+
+    /// How long members wait for each other: a heartbeat is a quarter of the longest time, the shortest draw a half.
+    pub fn timing(&self) -> Timing {
+        let longest = Duration::from_millis(self.election_ms);
+        Timing { heartbeat: longest / 4, election_min: longest / 2, election_max: longest }
+    }
+}
 
 /// How to open a replica.
 #[derive(Clone, Debug)]
@@ -30,18 +83,23 @@ pub struct Config {
 }
 
 impl Config {
-    /// Member 1 of a cluster of its own in `dir`, keeping [`DEFAULT_KEEP_REVISIONS`].
+    /// Member 1 of a cluster of its own in `dir`, with default settings.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::with_settings(dir, &Settings::default())
+    }
+
+    /// Member 1 of a cluster of its own in `dir`.
+    pub fn with_settings(dir: impl Into<PathBuf>, settings: &Settings) -> Self {
         Config {
             dir: dir.into(),
             node_id: 1,
             peer: Peer::default(),
             start: Start::Form,
-            timing: Timing::default(),
+            timing: settings.timing(),
             random: kernel_random,
-            keep_revisions: DEFAULT_KEEP_REVISIONS,
-            keep_age: Duration::ZERO,
-            quota_bytes: DEFAULT_QUOTA_BYTES,
+            keep_revisions: settings.keyspace_keep_revisions,
+            keep_age: settings.keyspace_keep_age.unwrap_or_default(),
+            quota_bytes: settings.keyspace_quota,
         }
     }
 }
@@ -81,11 +139,7 @@ pub struct Timing {
 impl Default for Timing {
     /// For a local network: another leader within 2.4 s of the death of one.
     fn default() -> Self {
-        Timing {
-            heartbeat: Duration::from_millis(250),
-            election_min: Duration::from_millis(500),
-            election_max: Duration::from_millis(1_000),
-        }
+        Settings::default().timing()
     }
 }
 
@@ -105,12 +159,6 @@ impl Timing {
         self.election_max * 3
     }
 }
-
-/// History kept by default.
-pub const DEFAULT_KEEP_REVISIONS: u64 = 50_000;
-
-/// Size of the state that is allowed by default, 2 GiB as in etcd.
-pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Most proposals that wait; more are refused as overload.
 pub const MAX_QUEUED: usize = 8_192;

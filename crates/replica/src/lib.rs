@@ -76,7 +76,7 @@ mod sync_tests;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, Start, Timing};
+pub use config::{Config, Settings, Start, Timing};
 pub use error::Error;
 pub use own_runtime::OwnRuntime;
 pub use peer::hello::{Rejection, probe};

@@ -3,16 +3,18 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
+// A field is the setting of its name, unless it is skipped.
 /// Run the server. A flag overrides its variable, and the variable overrides the configuration file.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, Serialize)]
 pub struct Server {
     /// Address to listen on [env: NANOCLOUD_LISTEN] [default: 127.0.0.1:6443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
     /// Directory for sockets, on a tmpfs [env: NANOCLOUD_RUN_ROOT] [default: /run/nanocloud]
     #[arg(long, value_name = "DIR")]
-    pub run_root: Option<PathBuf>,
+    pub run_root: Option<String>,
     /// Network bridge of the pods [env: NANOCLOUD_BRIDGE] [default: nanocloud0]
     #[arg(long, value_name = "NAME")]
     pub bridge: Option<String>,
@@ -46,9 +48,11 @@ pub struct Server {
     /// Join a cluster with the token that `nanocloud member add` printed; prefer the variable or --join-file, because
     /// other users of this machine can see arguments [env: NANOCLOUD_JOIN]
     #[arg(long, value_name = "TOKEN")]
+    #[serde(skip)]
     pub join: Option<String>,
     /// File with the join token [env: NANOCLOUD_JOIN_FILE]
     #[arg(long, value_name = "FILE")]
+    #[serde(skip)]
     pub join_file: Option<PathBuf>,
     /// Log format: text or json [env: NANOCLOUD_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]

@@ -1,4 +1,9 @@
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use kubelet::AppArmor;
+
 use super::*;
+use crate::telemetry::LogFormat;
 
 fn resolve(flag: Option<&str>, variables: &[(&str, &str)], file: &str) -> Result<Settings, SettingsError> {
     let folder = tempfile::tempdir().unwrap();
@@ -16,8 +21,8 @@ fn flags_win_over_variables_and_variables_over_the_file() {
     let file = "bridge = 'file0'\ncgroup = 'file'\nbinding_timeout = '5m'\nrequire_client_certificate = true";
     let variables = [("NANOCLOUD_BRIDGE", "env0"), ("NANOCLOUD_CGROUP", "env")];
     let settings = resolve(Some("flag0"), &variables, file).unwrap();
-    assert_eq!((settings.bridge.as_str(), settings.cgroup.as_str()), ("flag0", "env"));
-    assert_eq!(settings.binding_timeout, Some(Duration::from_secs(300)));
+    assert_eq!((settings.network.bridge.as_str(), settings.cgroup.as_str()), ("flag0", "env"));
+    assert_eq!(settings.binding.timeout, Some(Duration::from_secs(300)));
     assert!(settings.require_client_certificate);
     assert_eq!(settings.csi_root, Path::new("/var/lib/nanocloud.io/storage/csi"));
 }
@@ -28,17 +33,20 @@ fn the_file_that_nix_writes_is_understood() {
     let settings = resolve(None, &[], include_str!("../../../../nix/ci/golden/config.toml")).unwrap();
     assert_eq!((settings.listen.port(), settings.node_name.as_str()), (6443, "node01"));
     assert_eq!(settings.csi_root, Path::new("/srv/volumes"));
-    assert_eq!(settings.binding_timeout, Some(Duration::from_secs(300)));
+    assert_eq!(settings.binding.timeout, Some(Duration::from_secs(300)));
     assert_eq!((settings.log.as_str(), settings.log_format), ("info,kubelet=debug", LogFormat::Json));
     assert!(settings.require_client_certificate);
-    assert_eq!((settings.binding_uid, settings.binding_gid), (1000, 1001));
-    assert_eq!((settings.binding_apparmor, settings.agent), (AppArmor::Require, false));
-    assert_eq!(settings.pod_host_ports.to_string(), "6443/tcp,123/udp");
+    assert_eq!((settings.binding.uid, settings.binding.gid), (1000, 1001));
+    assert_eq!((settings.binding.apparmor, settings.agent), (AppArmor::Require, false));
+    assert_eq!(settings.network.pod_host_ports.to_string(), "6443/tcp,123/udp");
     assert_eq!(settings.peer_listen, Some(SocketAddr::from(([0, 0, 0, 0], 6444))));
     assert_eq!(settings.peer_address(), "node01.example.org:6444");
-    assert_eq!((settings.api_url(), settings.election_ms), ("https://node01.example.org:6443".to_owned(), 2000));
-    assert_eq!((settings.keyspace_keep_revisions, settings.keyspace_quota), (1000, 1 << 30));
-    assert_eq!(settings.keyspace_keep_age, Some(Duration::from_secs(3600)));
+    assert_eq!(
+        (settings.api_url(), settings.replica.election_ms),
+        ("https://node01.example.org:6443".to_owned(), 2000)
+    );
+    assert_eq!((settings.replica.keyspace_keep_revisions, settings.replica.keyspace_quota), (1000, 1 << 30));
+    assert_eq!(settings.replica.keyspace_keep_age, Some(Duration::from_secs(3600)));
 }
 
 #[test]
@@ -54,16 +62,16 @@ fn what_is_printed_resolves_to_the_same() {
 #[test]
 fn binding_commands_are_nobodys_unless_told_otherwise() {
     let default = resolve(None, &[], "").unwrap();
-    assert_eq!((default.binding_uid, default.binding_gid), (65534, 65534));
-    assert_eq!(default.binding_apparmor, AppArmor::Auto);
+    assert_eq!((default.binding.uid, default.binding.gid), (65534, 65534));
+    assert_eq!(default.binding.apparmor, AppArmor::Auto);
     let variables = [
         ("NANOCLOUD_BINDING_UID", "1000"),
         ("NANOCLOUD_BINDING_GID", "1001"),
         ("NANOCLOUD_BINDING_APPARMOR", "disable"),
     ];
     let other = resolve(None, &variables, "").unwrap();
-    assert_eq!((other.binding_uid, other.binding_gid), (1000, 1001));
-    assert_eq!(other.binding_apparmor, AppArmor::Disable);
+    assert_eq!((other.binding.uid, other.binding.gid), (1000, 1001));
+    assert_eq!(other.binding.apparmor, AppArmor::Disable);
 }
 
 #[test]
@@ -100,6 +108,10 @@ fn bad_values_and_unknown_names_are_named() {
         ("pod_cidr = 7", "pod_cidr"),
         ("pod_host_ports = '6443'", "pod_host_ports"),
         ("binding_timeout = '5'", "binding_timeout"),
+        ("binding_timeout = '0s'", "binding_timeout"),
+        ("keyspace_keep_age = '0s'", "keyspace_keep_age"),
+        ("image_low_percent = 90", "image_low_percent"),
+        ("agent = 'perhaps'", "agent"),
         ("binding_apparmor = 'off'", "binding_apparmor"),
         ("binding_uid = -1", "binding_uid"),
         ("node = 'A b'", "node"),
@@ -117,5 +129,36 @@ fn bad_values_and_unknown_names_are_named() {
         assert!(error.to_string().starts_with(name), "{error}");
     }
     let unknown = resolve(None, &[], "bridgge = 'x'").unwrap_err();
-    assert!(unknown.to_string().contains(r#"no setting "bridgge""#), "{unknown}");
+    assert!(unknown.to_string().contains(r#"no setting "bridgge"; did you mean "bridge"?"#), "{unknown}");
+    let unlike = resolve(None, &[], "zzz = 'x'").unwrap_err();
+    assert!(unlike.to_string().contains("there are agent, api_url"), "{unlike}");
+}
+
+#[test]
+fn an_error_says_where_the_value_was_given_and_how_to_write_it() {
+    let error = |flag, variables: &[(&str, &str)], file| resolve(flag, variables, file).unwrap_err().to_string();
+    assert!(error(Some("A"), &[], "").starts_with(r#"bridge = "A" (--bridge) is not usable: "#));
+    let variable = error(None, &[("NANOCLOUD_ELECTION_MS", "soon")], "");
+    assert!(variable.starts_with(r#"election_ms = "soon" (NANOCLOUD_ELECTION_MS) is not usable: "#), "{variable}");
+    assert!(variable.ends_with("; write it like 1000"), "{variable}");
+    let file = error(None, &[], "pod_host_ports = '6443'");
+    assert!(file.contains("config.toml) is not usable: ") && file.contains("6443/tcp,123/udp"), "{file}");
+    let other = error(None, &[], "pod_cidr = '10.96.0.0/12'");
+    assert!(other.starts_with(r#"service_cidr = "10.96.0.0/16" (by default) is not usable: "#), "{other}");
+}
+
+#[test]
+fn a_quoted_number_is_a_number() {
+    let settings = resolve(None, &[("NANOCLOUD_AGENT", "false")], "election_ms = '2000'\ncgroup = 5").unwrap();
+    assert_eq!((settings.replica.election_ms, settings.cgroup.as_str(), settings.agent), (2000, "5", false));
+}
+
+/// What is commented out there is meant to be put to use.
+#[test]
+fn the_examples_of_the_package_are_understood() {
+    let examples = include_str!("../../../../packaging/debian/config.toml");
+    let lines = examples.lines().filter_map(|line| line.strip_prefix('#')).filter(|line| !line.starts_with(' '));
+    let settings = resolve(None, &[], &lines.collect::<Vec<_>>().join("\n")).unwrap();
+    assert_eq!(settings.node_name, "node01");
+    assert_eq!(Settings { node_name: host_name(), ..settings }, resolve(None, &[], "").unwrap());
 }

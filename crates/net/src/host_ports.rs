@@ -2,27 +2,31 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use net::Protocol;
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Protocol;
 
 /// As text: `6443/tcp,123/udp`; nothing: none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
 pub struct HostPorts(pub BTreeSet<(Protocol, u16)>);
 
 impl FromStr for HostPorts {
-    type Err = ();
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, ()> {
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "ports are written as PORT/PROTOCOL, with commas between them";
         let port = |text: &str| {
-            let (number, protocol) = text.trim().split_once('/').ok_or(())?;
+            let (number, protocol) = text.trim().split_once('/').ok_or(FORM)?;
             let protocol = match protocol {
                 "tcp" => Protocol::Tcp,
                 "udp" => Protocol::Udp,
                 "sctp" => Protocol::Sctp,
-                _ => return Err(()),
+                _ => return Err(FORM),
             };
             match number.parse() {
-                Ok(0) | Err(_) => Err(()),
+                Ok(0) | Err(_) => Err(FORM),
                 Ok(number) => Ok((protocol, number)),
             }
         };
@@ -41,9 +45,17 @@ impl fmt::Display for HostPorts {
     }
 }
 
-impl Serialize for HostPorts {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+impl TryFrom<String> for HostPorts {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<HostPorts> for String {
+    fn from(ports: HostPorts) -> Self {
+        ports.to_string()
     }
 }
 
