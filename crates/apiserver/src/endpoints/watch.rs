@@ -34,10 +34,9 @@ pub(crate) async fn watch(context: RequestContext, kind: &Kind, namespace: Optio
     let deadline = Box::pin(tokio::time::sleep(options.lasts));
     let trace = context.trace.clone();
     let now = registry.clone();
-    let media_type = match (view.representation, view.encoding) {
-        (_, Encoding::Protobuf) => protobuf::WATCH_MEDIA_TYPE,
-        (Representation::Table, _) => "application/json;as=Table;v=v1;g=meta.k8s.io;stream=watch",
-        _ => "application/json;stream=watch",
+    let media_type = match view.encoding {
+        Encoding::Protobuf => protobuf::WATCH_MEDIA_TYPE,
+        Encoding::Json => "application/json",
     };
     let mut heads = true;
     let lines = items

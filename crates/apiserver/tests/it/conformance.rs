@@ -1,6 +1,7 @@
 //! What every kind does, run for every kind.
 
-use api::{Kind, kinds};
+use api::{Kind, kinds, names::group::NANOCLOUD};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::{
@@ -35,6 +36,7 @@ async fn life(server: &Server, kind: &Kind) {
     let same = ask("PUT", &path).json(&got.body).send(server).await.expect(200);
     assert_eq!(same.body, got.body, "{kind:?}: writing the same changes nothing");
 
+    has_two_forms(server, kind, &path, &got.body).await;
     lists(server, kind, &collection).await;
     changes(server, kind, &path, &got.body).await;
 
@@ -54,6 +56,21 @@ async fn life(server: &Server, kind: &Kind) {
     }
     assert_eq!(told[0], ("ADDED".to_owned(), "x".to_owned()), "{kind:?}");
     assert!(told[1..told.len() - 1].iter().all(|(what, name)| what == "MODIFIED" && name == "x"), "{kind:?} {told:?}");
+}
+
+/// What is answered in protobuf means the same when it is sent back; our own kinds are JSON only.
+async fn has_two_forms(server: &Server, kind: &Kind, path: &str, object: &Value) {
+    let protobuf = "application/vnd.kubernetes.protobuf";
+    let get = ask("GET", path).header("accept", protobuf);
+    if kind.group() == NANOCLOUD {
+        get.send(server).await.expect(406);
+        return;
+    }
+    let answer = get.open(server).await;
+    assert_eq!(answer.headers()["content-type"], protobuf, "{kind:?}");
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let same = ask("PUT", path).header("content-type", protobuf).raw(bytes.to_vec()).send(server).await.expect(200);
+    assert_eq!(&same.body, object, "{kind:?}: writing the same changes nothing");
 }
 
 async fn lists(server: &Server, kind: &Kind, collection: &str) {
