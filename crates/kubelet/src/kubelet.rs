@@ -110,7 +110,7 @@ impl Kubelet {
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(MAX_PULLS),
             disk_full: Notify::new(),
-            room: room::Keeper::default(),
+            collection: tokio::sync::Mutex::default(),
             allocatable,
             config,
         });

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::Mutex, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{error::chain, worker::Shared};
@@ -25,10 +25,6 @@ fn in_use(shared: &Shared) -> BTreeSet<PathBuf> {
     shared.ports.containers.list().into_iter().flat_map(|info| info.layers).collect()
 }
 
-/// One collection at a time.
-#[derive(Debug, Default)]
-pub(crate) struct Keeper(Mutex<Option<Instant>>);
-
 /// Looks at the disk from time to time, and at once when a pull found no room, until `stop`.
 pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
@@ -37,7 +33,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = shared.disk_full.notified() => {}
         }
-        collect(&shared, &mut *shared.room.0.lock().await).await;
+        collect(&shared, &mut *shared.collection.lock().await).await;
         if stop.run_until_cancelled(tokio::time::sleep(REST)).await.is_none() {
             return;
         }
@@ -47,7 +43,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
 /// Images that come one after the other do not fill the disk between two looks: above the high mark, unused ones go
 /// before the next is pulled.
 pub(crate) async fn before_pull(shared: &Shared) {
-    let mut in_vain = shared.room.0.lock().await;
+    let mut in_vain = shared.collection.lock().await;
     let rests = in_vain.is_some_and(|at| at.elapsed() < REST);
     match shared.ports.images.used_percent() {
         Ok(used) if used > shared.config.images.high_percent && !rests => collect(shared, &mut in_vain).await,

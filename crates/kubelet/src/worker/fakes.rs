@@ -148,7 +148,7 @@ impl World {
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(1),
             disk_full: Notify::new(),
-            room: crate::room::Keeper::default(),
+            collection: Default::default(),
             allocatable: Allocatable { cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
             config,
         })

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
-use crate::{config::Config, files::Layout, pod::lookup::Allocatable, ports::Ports, room};
+use crate::{config::Config, files::Layout, pod::lookup::Allocatable, ports::Ports};
 
 /// Most images pulled at the same time.
 pub(crate) const MAX_PULLS: usize = 3;
@@ -23,8 +26,8 @@ pub(crate) struct Shared {
     pub(crate) pulls: Semaphore,
     /// Told when an image found no room on the disk.
     pub(crate) disk_full: Notify,
-    /// Makes room for images.
-    pub(crate) room: room::Keeper,
+    /// Held while images are collected; when that was last in vain.
+    pub(crate) collection: tokio::sync::Mutex<Option<Instant>>,
     /// What the node can give to pods.
     pub(crate) allocatable: Allocatable,
 }
