@@ -55,18 +55,15 @@ pub(crate) fn document(body: &[u8]) -> Result<Value> {
 pub(crate) fn body(document: &Value) -> Option<Vec<u8>> {
     let (api_version, kind) = (object::text(document, "/apiVersion"), object::text(document, "/kind"));
     let shape = table::message(api_version, kind)?;
-    let message = match write::message(shape, document.as_object()?) {
-        Ok(message) => message,
-        Err(field) => {
-            tracing::warn!(kind, field, "a document is not of the type of its kind, and is sent as JSON");
-            return None;
-        }
-    };
+    let fields = document.as_object()?;
     let mut meta = Message::default();
     meta.bytes(1, api_version.as_bytes());
     meta.bytes(2, kind.as_bytes());
     let mut unknown = Message::of(1, &meta);
-    unknown.message(2, &message);
+    if let Err(field) = unknown.nested(2, |out| write::fields(out, shape, fields)) {
+        tracing::warn!(kind, field, "a document is not of the type of its kind, and is sent as JSON");
+        return None;
+    }
     // Encoding and type of the content: those of this form.
     unknown.bytes(3, b"");
     unknown.bytes(4, b"");

@@ -12,7 +12,7 @@ mod sample;
 fn again(document: &Value) -> Value {
     let text = |field| document[field].as_str().unwrap();
     let shape = table::message(text("apiVersion"), text("kind")).unwrap();
-    write::message(shape, document.as_object().unwrap()).unwrap();
+    write::fields(&mut Message::default(), shape, document.as_object().unwrap()).unwrap();
     super::document(&body(document).unwrap()).unwrap()
 }
 
@@ -182,7 +182,8 @@ fn what_is_not_of_its_type_is_not_written() {
     assert_eq!(body(&json!({"apiVersion": "meta.k8s.io/v1", "kind": "Table"})), None);
     let pod = table::message("v1", "Pod").unwrap();
     let odd = json!({"spec": {"containers": [{"env": [{"name": []}]}]}});
-    assert_eq!(write::message(pod, odd.as_object().unwrap()).unwrap_err(), "spec.containers.env.name");
+    let refused = write::fields(&mut Message::default(), pod, odd.as_object().unwrap());
+    assert_eq!(refused.unwrap_err(), "spec.containers.env.name");
 }
 
 #[test]

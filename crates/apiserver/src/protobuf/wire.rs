@@ -146,6 +146,19 @@ impl Message {
         self.bytes(number, &inner.0);
     }
 
+    /// A message that is written where it stands.
+    pub(crate) fn nested<E>(&mut self, number: u32, write: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        self.varint(u64::from(number) << 3 | 2);
+        let from = self.0.len();
+        write(self)?;
+        let end = self.0.len();
+        self.varint((end - from) as u64);
+        // The length comes first.
+        let length = self.0.len() - end;
+        self.0[from..].rotate_right(length);
+        Ok(())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

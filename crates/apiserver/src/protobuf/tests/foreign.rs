@@ -151,3 +151,25 @@ fn another_library_reads_what_is_written() {
 fn event_of(object: &Value) -> meta::WatchEvent {
     meta::WatchEvent::decode(&super::super::event("MODIFIED", object).unwrap()[4..]).unwrap()
 }
+
+#[test]
+#[ignore = "reads the checkout of Kubernetes' repository `api` that KUBERNETES_API names"]
+fn what_kubernetes_serialized_is_read_and_written_byte_for_byte() {
+    #[expect(clippy::disallowed_methods, reason = "where the checkout is cannot be an argument of a test")]
+    let checkout = std::env::var_os("KUBERNETES_API").expect("KUBERNETES_API");
+    let mut passed = 0;
+    for file in std::fs::read_dir(std::path::Path::new(&checkout).join("testdata/HEAD")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "pb") {
+            continue;
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let wanted: Value = serde_json::from_slice(&std::fs::read(path.with_extension("json")).unwrap()).unwrap();
+        if Unknown::of(&bytes).unwrap().shape().is_some() {
+            assert_eq!(document(&bytes).unwrap(), wanted, "{path:?}");
+            assert!(body(&wanted).unwrap() == bytes, "{path:?}");
+            passed += 1;
+        }
+    }
+    assert!(passed >= 80, "{passed}");
+}
