@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 
 use crate::{Error, Result, netns};
 
+/// Group of interfaces (ip-link(8)) that are about to be removed; everything in it goes.
+const LEAVING: u32 = 0x6e63_6c76;
+
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
 
@@ -132,6 +135,24 @@ impl Links {
         let Some(link) = self.find(name).await? else { return Ok(()) };
         ignore(nix::libc::ENODEV, self.handle.link().del(link.header.index).execute().await)
             .map_err(|e| failed("remove interface", name, e))
+    }
+
+    /// Removes the interfaces that exist among these, in one step: each step waits until no packet is under way
+    /// anywhere in the kernel.
+    pub(crate) async fn remove_all(&self, names: impl Iterator<Item = String>) -> Result<()> {
+        let mut last = None;
+        for name in names {
+            let Some(link) = self.find(&name).await? else { continue };
+            let mut change = LinkUnspec::new_with_index(link.header.index).build();
+            change.attributes.push(LinkAttribute::Group(LEAVING));
+            ignore(nix::libc::ENODEV, self.handle.link().set(change).execute().await)
+                .map_err(|e| failed("mark interface", &name, e))?;
+            last = Some(name);
+        }
+        let Some(name) = last else { return Ok(()) };
+        let mut request = self.handle.link().del(0);
+        request.message_mut().attributes.push(LinkAttribute::Group(LEAVING));
+        ignore(nix::libc::ENODEV, request.execute().await).map_err(|e| failed("remove interface", &name, e))
     }
 
     /// IPv4 addresses of an interface, with prefix length.

@@ -1,6 +1,7 @@
 //! The network of one node: bridge, attachments, rules.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -67,6 +68,8 @@ pub struct Network {
     pub(crate) config: NetworkConfig,
     pub(crate) links: Links,
     pub(crate) state: Mutex<State>,
+    /// Pods whose network is to be removed by who has the lock next.
+    leaving: parking_lot::Mutex<BTreeSet<String>>,
 }
 
 impl Network {
@@ -81,7 +84,7 @@ impl Network {
         let links = Links::open()?;
         let tables = Tables::new(config.table.clone());
         let state = Mutex::new(State { leases, tables, translations: None, strays: true });
-        let network = Self { config, links, state };
+        let network = Self { config, links, state, leaving: parking_lot::Mutex::default() };
         // Whether the name is ours to judge by comes first: rules about somebody else's interface would cut it off.
         network.links.ensure_bridge(&network.config.bridge, mac_for(network.config.gateway())).await?;
         network.load_first().await?;
@@ -196,27 +199,36 @@ impl Network {
     /// Removes a pod's interface, namespace and address, in this order: an address is free only when nothing uses it.
     /// Does nothing for an unknown id.
     ///
-    /// Calls that come together share one run of `nft`: the lock is fair, so all that wait for it are through with the
-    /// first half before the first of them does the second.
+    /// Who gets the lock takes all that wait for it along: the kernel removes a hundred interfaces in the time of one,
+    /// and one run of `nft` is enough for all of them.
     ///
     /// # Errors
     /// [`Error::Id`] or the step that failed; repeat it then.
     pub async fn detach(&self, id: &str) -> Result<()> {
         check_id(id)?;
-        self.unplug(id, &mut *self.state.lock().await).await?;
-        let State { leases, tables, .. } = &mut *self.state.lock().await;
-        tables.flush(|| self.guarded_ports(leases)).await
+        self.leaving.lock().insert(id.to_owned());
+        let mut state = self.state.lock().await;
+        let mut ids = std::mem::take(&mut *self.leaving.lock());
+        // Who took this one along may have failed; where it did not, nothing is left to do for it.
+        ids.insert(id.to_owned());
+        self.detach_all(&ids, &mut state).await
     }
 
-    /// Removes a pod's interface, namespace and address. Its rules stay until the changes that wait are loaded.
-    async fn unplug(&self, id: &str, state: &mut State) -> Result<()> {
-        self.links.remove(&self.veth_name(id)).await?;
-        netns::unpin(&self.pin(id))?;
-        let Some(lease) = state.leases.get(id).cloned() else { return Ok(()) };
-        state.strays = true;
-        state.leases.release(id)?;
-        state.tables.defer(&guard::remove(&self.config.table, &self.guarded_port(&lease)));
-        Ok(())
+    async fn detach_all(&self, ids: &BTreeSet<String>, state: &mut State) -> Result<()> {
+        self.links.remove_all(ids.iter().map(|id| self.veth_name(id))).await?;
+        let mut change = String::new();
+        for id in ids {
+            netns::unpin(&self.pin(id))?;
+            let Some(lease) = state.leases.get(id).cloned() else { continue };
+            state.strays = true;
+            state.leases.release(id)?;
+            change += &guard::remove(&self.config.table, &self.guarded_port(&lease));
+        }
+        if change.is_empty() && state.tables.are_loaded() {
+            return Ok(());
+        }
+        let ports = self.guarded_ports(&state.leases);
+        state.tables.put(Part::Ports, ports, Some(&change)).await.map(drop)
     }
 
     /// Connects to a TCP port of the pod's own loopback, where programs listen that are not meant for others.

@@ -30,8 +30,6 @@ pub(crate) struct Tables {
     name: String,
     rules: Option<String>,
     ports: Option<String>,
-    /// Changes of the ports that wait for the next load of them.
-    pending: String,
     /// The kernel's generation of all its nftables when ours were last known to be right.
     generation: Option<u32>,
     /// What the kernel listed then; taken when it is first needed.
@@ -41,36 +39,18 @@ pub(crate) struct Tables {
 impl Tables {
     /// Nothing is known yet.
     pub(crate) fn new(name: String) -> Self {
-        Self { name, rules: None, ports: None, pending: String::new(), generation: None, listing: None }
+        Self { name, rules: None, ports: None, generation: None, listing: None }
     }
 
-    /// Adds a change of the ports to those that the next [`Self::put`] or [`Self::flush`] of them loads.
-    pub(crate) fn defer(&mut self, change: &str) {
-        self.pending.push_str(change);
-    }
-
-    /// Loads the changes that wait, if any does; `script` is the whole table of ports after them.
-    pub(crate) async fn flush(&mut self, script: impl FnOnce() -> String) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        self.put(Part::Ports, script(), Some("")).await.map(drop)
+    /// Whether the last load succeeded, and nobody else changed nftables meanwhile.
+    pub(crate) fn are_loaded(&self) -> bool {
+        self.generation.is_some()
     }
 
     /// Loads a table unless the kernel has exactly that, and the other one too if somebody changed it; whether
     /// anything was loaded. `change` makes the table out of the one before it and is shorter than `script`, which is
     /// all of it. One run of `nft`, none when nothing changed.
     pub(crate) async fn put(&mut self, part: Part, script: String, change: Option<&str>) -> Result<bool> {
-        if part == Part::Rules {
-            return self.replace(part, script, change).await;
-        }
-        let change = change.map(|change| format!("{}{change}", self.pending));
-        let loaded = self.replace(part, script, change.as_deref()).await?;
-        self.pending.clear();
-        Ok(loaded)
-    }
-
-    async fn replace(&mut self, part: Part, script: String, change: Option<&str>) -> Result<bool> {
         let known = match part {
             Part::Rules => &mut self.rules,
             Part::Ports => &mut self.ports,
