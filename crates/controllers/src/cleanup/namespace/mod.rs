@@ -11,6 +11,7 @@ use api::{
 };
 use async_trait::async_trait;
 use client::chain;
+use futures::{StreamExt as _, stream};
 
 use crate::{
     controller::{Change, Controller, Next, Watch, itself, name_of, namespace_of},
@@ -22,6 +23,8 @@ use plan::{Contents, Item};
 
 /// Service account every pod has unless it names another.
 const DEFAULT_ACCOUNT: &str = "default";
+/// Deletions that are under way at once; together they cost one write to the disk.
+const DELETIONS_AT_ONCE: usize = 16;
 /// Time until a namespace whose contents still end is looked at again.
 const RECHECK: Duration = Duration::from_secs(1);
 
@@ -85,16 +88,19 @@ async fn contents(world: &dyn World, namespace: &str) -> Contents {
     contents
 }
 
+/// Deletes everything that is not being deleted yet, and gives what failed: one object that cannot be deleted does not
+/// keep the others.
+async fn delete_all(world: &dyn World, contents: &Contents) -> Vec<Error> {
+    let deletions = plan::deletions(contents).into_iter().map(async |step| world::apply(world, &[step]).await);
+    let done = stream::iter(deletions).buffered(DELETIONS_AT_ONCE);
+    done.filter_map(async |done| done.err()).collect().await
+}
+
 /// Deletes what is left, and says what that is; once nothing is left, lets the namespace go.
 async fn end(world: &dyn World, namespace: &Namespace) -> Result<Next, Error> {
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
     let mut contents = contents(world, name).await;
-    for step in plan::deletions(&contents) {
-        // One object that cannot be deleted does not keep the others.
-        if let Err(error) = world::apply(world, &[step]).await {
-            contents.failed.push(chain(&error));
-        }
-    }
+    contents.failed = delete_all(world, &contents).await.iter().map(|error| chain(error)).collect();
     let empty = contents.is_empty();
     let told = plan::conditions(namespace, &contents, world.now());
     world::apply(world, &told.into_iter().collect::<Vec<_>>()).await?;
@@ -129,14 +135,10 @@ async fn strays(world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
         return Ok(Next::OnChange);
     }
     tracing::warn!(namespace = key.name, objects = found.items.len(), "removing what lies in a namespace that is gone");
-    let mut failed = Ok(());
-    for step in plan::deletions(&found) {
-        if let Err(error) = world::apply(world, &[step]).await {
-            failed = Err(error);
-        }
+    match delete_all(world, &found).await.pop() {
+        Some(error) => Err(error),
+        None => Ok(Next::After(RECHECK)),
     }
-    failed?;
-    Ok(Next::After(RECHECK))
 }
 
 #[cfg(test)]
