@@ -68,12 +68,16 @@ pub const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LEASE_SHARED_SECONDS: i64 = 300;
 /// Longest wait for the member that runs a pod, when another one was asked for its log or a session.
 pub const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes that are read at once of a session that is passed on.
+pub const RELAY_BUFFER: usize = 16 * 1024;
 /// How long the credential is good by which a request is passed on to a member.
 pub const RELAY_CREDENTIAL: Duration = Duration::from_secs(60);
 /// Largest WebSocket message in bytes.
 pub const MAX_WEBSOCKET_MESSAGE: usize = 1024 * 1024;
 /// How often a quiet exec session pings its client.
 pub const WEBSOCKET_PING_EVERY: Duration = Duration::from_secs(30);
+/// How long the output of an exec session is held back for a client that does not answer the first ping.
+pub const FIRST_PONG_TIMEOUT: Duration = Duration::from_secs(1);
 /// Seconds a single-use token lives when the request does not say.
 pub const DEFAULT_GRANT_SECONDS: u64 = 15 * 60;
 /// Seconds a bearer token lives that was had for a single-use token.

@@ -6,7 +6,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, stream::SplitSink};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -108,9 +108,13 @@ async fn converse(socket: WebSocket, session: ExecSession, protocol: Protocol, t
     let ExecSession { stdin, stdout, stderr, resize, exit } = session;
     let (mut sink, mut source) = socket.split();
     let resize = resize.filter(|_| tty);
+    // kubectl starts to read before it has made its streams, and discards what comes earlier: then the status is lost
+    // and it exits with 1. The pong is sent by its reader, so output is held back until the client has sent something.
+    let heard = Notify::new();
     let input = async {
         let mut stdin = stdin;
         while let Some(Ok(message)) = source.next().await {
+            heard.notify_one();
             let data = match message {
                 Message::Binary(data) => data,
                 Message::Text(text) => Bytes::from(text),
@@ -124,6 +128,11 @@ async fn converse(socket: WebSocket, session: ExecSession, protocol: Protocol, t
         let out = stdout.map(|data| frame::write(frame::STDOUT, &data));
         let err = stderr.map(|data| frame::write(frame::STDERR, &data));
         let mut frames = futures::stream::select(out, err);
+        if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+            return None;
+        }
+        // A client that does not answer pings gets its output later.
+        let _ = tokio::time::timeout(limits::FIRST_PONG_TIMEOUT, heard.notified()).await;
         let mut ping = tokio::time::interval(limits::WEBSOCKET_PING_EVERY);
         ping.reset();
         loop {

@@ -2,7 +2,7 @@
 //!
 //! It was authorised here and is made there as the same subject, with a token of this server that is good for a minute.
 
-use std::io;
+use std::{convert::Infallible, io};
 
 use api::Reason;
 use axum::{body::Body, response::Response};
@@ -14,7 +14,10 @@ use hyper_util::rt::TokioIo;
 use keyspace::{ClusterState, Member};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use trust::{
     CertificateSpec, ExposeSecret, Identity, TokenGrant, Usage, jwt::API_AUDIENCE, subject::AUTHENTICATED, tls,
@@ -23,7 +26,7 @@ use url::Url;
 
 use crate::{
     api_error::{ApiError, Result},
-    limits::{RELAY_CREDENTIAL, RELAY_TIMEOUT},
+    limits::{RELAY_BUFFER, RELAY_CREDENTIAL, RELAY_TIMEOUT},
     object,
     request::context::RequestContext,
 };
@@ -103,16 +106,50 @@ pub(super) async fn serve(mut context: RequestContext, member: &Member) -> Resul
     #[expect(clippy::disallowed_methods, reason = "ends with either side, or when the server stops")]
     tokio::spawn(async move {
         let _place = place;
-        let broken = stop.run_until_cancelled_owned(carry(ours, theirs)).await.and_then(Result::err);
+        let carried = async {
+            let (ours, theirs) = tokio::try_join!(ours, theirs).map_err(io::Error::other)?;
+            carry(TokioIo::new(ours), TokioIo::new(theirs)).await
+        };
+        let broken = stop.run_until_cancelled_owned(carried).await.and_then(Result::err);
         tracing::debug!(?broken, "session that was passed on ended");
     });
     Ok(answer.map(|_| Body::empty()))
 }
 
-/// Carries bytes both ways until both ends are done.
-async fn carry(ours: OnUpgrade, theirs: OnUpgrade) -> io::Result<()> {
-    let (ours, theirs) = tokio::try_join!(ours, theirs).map_err(io::Error::other)?;
-    tokio::io::copy_bidirectional(&mut TokioIo::new(ours), &mut TokioIo::new(theirs)).await.map(drop)
+/// Carries bytes both ways until the member has nothing more to say, which is last how a command ended. That reaches the
+/// client although its own bytes can no longer be delivered, and although the member ends without taking leave.
+async fn carry<C, M>(client: C, member: M) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite,
+    M: AsyncRead + AsyncWrite,
+{
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_member, to_member) = tokio::io::split(member);
+    let inward = async {
+        if let Err(error) = pass(from_client, to_member).await {
+            tracing::debug!(%error, "the member takes no more of this session");
+        }
+        std::future::pending::<Infallible>().await
+    };
+    tokio::select! {
+        passed = pass(from_member, to_client) => passed,
+        never = inward => match never {},
+    }
+}
+
+/// Hands on what comes, and then the end of it. Everything that was read is written, however the reading ends.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let mut buffer = vec![0; RELAY_BUFFER];
+    let ended = loop {
+        match from.read(&mut buffer).await {
+            Ok(0) => break Ok(()),
+            Ok(count) => to.write_all(&buffer[..count]).await?,
+            Err(error) => break Err(error),
+        }
+        to.flush().await?;
+    };
+    to.shutdown().await?;
+    ended
 }
 
 /// A connection to a member's API, as it is known to the cluster's authority.
@@ -174,8 +211,10 @@ fn request(context: &RequestContext, url: &Url) -> Result<Request<Body>> {
 
 #[cfg(test)]
 mod tests {
+    use futures::TryStreamExt;
     use keyspace::{MemberRole, MemberState};
     use serde_json::json;
+    use tokio_util::io::StreamReader;
 
     use super::*;
 
@@ -210,5 +249,23 @@ mod tests {
             assert!(!failure.status.remedy.is_empty());
         }
         assert_eq!(of("", &cluster(vec![member(1, "", true)])).unwrap(), None, "a single member serves all");
+    }
+
+    #[tokio::test]
+    async fn how_a_command_ended_reaches_a_client_whose_own_bytes_are_no_longer_taken() {
+        let says = [Ok("out"), Ok("status 7"), Err(io::Error::from(io::ErrorKind::UnexpectedEof))];
+        let (takes_nothing, _) = tokio::io::duplex(1);
+        let member =
+            tokio::io::join(StreamReader::new(futures::stream::iter(says).map_ok(str::as_bytes)), takes_nothing);
+        let (client, far) = tokio::io::duplex(4);
+        let (mut said, mut asks) = tokio::io::split(client);
+        asks.write_all(b"ping").await.unwrap();
+        let mut heard = Vec::new();
+        let (carried, read) = tokio::join!(carry(far, member), said.read_to_end(&mut heard));
+        read.unwrap();
+        assert_eq!(
+            (heard.as_slice(), carried.unwrap_err().kind()),
+            (&b"outstatus 7"[..], io::ErrorKind::UnexpectedEof)
+        );
     }
 }

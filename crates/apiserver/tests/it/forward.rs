@@ -1,9 +1,13 @@
-//! Ports and logs of pods over a plain WebSocket, as Python's and Rust's clients open them.
+//! Ports, logs and commands of pods over a plain WebSocket, as Python's and Rust's clients open them.
 
 use futures::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
+    task::JoinHandle,
+    time::{Duration, timeout},
+};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 use tower::ServiceExt;
 use trust::Subject;
@@ -66,4 +70,32 @@ async fn each_port_has_a_channel_for_data_and_one_for_errors() {
     while let Some(Ok(_)) = socket.next().await {}
     drop(socket);
     serving.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_output_of_a_command_waits_until_the_client_reads() {
+    const PING: [u8; 2] = [0x89, 0];
+    const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
+    const OUTPUT: &[u8] = b"\x82\x05\x01out\n";
+    for answers in [true, false] {
+        let (mut near, _serving) = connected().await;
+        let request = "GET /api/v1/namespaces/default/pods/p/exec?command=a&stdout=1 HTTP/1.1\r\nhost: server\r\n\
+             connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: bmFub2Nsb3VkLWV4ZWMtLQ==\r\nsec-websocket-protocol: v5.channel.k8s.io\r\n\r\n";
+        near.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(near.read_u8().await.unwrap());
+        }
+        let mut ping = [0; 2];
+        near.read_exact(&mut ping).await.unwrap();
+        assert_eq!(ping, PING);
+        assert!(timeout(Duration::from_millis(1), near.read_u8()).await.is_err(), "nothing comes before the pong");
+        if answers {
+            near.write_all(&PONG).await.unwrap();
+        }
+        let mut output = [0; OUTPUT.len()];
+        near.read_exact(&mut output).await.unwrap();
+        assert_eq!(output, OUTPUT, "answers: {answers}");
+    }
 }

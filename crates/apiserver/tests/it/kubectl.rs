@@ -476,7 +476,8 @@ async fn every_member_answers_for_the_pods_of_all() {
     for cluster in [&here, &there] {
         holds(&cluster.run("logs web").await, &["one\ntwo\n"]);
         holds(&cluster.run("exec web -- whatever").await, &["out"]);
-        assert_eq!(cluster.output("exec web -- exit 7").await.status.code(), Some(7));
+        let ended = cluster.output("exec web -- exit 7").await;
+        assert_eq!(ended.status.code(), Some(7), "{ended:?}");
     }
     // Scopes go along: who may read logs here may do no more there.
     let reader = ask("GET", "/api/v1/namespaces/default/pods/web/log");
