@@ -1,4 +1,4 @@
-//! Which server, and as whom: flags, then environment, then kubeconfig, then this machine's own keys.
+//! Which server, and with which credentials: flags, then environment, then kubeconfig, then the keys of this machine.
 
 use std::{
     io,
@@ -14,10 +14,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Address when nothing names one.
+/// Default address.
 pub const DEFAULT_SERVER: &str = "https://127.0.0.1:6443";
 
-/// What the world outside of the command line says. Tests pass maps.
+/// The environment of the command. Tests pass maps.
 pub trait Sources {
     /// A variable of the environment; empty is the same as unset.
     fn variable(&self, name: &str) -> Option<String>;
@@ -25,9 +25,9 @@ pub trait Sources {
     fn read(&self, path: &Path) -> io::Result<String>;
     /// The administrator's credential of the server on this machine, if its keys are readable.
     fn local(&self, state_root: Option<&Path>) -> Result<Option<LocalAdmin>>;
-    /// Takes a token that `setup` printed and no server has taken in yet, once; `None` if there is none.
+    /// Exchanges, once, the token that `setup` printed, if no server has started since; `None` if there is none.
     fn redeem(&self, state_root: Option<&Path>, token: &str) -> Result<Option<LocalAdmin>>;
-    /// A signing request (PKCS #10, PEM) for a user, with its fresh key.
+    /// A certificate signing request (PKCS #10, PEM) for a user, with its new key.
     fn signing_request(&self, user: &str, names: &[String]) -> Result<(String, SecretString)>;
 }
 
@@ -51,7 +51,7 @@ pub struct Connection {
     pub namespace: Option<String>,
 }
 
-/// Decides which server to talk to, and as whom.
+/// Decides which server to use, and with which credentials.
 ///
 /// # Errors
 /// [`Error::Usage`] names what is wrong, or that nothing was found.
@@ -91,13 +91,13 @@ pub(crate) fn address(text: &str) -> Result<Url> {
     let fail = |message: String| Error::usage("--server", message, "write it like https://127.0.0.1:6443");
     let url = Url::parse(&text).map_err(|error| fail(format!("{text:?}: {error}")))?;
     if url.scheme() != "https" || !url.has_host() {
-        return Err(fail(format!("{text:?} is no https address")));
+        return Err(fail(format!("{text:?} is not an https address")));
     }
     Ok(url)
 }
 
 fn from_kubeconfig(flags: &Global, sources: &dyn Sources) -> Result<Option<Connection>> {
-    // A state root that was asked for by flag means its server, not the one of the user's context.
+    // A state root given as a flag selects its server, not that of the current context.
     if flags.kubeconfig.is_none() && flags.context.is_none() && flags.state_root.is_some() {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! What every verb works with: the connection, the namespace, and how requests are sent.
+//! What every command needs: the client, the namespace and the flags.
 
 use api::meta::DEFAULT_NAMESPACE;
 use client::{Api, Client};
@@ -12,11 +12,11 @@ use crate::{
     request::Request,
 };
 
-/// What every verb works with.
+/// What every command needs.
 pub struct Context<'a> {
     /// The server.
     pub client: Client,
-    /// What the world outside says.
+    /// The environment.
     pub sources: &'a dyn Sources,
     /// Flags of every command.
     pub global: Global,
@@ -24,20 +24,20 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// Decides which server to talk to. Nothing is sent yet.
+    /// Decides which server to use. Nothing is sent yet.
     pub fn open(global: &Global, sources: &'a dyn Sources) -> Result<Self> {
         let connection = resolve(global, sources)?;
         let client = client(global, connection.config)?;
         Ok(Self { client, sources, global: global.clone(), namespace: connection.namespace })
     }
 
-    /// The namespace a verb works in: its flag, else the kubeconfig's, else `default`.
+    /// The namespace of a command: its flag, or that of the kubeconfig, or `default`.
     pub fn namespace(&self, flag: &Namespace) -> String {
         let named = flag.namespace.clone().or_else(|| self.namespace.clone());
         named.unwrap_or_else(|| DEFAULT_NAMESPACE.into())
     }
 
-    /// Objects of a kind in the namespace a verb works in.
+    /// Objects of a kind in the namespace of a command.
     pub fn api<R: api::Resource>(&self, flag: &Namespace) -> Api<R> {
         Api::namespaced(self.client.clone(), &self.namespace(flag))
     }
@@ -61,8 +61,8 @@ pub fn client(global: &Global, config: client::Config) -> Result<Client> {
     Ok(if global.curl { Client::rehearse(config) } else { Client::connect(config) }?)
 }
 
-/// What was sent and answered. With `--curl` it prints the command instead and returns `None`: for commands of several
-/// requests, which go on. Elsewhere the error ends the command, which prints it then.
+/// The answer to a request. With `--curl` it prints the request instead and returns `None`, for commands that send
+/// several; in all others the error ends the command and is printed there.
 pub fn unless_rehearsed<T, E: Into<Error>>(sent: Result<T, E>) -> Result<Option<T>> {
     match sent.map_err(Into::into) {
         Err(Error::Request(client::Error::NotSent { command })) => outln!("{command}").map(|()| None),

@@ -1,4 +1,4 @@
-//! What goes wrong in a command: one line what, with the field, and one line what to do.
+//! Why commands fail. A report is a line that names the field and the problem, and a line with the remedy.
 
 use std::{fmt::Write as _, io, path::Path};
 
@@ -12,10 +12,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server refused the request, or could not be reached.
+    /// The server rejected the request, or could not be reached.
     #[error(transparent)]
     Request(#[from] client::Error),
-    /// A flag, variable or file of the user's is wrong.
+    /// A flag, variable or file is wrong.
     #[error("{field}: {message}")]
     Usage {
         /// Flag, variable, or path in a file.
@@ -25,7 +25,7 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
-    /// What a command waited for did not come about.
+    /// The operation that the command waited for failed.
     #[error("{what}")]
     Outcome {
         /// What failed, with the reason that the server gave.
@@ -35,7 +35,7 @@ pub enum Error {
         /// The code to end with.
         exit: Exit,
     },
-    /// What the command has to say cannot be written.
+    /// The output of the command cannot be written.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
     /// A file or terminal cannot be read or written.
@@ -71,7 +71,7 @@ impl Error {
         Self::Io { action: action.into(), source }
     }
 
-    /// A file of the user's that cannot be read.
+    /// A file given by the user that cannot be read.
     pub fn unreadable(field: impl Into<String>, path: &Path, error: &io::Error) -> Self {
         Self::usage(field, format!("{}: {error}", path.display()), "name a file that you may read")
     }
@@ -100,8 +100,8 @@ impl Error {
     pub fn remedy(&self) -> String {
         match self {
             Self::Usage { remedy, .. } | Self::Outcome { remedy, .. } | Self::Local { remedy, .. } => remedy.clone(),
-            Self::Output(_) => "make room where the output goes, or send it elsewhere".into(),
-            Self::Io { .. } => "check the path, its permissions and the space there".into(),
+            Self::Output(_) => "free space where the output is written, or redirect it elsewhere".into(),
+            Self::Io { .. } => "check the path, its permissions and the free space".into(),
             Self::Request(error) => match error {
                 client::Error::Api(status) => status_remedy(status),
                 client::Error::Transport { source, .. } if is_tls(source.as_ref()) => {
@@ -119,14 +119,14 @@ impl Error {
         }
     }
 
-    /// The lines a person reads: what with the field, every further field, what to do.
+    /// The message: the problem, a line for each field, and the remedy.
     pub fn report(&self) -> String {
         let mut text = format!("error: {}", self.headline());
         let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
         match self {
-            // The cause of a refused request is its own text.
+            // The status of a rejected request is already in the headline.
             Self::Request(client::Error::Api(_)) => {}
-            // Between this and the first cause are only layers of libraries.
+            // Only the root cause is of interest; those in between come from layers of libraries.
             Self::Request(client::Error::Transport { .. }) => {
                 text.extend(causes.last().map(|cause| format!(": {cause}")));
             }
@@ -148,8 +148,8 @@ impl Error {
         let Self::Request(client::Error::Api(status)) = self else { return self.to_string() };
         let details = status.details.as_ref();
         match details.filter(|details| !details.causes.is_empty()) {
-            Some(details) if !details.name.is_empty() => format!("{} {:?} was refused", details.kind, details.name),
-            Some(_) => "the request was refused".into(),
+            Some(details) if !details.name.is_empty() => format!("{} {:?} was rejected", details.kind, details.name),
+            Some(_) => "the request was rejected".into(),
             None => status.to_string(),
         }
     }
@@ -163,14 +163,14 @@ fn io_exit(error: &io::Error) -> Exit {
     }
 }
 
-/// Whether TLS refused the connection: told by the type of the source, not by its text.
+/// Whether TLS failed, judged by the type of the source and not by its text.
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if error.is::<rustls::Error>() {
             return true;
         }
-        // An io::Error hides what it carries from `source`.
+        // `source` does not return the error inside an io::Error.
         if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
             && is_tls(inner)
         {
@@ -208,7 +208,7 @@ mod tests {
         let error = Error::Request(client::Error::from(status));
         assert_eq!(
             error.report(),
-            "error: bundles \"web\" was refused\n  spec.options.datbase: unknown field\n  spec.options.x: a or b\nremedy: see the options"
+            "error: bundles \"web\" was rejected\n  spec.options.datbase: unknown field\n  spec.options.x: a or b\nremedy: see the options"
         );
         assert_eq!(error.exit(), Exit::Failed);
     }

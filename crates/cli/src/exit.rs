@@ -1,31 +1,31 @@
-//! Exit codes: one per kind of trouble, so that scripts need not read messages.
+//! Exit codes: one for each kind of failure, so that scripts do not have to parse messages.
 
 use std::fmt::Write as _;
 
 /// How a command ends. The numbers are part of the interface and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// Success.
     Done,
-    /// The server refused or failed the request, or what was waited for failed.
+    /// The server rejected or failed the request, or the operation that was waited for failed.
     Failed,
-    /// Nothing can be done: no server, or an error of this program.
+    /// The server cannot be reached, or an internal error.
     Fatal,
     /// The command line, the environment or the configuration is wrong (`EX_USAGE` of sysexits.h).
     Usage,
-    /// An address the server shall listen on is taken.
+    /// A listen address of the server is in use.
     PortTaken,
-    /// No space or no writing in the state root.
+    /// The state root is full or cannot be written.
     Storage,
     /// The kernel lacks a feature.
     Kernel,
-    /// The clock, or a certificate: TLS cannot work.
+    /// TLS failed because of a certificate or the clock.
     Trust,
-    /// Rights are missing: not root, or credentials refused.
+    /// Permission denied: not root, or the credentials were rejected.
     Permission,
-    /// The time given with `--timeout` is over; the server goes on.
+    /// `--timeout` expired; the server continues.
     TimedOut,
-    /// Interrupted by Ctrl-C (128 + SIGINT); the server goes on.
+    /// Interrupted by Ctrl-C (128 + SIGINT); the server continues.
     Interrupted,
     /// The code of the command that `exec` ran.
     Command(u8),
@@ -33,17 +33,17 @@ pub enum Exit {
 
 /// Code, name and meaning of each, in the order of the documentation.
 const TABLE: [(Exit, &str); 11] = [
-    (Exit::Done, "done"),
-    (Exit::Failed, "the request failed, or what was waited for failed"),
+    (Exit::Done, "success"),
+    (Exit::Failed, "the request failed, or the operation that was waited for"),
     (Exit::Fatal, "fatal: the server cannot be reached, or an internal error"),
-    (Exit::Usage, "wrong use: flags, environment or configuration file"),
-    (Exit::PortTaken, "an address to listen on is taken"),
+    (Exit::Usage, "usage error: flags, environment or configuration file"),
+    (Exit::PortTaken, "a listen address is in use"),
     (Exit::Kernel, "the kernel lacks a feature (overlayfs, bridge, veth, nf_tables)"),
     (Exit::Storage, "the state root is full or cannot be written"),
-    (Exit::Trust, "clock outside of the certificates' validity, or TLS failed"),
-    (Exit::Permission, "rights are missing: not root, or credentials refused"),
-    (Exit::TimedOut, "--timeout is over; the server goes on"),
-    (Exit::Interrupted, "interrupted; the server goes on"),
+    (Exit::Trust, "TLS failed, or the clock is outside the validity of the certificates"),
+    (Exit::Permission, "permission denied: not root, or credentials rejected"),
+    (Exit::TimedOut, "--timeout expired; the server continues"),
+    (Exit::Interrupted, "interrupted; the server continues"),
 ];
 
 impl Exit {
@@ -72,7 +72,7 @@ impl Exit {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {:>3}  {meaning}", exit.code());
         }
-        text.push_str("  `exec` ends with the code of the command it ran.");
+        text.push_str("  `exec` exits with the code of the command it ran.");
         text
     }
 }

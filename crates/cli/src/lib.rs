@@ -1,4 +1,4 @@
-//! The commands a person types.
+//! The command line.
 //!
 //! ```text
 //!  argv ─► args ─► verb ─► Request (data) ─┬─► --curl: printed
@@ -6,9 +6,8 @@
 //!         └─► connection ───────────────────────┘           └─► exit code
 //! ```
 //!
-//! Invariants: what a command asks for is decided before anything is sent; a bearer token is
-//! never an argument; an error is one line what, with its field, and one line what to do; every exit
-//! code is in [`exit::Exit`] and never changes; nothing prints but through [`print`].
+//! Invariants: a bearer token is never an argument; an error is a line that names the field and the problem, and a line
+//! with the remedy; every exit code is in [`exit::Exit`] and never changes; all output goes through [`print`].
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

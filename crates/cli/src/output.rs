@@ -9,10 +9,10 @@ use crate::{
     error::{Error, Result},
 };
 
-/// Blanks between columns.
+/// Spaces between columns.
 const GAP: usize = 3;
 
-/// A table with a head, as kubectl prints it: a cell is one line, and the last of a row is not padded.
+/// A table with a header, as kubectl prints it: a cell is one line, and the last cell of a row is not padded.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -20,7 +20,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with this head.
+    /// A table with this header.
     pub fn new(head: impl IntoIterator<Item = impl Into<String>>) -> Self {
         let mut table = Self::default();
         table.row(head.into_iter().map(|title| title.into().to_uppercase()));
@@ -42,7 +42,7 @@ impl Table {
         self.rows.iter().map(|row| self.line(row)).collect()
     }
 
-    /// A further line, below those that were printed: columns may become wider, and none becomes narrower.
+    /// A row that follows those already printed: a column can become wider, never narrower.
     pub fn further(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) -> String {
         self.rows.clear();
         self.row(cells);
@@ -55,7 +55,7 @@ impl Table {
     }
 }
 
-/// The first line of a text, with dots for the rest. A terminal takes none of it for a command.
+/// The first line of a text, with dots for the rest, and without terminal escape sequences.
 fn one_line(text: &str) -> String {
     let (first, more) = match text.split_once(['\n', '\r', '\x0c']) {
         Some((first, _)) => (first, "..."),
@@ -73,7 +73,7 @@ pub fn cell(value: &Value) -> String {
     }
 }
 
-/// Prints objects of a kind in the wanted form. `namespaces` adds a column for theirs.
+/// Formats objects of a kind. `namespaces` adds a column for the namespace.
 pub fn objects(kind: &Kind, items: &[Value], output: Output, namespaces: bool, one: bool) -> Result<String> {
     match output {
         Output::Table | Output::Wide => Ok(table(kind, items, output == Output::Wide, namespaces).render()),
@@ -86,8 +86,7 @@ pub fn objects(kind: &Kind, items: &[Value], output: Output, namespaces: bool, o
     }
 }
 
-/// The object without the record of who owns which field, which is for programs (`nanocloud get --curl` shows how to
-/// get it).
+/// The object without `managedFields`, which is for programs (`nanocloud get --curl` shows how to get it).
 fn readable(item: &Value) -> Value {
     let mut item = item.clone();
     if let Some(meta) = item.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -96,10 +95,10 @@ fn readable(item: &Value) -> Value {
     item
 }
 
-/// A document as JSON or YAML, or else its fields one a line.
+/// A document as JSON or YAML; in other formats its fields, one per line.
 ///
 /// # Errors
-/// When it cannot be written as such.
+/// When the document cannot be serialized.
 pub fn described(value: &Value, output: Output) -> Result<String> {
     if matches!(output, Output::Json | Output::Yaml) {
         return document(value, output);
@@ -111,7 +110,7 @@ pub fn described(value: &Value, output: Output) -> Result<String> {
     Ok(table.render())
 }
 
-/// A document as JSON or YAML; tables have no form for it and print JSON.
+/// A document as YAML, or in every other format as JSON.
 pub fn document(value: &Value, output: Output) -> Result<String> {
     if output == Output::Yaml {
         let broken =

@@ -1,4 +1,4 @@
-//! What commands print. A reader that goes away ends the command quietly; any other failed write is an error.
+//! The output of commands. A closed pipe ends the command quietly; any other write error is reported.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ macro_rules! outln {
     ($($text:tt)*) => { $crate::print::text(format_args!("{}\n", format_args!($($text)*))) };
 }
 
-/// Prints a line to standard error. A command does not fail because its remarks cannot be read.
+/// Prints a line to standard error. A failed write is ignored.
 #[macro_export]
 macro_rules! note {
     ($($text:tt)*) => { $crate::print::remark(format_args!($($text)*)) };
@@ -36,11 +36,11 @@ macro_rules! note {
 /// # Errors
 /// [`Error::Output`].
 pub fn text(text: fmt::Arguments<'_>) -> Result<()> {
-    // In one piece: a table of a thousand rows is one write.
+    // Formatted first, so that a table is one write.
     bytes(text.to_string().as_bytes())
 }
 
-/// Prints bytes to standard output, at once.
+/// Prints bytes to standard output and flushes it.
 ///
 /// # Errors
 /// [`Error::Output`].
@@ -54,10 +54,10 @@ pub fn remark(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Runs a command that prints for as long as it is read: it ends with Ctrl-C, and when the reader goes away.
+/// Runs a command until it ends, Ctrl-C is pressed, or the reader of its output is gone.
 pub async fn while_read(command: impl Future<Output = Result<Exit>>) -> Result<Exit> {
     tokio::select! {
-        // Ctrl-C first, so that it is handled before anything is printed.
+        // First, so that Ctrl-C is handled before anything is printed.
         biased;
         _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
         ended = command => ended,
@@ -65,12 +65,12 @@ pub async fn while_read(command: impl Future<Output = Result<Exit>>) -> Result<E
     }
 }
 
-/// Returns when nothing reads the pipe at standard output any more; never for a file, which is always read.
+/// Waits until the pipe at standard output has no reader any more. Never returns for a file.
 async fn reader_gone() {
-    // Watched only, so it stays a pipe that blocks. Files cannot be polled.
+    // Only polled, so the pipe stays in blocking mode. Files cannot be polled.
     let stdout = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked);
     match stdout {
-        // The kernel reports an error on a pipe without readers (pipe(7)).
+        // poll(2) reports POLLERR for a pipe without readers.
         Ok(pipe) if pipe.ready(Interest::ERROR).await.is_ok() => {}
         _ => std::future::pending().await,
     }

@@ -1,4 +1,4 @@
-//! Requests as data: every command decides one, and only then it is sent or printed. Pure.
+//! Requests as data, built without IO.
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use url::form_urlencoded;
 
 use crate::error::Result;
 
-/// A request, without where it goes and as whom.
+/// A request, without server and credentials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     /// HTTP method.
@@ -84,7 +84,7 @@ impl Request {
         builder.body(bytes).map_err(|error| client::Error::Request(error.to_string()).into())
     }
 
-    /// Path and query as they go over the wire.
+    /// Path and query, encoded.
     pub fn target(&self) -> String {
         if self.query.is_empty() {
             return self.path.clone();

@@ -15,13 +15,13 @@ use crate::{
     verbs::{access, apply, cluster, events, exec, get, install, keyspace, lifecycle, logs, member, status, version},
 };
 
-/// Runs a verb that speaks to a server, prints its answer or its error, and returns how to end.
+/// Runs a command that uses a server, prints its result or error, and returns the exit code.
 pub async fn run(cli: Cli, sources: &dyn Sources) -> Exit {
     dispatch(&cli, sources).await.unwrap_or_else(|error| conclude(&error))
 }
 
-/// Prints why a command ended, and returns how to end: quietly when its reader went away, and with the command that
-/// sends the request when that is what was asked for.
+/// Prints why a command ended, and returns the exit code. A closed pipe is no failure; nor is `--curl`, which prints the
+/// request that was not sent.
 pub fn conclude(error: &Error) -> Exit {
     match error {
         Error::Output(source) if source.kind() == ErrorKind::BrokenPipe => Exit::Done,
@@ -35,7 +35,7 @@ pub fn conclude(error: &Error) -> Exit {
     }
 }
 
-/// Refuses `--curl` where there is no request to print.
+/// Rejects `--curl` for commands that send no request.
 ///
 /// # Errors
 /// [`Error::Usage`].
@@ -91,11 +91,11 @@ async fn dispatch(cli: &Cli, sources: &dyn Sources) -> Result<Exit> {
         Verb::Member(args) => member::run(&context, &args.action).await,
         Verb::Ca(args) => access::ca(&context, args).await,
         Verb::Keyspace(args) => keyspace::run(&context, &args.action).await,
-        _ => Err(Error::usage("command", "it works on this machine and not on a server", "see nanocloud --help")),
+        _ => Err(Error::usage("command", "it runs on this machine and does not use a server", "see nanocloud --help")),
     }
 }
 
-/// Writes one manual page for each command into a folder.
+/// Writes a manual page for each command into a directory.
 fn manual(directory: &std::path::Path) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
     clap_mangen::generate_to(Cli::command(), directory)

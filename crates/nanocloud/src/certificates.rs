@@ -1,4 +1,4 @@
-//! The server's own certificates while it runs: renewed long before their end.
+//! Renewal of the server's certificates while it runs, long before they expire.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use trust::{AssetsConfig, SecureAssets, tls::ServerCertificate};
 
-/// Time between two looks at the certificates. They are renewed when a third of their life is left, which is months.
+/// How often the certificates are checked. They are renewed when a third of their lifetime is left, which is months.
 const LOOK_EVERY: Duration = Duration::from_secs(12 * 3600);
 
-/// Renews the certificates in the folder of keys when they near their end, and shows the new one, until stopped.
+/// Renews the certificates when they are about to expire, and serves the new one, until stopped.
 ///
-/// A renewal that fails is tried again at the next look: there are hundreds of them before the certificate ends.
+/// A failed renewal is retried at the next check: there are hundreds of them before the certificate expires.
 pub async fn renew(
     config: AssetsConfig,
     shown: Arc<ServerCertificate>,

@@ -1,4 +1,5 @@
-//! This node as a member of a cluster: its identity, joining, the way to other members, and what only the leader runs.
+//! This node as a member of a cluster: its identity, joining, the transport to other members, and what only the leader
+//! runs.
 
 use std::{
     fs, io,
@@ -24,11 +25,11 @@ use crate::{host, settings::Settings, setup};
 
 /// Identity of the member that forms a cluster.
 const FIRST_MEMBER: u64 = 1;
-/// How often the member's certificate is made anew; it is valid for much longer.
+/// How often the member's certificate is renewed; it is valid for much longer.
 const RENEW_EVERY: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long other members must refuse this one before it gives up: a restart is refused for a moment, too.
+/// How long other members must reject this one before it gives up; after a restart they reject it for a moment.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
-/// Between attempts to reach a cluster that has no leader yet.
+/// Interval between attempts while the cluster has no leader.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Which member this node is.
@@ -36,21 +37,21 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct Identity {
     /// The member.
     pub id: u64,
-    /// What it does with a new keyspace.
+    /// How it starts with an empty keyspace.
     pub start: Start,
 }
 
-/// The file that remembers which member this is. Identities are hexadecimal digits.
+/// The file with the identity of this member. Ids are hexadecimal.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Remembered {
     member_id: String,
-    /// The cluster that was joined; missing when the keyspace was restored, which names its cluster itself.
+    /// The cluster that was joined; absent if the keyspace was restored, because it contains the cluster's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cluster_id: Option<String>,
 }
 
-/// What a member answers to a server that joins.
+/// The answer of a member to a server that joins.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -64,7 +65,7 @@ fn file(settings: &Settings) -> PathBuf {
 }
 
 impl Identity {
-    /// The identity of this node: what it joined or was restored as, or the first member of a cluster of its own.
+    /// The identity of this node: the one it joined or was restored with, or that of the first member of a new cluster.
     pub fn load(settings: &Settings) -> anyhow::Result<Self> {
         let path = file(settings);
         let broken = || format!("{} cannot be read; join again with an empty state root", path.display());
@@ -81,7 +82,7 @@ impl Identity {
     }
 }
 
-/// What is in a file; nothing if there is none. A file that cannot be read is not one that is not there.
+/// The contents of a file, or `None` if it does not exist. Any other read error is an error.
 fn found(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -90,7 +91,7 @@ fn found(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Whether a folder has something in it.
+/// Whether a directory is not empty.
 fn is_used(folder: &Path) -> io::Result<bool> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -99,8 +100,8 @@ fn is_used(folder: &Path) -> io::Result<bool> {
     }
 }
 
-/// The key of this attempt to join, which is kept until it has worked out: whoever crashes in the middle asks again with it,
-/// and is taken for the same.
+/// The idempotency key of this attempt to join. It is kept until the join is complete, so that a server that crashes
+/// in between is recognized when it tries again.
 fn join_key(settings: &Settings) -> anyhow::Result<String> {
     let path = join_key_file(settings);
     let unusable = || format!("{} cannot be used to join", path.display());
@@ -126,7 +127,7 @@ fn join_key_file(settings: &Settings) -> PathBuf {
     settings.state_root.join("joining.key")
 }
 
-/// Joins a cluster, unless this node did before. Afterwards its keys are the cluster's.
+/// Joins a cluster, unless this node already did. Afterwards it has the keys of the cluster.
 pub async fn join(settings: &Settings, token: &JoinToken) -> anyhow::Result<()> {
     let joined = file(settings).try_exists();
     if joined.with_context(|| format!("{} cannot be looked at", file(settings).display()))? {
@@ -147,7 +148,7 @@ pub async fn join(settings: &Settings, token: &JoinToken) -> anyhow::Result<()> 
     for server in &token.servers {
         match ask(settings, token, server, &key).await {
             Ok(answer) => return adopt(settings, &answer),
-            // Another member can only help when this one could not be reached.
+            // Trying another member only helps if this one could not be reached.
             Err(error @ client::Error::Transport { .. }) => last = Some((server, error)),
             Err(error) => return Err(error).with_context(|| format!("{server} does not take this server in")),
         }
@@ -178,7 +179,7 @@ async fn ask(settings: &Settings, token: &JoinToken, server: &str, key: &str) ->
 fn adopt(settings: &Settings, answer: &Answer) -> anyhow::Result<()> {
     let dir = settings.secure_assets();
     answer.assets.install(&dir)?;
-    // What every member has of its own: the server's certificate and the administrator's.
+    // Each member has its own certificates of the server and of the administrator.
     let config = AssetsConfig { dir, server_names: settings.server_names(), data_exists: true };
     SecureAssets::init(&config, jiff::Timestamp::now())?;
     remember(
@@ -192,7 +193,7 @@ fn adopt(settings: &Settings, answer: &Answer) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Remembers that the keyspace of this node was restored as that of member `id`.
+/// Records that the keyspace of this node was restored as that of member `id`.
 pub fn restored(settings: &Settings, id: u64) -> anyhow::Result<()> {
     remember(settings, &Remembered { member_id: format!("{id:x}"), cluster_id: None })
 }
@@ -207,7 +208,7 @@ fn remember(settings: &Settings, remembered: &Remembered) -> anyhow::Result<()> 
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// How this node's replica is opened.
+/// The configuration of this node's replica.
 pub fn replica_config(settings: &Settings, identity: Identity) -> replica::Config {
     let peer = replica::Peer {
         address: settings.peer_address(),
@@ -222,7 +223,7 @@ pub fn replica_config(settings: &Settings, identity: Identity) -> replica::Confi
     }
 }
 
-/// The way to other members, when this node has an address for them.
+/// The transport to other members, if this node has a peer address.
 pub async fn transport(
     settings: &Settings,
     assets: &SecureAssets,
@@ -239,7 +240,7 @@ pub fn port(transport: Option<&Arc<TlsTransport>>) -> Option<Arc<dyn Transport>>
     transport.map(|transport| transport.clone() as Arc<dyn Transport>)
 }
 
-/// Makes the member's certificate anew, long before its end, until stopped.
+/// Renews the member's certificate, long before it expires, until stopped.
 pub async fn renew(
     transport: Arc<TlsTransport>,
     assets: SecureAssets,
@@ -253,7 +254,7 @@ pub async fn renew(
     Ok(())
 }
 
-/// The authority of members, and a certificate of it for this one.
+/// The CA of the members, and this member's certificate.
 fn member_certificate(assets: &SecureAssets, identity: Identity) -> Result<(Authority, trust::Identity), trust::Error> {
     let now = Timestamp::now();
     let authority = member::authority(assets.authority(), now)?;
@@ -261,7 +262,7 @@ fn member_certificate(assets: &SecureAssets, identity: Identity) -> Result<(Auth
     Ok((authority, certificate))
 }
 
-/// Fails when other members go on refusing this one: it was removed, or runs twice.
+/// Fails if other members keep rejecting this one: it was removed, or runs twice.
 pub async fn refusals(
     mut rejection: watch::Receiver<Option<Rejection>>,
     stop: CancellationToken,
@@ -283,7 +284,7 @@ pub async fn refusals(
     }
 }
 
-/// Tries until it works: a cluster may have no leader for a while, and a new member nothing yet.
+/// Retries until it succeeds: a cluster may have no leader for a while, and a new member has no data yet.
 pub async fn retry_until_ok<T, E: std::fmt::Display, F: Future<Output = Result<T, E>>>(
     what: &'static str,
     mut attempt: impl FnMut() -> F,
@@ -300,8 +301,8 @@ pub async fn retry_until_ok<T, E: std::fmt::Display, F: Future<Output = Result<T
     }
 }
 
-/// Runs something whenever this member leads, as `leads` tells, and stops it when it does not. It must end soon after its
-/// token is cancelled.
+/// Runs a task while this member is the leader, according to `leads`. The task must end soon after its token is
+/// cancelled.
 pub async fn while_leading<F: Future<Output = ()>>(
     leads: impl Stream<Item = bool>,
     stop: CancellationToken,
@@ -349,7 +350,7 @@ mod tests {
         assert!(matches!(identity(), Identity { id: 2, start: Start::Form }));
         fs::write(file(&settings), "{}").unwrap();
         assert!(Identity::load(&settings).unwrap_err().to_string().contains("member.json"));
-        // What cannot be read is not what is not there: this node must not take itself for the first member.
+        // An unreadable file is not a missing one: this node must not consider itself the first member.
         fs::remove_file(file(&settings)).unwrap();
         fs::create_dir(file(&settings)).unwrap();
         assert!(Identity::load(&settings).unwrap_err().to_string().contains("member.json"));

@@ -1,4 +1,4 @@
-//! What the host must offer, checked before anything is started.
+//! Requirements on the host, checked before anything is started.
 
 use std::{
     fs, io,
@@ -13,7 +13,7 @@ use nix::{
     unistd::geteuid,
 };
 
-/// Size of the folder in memory, an upper bound that is not reserved.
+/// Size limit of the tmpfs; nothing is reserved.
 const RUN_SIZE: &str = "size=256m,mode=0711";
 
 /// Why a node cannot start on this host. Each has its own exit code.
@@ -35,13 +35,15 @@ pub enum HostError {
         /// What to do.
         remedy: &'static str,
     },
-    /// The port is taken.
-    #[error("{address} is in use by another program: stop it (`ss -ltnp` shows who), or choose another with --listen")]
+    /// The port is in use.
+    #[error(
+        "{address} is in use by another program: stop it (`ss -ltnp` shows which), or choose another with --listen"
+    )]
     PortTaken {
         /// The address.
         address: SocketAddr,
     },
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("cannot listen on {address}: does this host have that address?")]
     Listen {
         /// The address.
@@ -70,7 +72,7 @@ pub enum HostError {
 }
 
 impl HostError {
-    /// How the process ends, distinct for each cause (see docs/cli.md).
+    /// The exit code, distinct for each cause (see docs/cli.md).
     pub fn exit(&self) -> Exit {
         match self {
             Self::NotRoot { .. } => Exit::Permission,
@@ -86,7 +88,7 @@ pub fn require_root(verb: &'static str) -> Result<(), HostError> {
     if geteuid().is_root() { Ok(()) } else { Err(HostError::NotRoot { verb }) }
 }
 
-/// Fails when the kernel lacks what containers need.
+/// Fails if the kernel lacks a feature that containers need.
 pub fn check_kernel() -> Result<(), HostError> {
     let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !filesystems.lines().any(|line| line.split_whitespace().last() == Some("overlay")) {
@@ -109,7 +111,7 @@ pub fn check_kernel() -> Result<(), HostError> {
     Ok(())
 }
 
-/// Makes sure that secrets written below `root` stay in memory: it is a tmpfs, or one is mounted on it.
+/// Mounts a tmpfs on `root`, unless it is on one, so that secrets written below it stay in memory.
 pub fn prepare_run_root(root: &Path) -> Result<(), HostError> {
     let fail = |action| move |source| HostError::Folder { action, path: root.to_owned(), source };
     fs::create_dir_all(root).map_err(fail("create"))?;
@@ -120,7 +122,7 @@ pub fn prepare_run_root(root: &Path) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Mounts a folder in memory, which is not swapped out where the kernel can promise that (since Linux 6.4).
+/// Mounts a tmpfs, with `noswap` if the kernel supports it (since Linux 6.4).
 fn mount_memory(root: &Path) -> nix::Result<()> {
     let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     let attempt = |options: &str| mount(Some("nanocloud"), root, Some("tmpfs"), flags, Some(options));
@@ -130,7 +132,7 @@ fn mount_memory(root: &Path) -> nix::Result<()> {
     }
 }
 
-/// Makes crashes of this process, and of all it starts, leave no memory behind: it holds secrets.
+/// Disables core dumps of this process and its children, because their memory contains secrets.
 pub fn forbid_core_dumps() -> nix::Result<()> {
     nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
 }
@@ -149,7 +151,7 @@ pub fn remove_run_root(root: &Path) -> Result<(), HostError> {
     }
 }
 
-/// Proves that the folder can be written to.
+/// Checks that the directory is writable.
 pub fn check_writable(folder: &Path) -> Result<(), HostError> {
     let probe = folder.join(".writable");
     let written = fs::write(&probe, [0_u8; 4096]).and_then(|()| fs::remove_file(&probe));
@@ -159,7 +161,7 @@ pub fn check_writable(folder: &Path) -> Result<(), HostError> {
     })
 }
 
-/// Takes the API's port.
+/// Listens on the address of the API.
 pub async fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, HostError> {
     tokio::net::TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => HostError::PortTaken { address },
@@ -172,7 +174,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_taken_port_is_told_apart_and_has_its_own_exit_code() {
+    async fn a_port_in_use_has_its_own_exit_code() {
         let held = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let error = listen(held.local_addr().unwrap()).await.unwrap_err();
         assert_eq!(error.exit(), Exit::PortTaken);
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_run_root_is_memory_that_is_not_swapped_where_the_kernel_can() {
-        // On a disk, or nothing would have to be mounted.
+        // Not on a tmpfs, or nothing would be mounted.
         let folder = tempfile::Builder::new().prefix("nct-run").tempdir_in("/var/tmp").unwrap();
         let root = folder.path().join("run");
         prepare_run_root(&root).unwrap();

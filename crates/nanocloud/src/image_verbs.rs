@@ -9,10 +9,10 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::settings::Settings;
 
-/// Columns of the bar's name.
+/// Width of the name before a progress bar.
 const NAME_WIDTH: usize = 20;
 
-/// Builds images, each after its bases, with a bar for each.
+/// Builds images, each after its base, with a progress bar for each.
 pub fn run(settings: &Settings, action: &cli::args::ImageAction) -> anyhow::Result<()> {
     match action {
         cli::args::ImageAction::Build { recipes, cache, catalog } => {
@@ -42,7 +42,7 @@ fn build_one(recipe: &Path, catalog: &Path, cache: &Path) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// The folder of all recipes and the name within it: recipes of names with a slash lie deeper.
+/// The directory of all recipes, and the name within it, which can contain slashes.
 fn locate(recipe: &Path) -> anyhow::Result<(PathBuf, String)> {
     let path = std::fs::canonicalize(recipe).map_err(|error| cli::Error::unreadable("RECIPES", recipe, &error))?;
     for root in path.ancestors().skip(1) {
@@ -51,12 +51,12 @@ fn locate(recipe: &Path) -> anyhow::Result<(PathBuf, String)> {
             return Ok((root.to_owned(), name));
         }
     }
-    // No name fits its place: the error of the plainest reading says what is wrong.
+    // The name of no recipe matches its path: loading it from its parent directory gives the best error.
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     Ok((path.parent().unwrap_or(&path).to_owned(), name))
 }
 
-/// One bar at a time: of the image and phase that is at work.
+/// The progress bar of the current image and phase.
 #[derive(Default)]
 struct Bars {
     current: Option<(String, Phase, ProgressBar)>,
@@ -111,7 +111,7 @@ fn list(catalog: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Image layouts below a folder, by their name and the digest of their first manifest.
+/// Image layouts below a directory: their names and the digests of their first manifests.
 fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) -> anyhow::Result<()> {
     if let Ok(text) = std::fs::read_to_string(folder.join("index.json")) {
         let index: serde_json::Value = serde_json::from_str(&text).with_context(|| folder.display().to_string())?;

@@ -1,7 +1,7 @@
 //! One binary: API server, keyspace, controllers, kubelet, runtime and command line.
 //!
-//! `main` has four acts: forbid core dumps, become a shim or the DNS helper if asked to (before any thread exists), read
-//! the command line, resolve settings (nothing is bound before they are right), run.
+//! `main` disables core dumps, becomes a shim or the DNS helper if called as such (before any thread exists), parses the
+//! command line, resolves the settings (before anything is bound), and runs.
 
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
@@ -37,12 +37,12 @@ use cli::{
 };
 use settings::{Settings, SettingsError, Sources};
 
-/// Threads of the server's scheduler: it waits much and computes little.
+/// Worker threads of the server, which mostly waits.
 const SERVER_THREADS: usize = 2;
-/// Threads for calls that block. Those who may hold theirs for long have bounds of their own (file work of pods 8, calls
-/// on volumes 4, unpacking one per processor), which together leave most of these to the API and its lists.
+/// Threads for blocking calls. Long ones have limits of their own (files of pods 8, volumes 4, unpacking one per
+/// processor), which leave most of these to the API and its lists.
 const BLOCKING_THREADS: usize = 64;
-/// User and group of who owns nothing.
+/// User and group `nobody`.
 const NOBODY: u32 = 65534;
 
 fn main() -> ExitCode {
@@ -64,17 +64,17 @@ fn main() -> ExitCode {
     ExitCode::from(run(cli, started).unwrap_or_else(|error| conclude(&error)).code())
 }
 
-/// Prints what clap has to say: help and version are answers, the rest is wrong use.
+/// Prints a message of clap: help and version go to standard output, anything else is a usage error.
 fn answer(said: &clap::Error) -> Exit {
     if said.use_stderr() {
-        // A remark that cannot be read changes nothing.
+        // A failed write to standard error is ignored.
         let _ = said.print();
         return Exit::Usage;
     }
     said.print().map_or_else(|error| cli::conclude(&cli::Error::Output(error)), |()| Exit::Done)
 }
 
-/// Prints what went wrong, and returns how to end.
+/// Prints an error, and returns the exit code.
 fn conclude(error: &anyhow::Error) -> Exit {
     if let Some(error) = error.downcast_ref::<cli::Error>() {
         return cli::conclude(error);
@@ -83,15 +83,15 @@ fn conclude(error: &anyhow::Error) -> Exit {
     exit_of(error)
 }
 
-/// The DNS server of pods: as nobody, without any right.
+/// The DNS server of pods, which runs as `nobody` and without capabilities.
 fn dns(words: impl Iterator<Item = OsString>) -> ! {
-    // Without a log it serves as well.
+    // It can also serve without a log.
     let _ = telemetry::start(telemetry::LogFormat::Text, "warn");
     let nobody = runtime::container::UserIds { uid: NOBODY, gid: NOBODY, groups: Vec::new() };
     net::dns::main(words, || runtime::shim::confine(&nobody))
 }
 
-/// The exit code of what went wrong in a verb of this machine.
+/// The exit code of an error in a command on this machine.
 fn exit_of(error: &anyhow::Error) -> Exit {
     if let Some(host) = error.downcast_ref::<host::HostError>() {
         return host.exit();
@@ -162,6 +162,6 @@ fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> T {
         .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build();
-    // Without threads nothing can be said or done better than this.
+    // Without threads there is nothing else to do.
     runtime.expect("the system gives this process threads").block_on(future)
 }

@@ -19,10 +19,10 @@ use crate::{adapters::facts, settings::Settings};
 /// The host's resolver configuration.
 pub const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The word that makes this program the DNS helper.
+/// The argument that starts this program as the DNS helper.
 pub const DNS: &str = "dns";
 
-/// The mechanisms of this node, opened.
+/// The opened mechanisms of this node.
 pub struct Node {
     /// Bridge, addresses, firewall.
     pub network: Arc<Network>,
@@ -34,12 +34,12 @@ pub struct Node {
     pub volumes: Arc<Volumes>,
 }
 
-/// The container runtime of these settings.
+/// The configuration of the container runtime.
 pub fn runtime_config(settings: &Settings) -> anyhow::Result<RuntimeConfig> {
     Ok(RuntimeConfig {
         run_root: settings.run_root.clone(),
         cgroup_root: settings.cgroup.clone(),
-        // The running program itself, even when its file was replaced by an upgrade.
+        // The running program itself, even if its file was replaced by an upgrade.
         shim_exe: std::env::current_exe().context("the path of this program")?,
         shim_args: vec!["shim".into()],
     })
@@ -59,7 +59,7 @@ pub async fn images(settings: &Settings) -> anyhow::Result<Arc<ImageStore>> {
 }
 
 impl Node {
-    /// Opens all mechanisms; what exists is kept.
+    /// Opens all mechanisms; existing state is kept.
     pub async fn open(settings: &Settings, images: Arc<ImageStore>) -> anyhow::Result<Self> {
         let network = Network::open(settings.network_config()).await.context("the pod network")?;
         let (csi, keys) = (settings.csi_root.clone(), settings.secure_assets().join("volumes"));
@@ -69,7 +69,7 @@ impl Node {
         Ok(Self { network: Arc::new(network), images, runtime: Arc::new(runtime), volumes: Arc::new(volumes) })
     }
 
-    /// The process that answers the pods' questions for names.
+    /// The process that answers the DNS queries of pods.
     pub fn dns(&self) -> net::dns::Helper {
         net::dns::Helper::new(self.network.config(), vec![DNS.into()], RESOLV_CONF.into())
     }

@@ -6,7 +6,7 @@
 //!                                 other members
 //! ```
 //!
-//! The order of stopping is the reverse. Containers are not stopped: the next start adopts them.
+//! They stop in reverse order. Containers keep running, and the next start adopts them.
 
 use std::{
     sync::Arc,
@@ -43,7 +43,7 @@ use crate::{
 
 /// Namespace and name of the platform's own settings.
 const PLATFORM_CONFIG: (&str, &str) = (names::namespace::SYSTEM, names::group::NANOCLOUD);
-/// Time between two looks for memory that can be given back; the heap is small, so a look costs little.
+/// How often unused memory is returned to the kernel; the heap is small, so this is cheap.
 const TIDY_PERIOD: Duration = Duration::from_secs(4);
 
 /// Runs the node until SIGTERM or SIGINT, or until one of its parts ends.
@@ -122,7 +122,7 @@ pub async fn run(
     result
 }
 
-/// What starting the rest needs.
+/// What the other parts need to start.
 struct Parts<'s> {
     settings: &'s Settings,
     store: &'s Store,
@@ -151,7 +151,7 @@ fn api_server(
     Ok(api)
 }
 
-/// Starts everything beside the API, once the keyspace answers.
+/// Starts everything but the API, once the keyspace answers.
 async fn start(
     parts: &Parts<'_>,
     reconciles: Arc<Reconciles>,
@@ -183,7 +183,7 @@ async fn start(
     Ok(())
 }
 
-/// Gives back what bursts of work left.
+/// Returns memory that is no longer used.
 async fn tidy(stop: CancellationToken) -> anyhow::Result<()> {
     let mut ticks = tokio::time::interval(TIDY_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -196,7 +196,7 @@ async fn tidy(stop: CancellationToken) -> anyhow::Result<()> {
 fn open_assets(settings: &Settings) -> anyhow::Result<SecureAssets> {
     let now = Timestamp::now();
     SecureAssets::open(&settings.secure_assets(), now)?;
-    // The server's certificate is renewed when it nears its end or the host got other names.
+    // Renews the server's certificate if it is about to expire or the names of the host have changed.
     let (assets, changes) = SecureAssets::init(&assets_config(settings), now)?;
     changes.iter().for_each(|change| tracing::info!(%change, "secure assets"));
     Ok(assets)
@@ -206,7 +206,7 @@ fn assets_config(settings: &Settings) -> AssetsConfig {
     AssetsConfig { dir: settings.secure_assets(), server_names: settings.server_names(), data_exists: true }
 }
 
-/// Takes in what `setup` left.
+/// Creates the objects that `setup` prepared.
 async fn take_first_start(settings: &Settings, client: &Client) -> anyhow::Result<()> {
     let path = settings.first_start();
     let Ok(text) = std::fs::read_to_string(&path) else { return Ok(()) };
@@ -230,7 +230,7 @@ async fn take_first_start(settings: &Settings, client: &Client) -> anyhow::Resul
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-/// Controllers run where the leader is, and nowhere else.
+/// Runs the controllers while this member is the leader.
 fn start_controllers(
     parts: &Parts<'_>,
     images: &Arc<ImageStore>,
@@ -273,7 +273,7 @@ fn start_controllers(
     });
 }
 
-/// Waits for a signal, or for a part that ends although nobody asked it to.
+/// Waits for a signal, or for a part that ends unexpectedly.
 async fn until_stopped(serving: &mut Supervisor, actors: &mut Supervisor) -> anyhow::Result<()> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

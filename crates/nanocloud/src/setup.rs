@@ -1,4 +1,4 @@
-//! `nanocloud setup`: keys, folders and the first token of a node.
+//! `nanocloud setup`: keys, directories and the first token of a node.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -20,15 +20,15 @@ use trust::{AssetsConfig, SecureAssets, SingleUseToken};
 
 use crate::settings::Settings;
 
-/// How long the first token may wait to be exchanged.
+/// How long the first token can be exchanged.
 const FIRST_TOKEN_TTL: Duration = Duration::from_secs(3600);
 
-/// Prepares a node. Running it again changes nothing that is good.
+/// Prepares a node. Running it again keeps what is intact.
 pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
     crate::host::require_root("setup")?;
     let mut said = Vec::new();
     if args.repair {
-        // First: while a server has the keyspace nothing here is touched.
+        // First, because it fails while a server has the keyspace open.
         said = crate::keyspace::repair(&settings.keyspace())?;
     }
     folders(settings)?;
@@ -51,16 +51,16 @@ pub fn run(settings: &Settings, args: &cli::args::Setup) -> anyhow::Result<()> {
     crate::host::check_kernel()?;
     match args.no_token {
         false => said.push(leave_first_start(settings, args.retention, now)?),
-        // A token that a person was given before stays.
+        // A token printed by an earlier run stays valid.
         true if settings.first_start().exists() => {}
         true => FirstStart { token: None, retention: args.retention }.write(settings)?,
     }
-    // Last: a reader that goes away ends nothing in the middle.
+    // Last, so that a closed pipe does not end the setup halfway.
     outln!("{}", said.join("\n"))?;
     Ok(())
 }
 
-/// Makes the folders of the state root.
+/// Creates the directories of the state root.
 pub fn folders(settings: &Settings) -> anyhow::Result<()> {
     for (folder, mode) in [("", 0o711), ("keyspace", 0o700), ("catalog", 0o755), ("images", 0o700), ("logs", 0o700)] {
         private_folder(&settings.state_root.join(folder), mode)?;
@@ -68,13 +68,13 @@ pub fn folders(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the server takes in at its next start.
+/// What the server reads at its next start.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FirstStart {
-    /// The grant behind the printed token, a `Token` object; `None` once it was exchanged.
+    /// The `Token` object of the printed token; `None` once the token was exchanged.
     pub token: Option<serde_json::Value>,
-    /// Backups kept of each service.
+    /// How many backups of each service are kept.
     pub retention: u32,
 }
 
@@ -96,7 +96,7 @@ impl FirstStart {
     }
 }
 
-/// Leaves a grant and the retention for the server; returns the token and what to do with it.
+/// Writes the token and the retention for the server. Returns the text with the token.
 fn leave_first_start(settings: &Settings, retention: u32, now: Timestamp) -> anyhow::Result<String> {
     let (token, record) = SingleUseToken::mint(FIRST_TOKEN_TTL, now)?;
     let expires_at = Time(record.expires.context("a minted token always expires")?);

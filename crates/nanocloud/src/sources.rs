@@ -1,4 +1,4 @@
-//! What the command line's verbs may ask of this machine.
+//! What commands read from this machine.
 
 use std::{
     env, fs, io,
@@ -21,7 +21,7 @@ use crate::{
     setup::FirstStart,
 };
 
-/// This machine: its environment, its files, its own server's keys.
+/// This machine: its environment, its files and the keys of its server.
 #[derive(Debug)]
 pub struct Machine {
     /// Flags that name files of the server on this machine.
@@ -92,7 +92,7 @@ impl Sources for Machine {
                 return Err(Error::usage("--token", format!("it is not accepted: {}", outcome.reason()), remedy));
             }
         }
-        // Taken out before the credential is handed over, so that it works once.
+        // Removed before the credential is returned, so that the token works only once.
         let rest = FirstStart { token: None, ..first };
         rest.write(&settings)
             .map_err(|error| local_error("mark the token as used", "is the state root writable?", error))?;

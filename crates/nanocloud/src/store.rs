@@ -1,5 +1,4 @@
-//! Where the state is: in the replica of this node, or in an existing etcd cluster; and the face of it for etcd's
-//! clients.
+//! Where the state is stored: in the replica of this node, or in an existing etcd cluster; and the API for etcd clients.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,16 +17,16 @@ use crate::{
     supervisor::Supervisor,
 };
 
-/// The keyspace of this node, opened.
+/// The opened keyspace of this node.
 pub enum Store {
-    /// On this node's disk, on a thread of its own.
+    /// On this node's disk, with a thread of its own.
     Replica { replica: Arc<Replica>, _own: OwnRuntime },
-    /// In an etcd cluster, where this node stands to act for all.
+    /// In an etcd cluster, where this node is a candidate for leadership.
     EtcdBackend { external: Arc<EtcdBackend>, candidacy: Candidacy },
 }
 
 impl Store {
-    /// Opens the keyspace that the settings name; its replica, if it is one, as this member with this way to others.
+    /// Opens the keyspace of the settings; a replica as the given member and with the given transport.
     pub async fn open(
         settings: &Settings,
         identity: cluster::Identity,
@@ -50,7 +49,7 @@ impl Store {
         }
     }
 
-    /// As the rest of the node sees it.
+    /// The keyspace, without its implementation.
     pub fn keyspace(&self) -> Arc<dyn Keyspace> {
         match self {
             Self::Replica { replica, .. } => replica.clone(),
@@ -58,8 +57,7 @@ impl Store {
         }
     }
 
-    /// Whether this node is the one that acts for the cluster, and every change of that: the member that leads, or the
-    /// server that the etcd cluster names.
+    /// Whether this node is the leader, and changes of that: of the Raft group, or as elected through the etcd cluster.
     pub fn leads(&self) -> BoxStream<'static, bool> {
         match self {
             Self::Replica { replica, .. } => replica.leads().boxed(),
@@ -67,7 +65,7 @@ impl Store {
         }
     }
 
-    /// Its members, for etcd's clients.
+    /// The members, for etcd clients.
     fn cluster(&self, settings: &Settings, assets: &SecureAssets) -> Arc<dyn Cluster> {
         match self {
             Self::Replica { replica, .. } => replica.cluster(),
@@ -78,7 +76,7 @@ impl Store {
         }
     }
 
-    /// Completes when the keyspace can only be opened anew, with the reason. An etcd cluster is waited for instead.
+    /// Completes, with the reason, if the keyspace has failed and must be reopened. An etcd cluster is waited for.
     pub fn failed(&self) -> BoxFuture<'static, anyhow::Error> {
         match self {
             Self::Replica { replica, .. } => replica.failed().map(anyhow::Error::from).boxed(),
@@ -86,7 +84,7 @@ impl Store {
         }
     }
 
-    /// Ends it: nothing is served any more.
+    /// Shuts the keyspace down.
     pub async fn shutdown(&self) -> anyhow::Result<()> {
         match self {
             Self::Replica { replica, .. } => Ok(replica.shutdown().await?),
@@ -113,7 +111,7 @@ fn endpoints(urls: &str, tls: Option<EtcdTls<'_>>) -> anyhow::Result<Endpoints> 
     Ok(Endpoints::parse(urls, tls)?)
 }
 
-/// Serves etcd's clients at `listener`, if there is one: those with an administrator's certificate.
+/// Serves etcd clients that have an administrator's certificate, if there is a listener for them.
 pub async fn serve_etcd(
     listener: Option<TcpListener>,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! Tasks that run as long as the process, stopped together.
+//! Tasks that run as long as the process and are stopped together.
 
 use std::{future::Future, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How long tasks may take to finish what they are at; then they are dropped.
+/// How long tasks may take to stop before they are dropped.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A group of tasks with one stop signal.
@@ -17,7 +17,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// The signal that tasks of this group obey.
+    /// The stop signal of this group.
     pub fn token(&self) -> CancellationToken {
         self.stop.clone()
     }
@@ -27,17 +27,17 @@ impl Supervisor {
         self.tasks.spawn(async move { (name, task.await) });
     }
 
-    /// Waits until a task ends by itself: that is always an error. Never returns while all run.
+    /// Waits until a task ends on its own, which is always an error.
     pub async fn ended(&mut self) -> anyhow::Result<()> {
         match self.tasks.join_next().await {
             None => std::future::pending().await,
-            Some(Ok((name, Ok(())))) => bail!("the {name} ended although nobody stopped it"),
+            Some(Ok((name, Ok(())))) => bail!("the {name} ended unexpectedly"),
             Some(Ok((name, Err(error)))) => Err(error).with_context(|| format!("the {name} failed")),
             Some(Err(error)) => Err(error).context("a part of the server ended"),
         }
     }
 
-    /// Tells all tasks to stop and waits for them.
+    /// Signals all tasks to stop and waits for them.
     pub async fn stop(&mut self) {
         self.stop.cancel();
         let finished = timeout(PATIENCE, async {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_end_nobody_asked_for_is_an_error_that_names_the_part() {
+    async fn a_task_that_ends_on_its_own_is_an_error_that_names_it() {
         let mut supervisor = Supervisor::default();
         let stop = supervisor.token();
         supervisor.spawn("patient", async move {

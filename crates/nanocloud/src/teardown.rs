@@ -1,4 +1,4 @@
-//! `nanocloud teardown`: removes everything an instance made on the host.
+//! `nanocloud teardown`: removes everything that an instance created on the host.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use storage::Volumes;
 
 use crate::{host, node, settings::Settings};
 
-/// How long a container may take to end by itself.
+/// Grace period of a container after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
-/// Containers that are ended at once.
+/// Number of containers that are stopped at the same time.
 const AT_ONCE: usize = 64;
 
 /// Removes containers, namespaces, links, rules, mounts and control groups; with `purge` the state too.
 ///
-/// Safe to repeat; a server of this instance must not be running.
+/// Can be repeated. The server of this instance must not be running.
 pub async fn run(settings: &Settings, purge: bool) -> anyhow::Result<()> {
     host::require_root("teardown")?;
     if settings.run_root.exists() {
@@ -47,8 +47,8 @@ async fn end(runtime: Runtime, id: String) -> anyhow::Result<()> {
     runtime.remove(&id).await.with_context(|| format!("remove {id}"))
 }
 
-/// Ends containers, many at once, as each may use up its grace. One that does not end keeps no other from it; the first
-/// failure is told then.
+/// Stops containers, many at the same time, because each can use up its grace period. A failure does not keep others
+/// from being stopped; the first one is returned.
 async fn end_all<F>(
     ids: impl Iterator<Item = String>,
     tell: impl Fn(&str),
@@ -65,7 +65,7 @@ where
     results.into_iter().collect()
 }
 
-/// Removes the emptied control groups of this instance, in every hierarchy.
+/// Removes the empty cgroups of this instance, in every hierarchy.
 fn remove_cgroups(name: &str) {
     let Ok(mounts) = std::fs::read_to_string("/proc/self/mounts") else { return };
     let cgroups = mounts.lines().filter(|line| line.split(' ').nth(2).is_some_and(|kind| kind.starts_with("cgroup")));
@@ -74,7 +74,7 @@ fn remove_cgroups(name: &str) {
     }
 }
 
-/// A control group folder is removed with rmdir, deepest first; one with processes stays.
+/// Removes cgroup directories with rmdir, deepest first; those with processes remain.
 fn remove_empty_tree(folder: &std::path::Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -3,14 +3,14 @@
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-/// Form of log lines.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -25,8 +25,8 @@ pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
 }
 
-/// A half-dead server is worse than a restart: a panic ends the process. One in a controller ends the
-/// work on one object only, or nobody could take away the object that causes it.
+/// A panic ends the process, because a restart is better than a server that is half dead. A panic in a controller only
+/// ends the work on one object; otherwise the object that causes it could not be deleted.
 pub fn abort_on_panic() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

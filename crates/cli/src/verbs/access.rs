@@ -44,7 +44,7 @@ pub async fn token(context: &Context<'_>, args: &Token) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Prints the authority's certificate, or issues one for this machine's user.
+/// Prints the CA certificate, or issues a client certificate.
 pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
     let Some(name) = &args.common_name else {
         out!("{}", context.client.config().map(|config| config.ca.clone()).unwrap_or_default())?;
@@ -60,7 +60,7 @@ pub async fn ca(context: &Context<'_>, args: &Ca) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What a kubeconfig holds.
+/// The contents of a kubeconfig.
 struct Access {
     server: String,
     ca: String,
@@ -75,7 +75,7 @@ pub async fn config(global: &Global, sources: &dyn Sources, args: &Config) -> Re
     };
     if let Some(host) = &args.host {
         let mut url = address(&access.server)?;
-        let message = || Error::usage("--host", format!("{host:?} is no host name"), "write a name or an address");
+        let message = || Error::usage("--host", format!("{host:?} is not a host name"), "write a name or an address");
         url.set_host(Some(host)).map_err(|_| message())?;
         access.server = url.to_string();
     }
@@ -83,14 +83,14 @@ pub async fn config(global: &Global, sources: &dyn Sources, args: &Config) -> Re
     Ok(Exit::Done)
 }
 
-/// The credentials this command would use itself.
+/// The credentials that other commands use on this machine.
 fn own(global: &Global, sources: &dyn Sources) -> Result<Access> {
     let connection = crate::connection::resolve(global, sources)?;
     let config = connection.config;
     Ok(Access { server: config.server.to_string(), ca: config.ca, identity: config.identity })
 }
 
-/// Exchanges a token: at the server, or with this machine's own keys while no server runs.
+/// Exchanges a token: at the server, or with the keys of this machine if the server is not running.
 async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &str) -> Result<Access> {
     let root = global.state_root.clone().or_else(|| sources.variable("NANOCLOUD_STATE_ROOT").map(Into::into));
     let local = sources.local(root.as_deref())?;
@@ -98,8 +98,8 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
         (Some(path), _) => sources.read(&path).map_err(|error| Error::unreadable("--ca", &path, &error))?,
         (None, Some(local)) => local.ca.clone(),
         (None, None) => {
-            let remedy = "give the authority's certificate with --ca (`nanocloud ca` prints it on the server)";
-            return Err(Error::usage("--ca", "this machine does not know the server's authority", remedy));
+            let remedy = "give the CA certificate with --ca (`nanocloud ca` prints it on the server)";
+            return Err(Error::usage("--ca", "the CA certificate of the server is not known on this machine", remedy));
         }
     };
     let named = global.server.clone().or_else(|| sources.variable("NANOCLOUD_SERVER"));
@@ -108,18 +108,18 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
     let server = address(&server)?;
     let identity = Identity::Bearer(token.to_owned().into());
     let client = context::client(global, client::Config::new(server.clone(), ca, identity))?;
-    // The token knows whom it is for, and the request leaves it open.
+    // The token determines the user, so the request does not name one.
     let (csr, key) = sources.signing_request("", &[])?;
     let exchange = async |body: Value| -> Result<Result<Value, client::Error>> {
         Ok(client.json(Request::post("/apis/nanocloud.io/v1/tokens/exchange", body).http()?).await)
     };
     match exchange(json!({"csr": csr})).await? {
-        // Certificates carry no scopes: such a token becomes a bearer token.
+        // Certificates cannot carry scopes, so a token with scopes is exchanged for a bearer token.
         Err(error) if is_scoped(&error) => {
             let answer = exchange(json!({})).await??;
             note_user(&answer, &args.user);
             note!(
-                "the token is limited to scopes, so this access ends at {}",
+                "the token is limited to scopes, so the credential expires at {}",
                 answer["expiresAt"].as_str().unwrap_or("?")
             );
             let identity = Identity::Bearer(word(&answer, "token")?.into());
@@ -138,17 +138,17 @@ async fn redeem(global: &Global, sources: &dyn Sources, args: &Config, token: &s
     }
 }
 
-/// Tells when the credential is somebody else's than the kubeconfig calls him.
+/// Warns if the credential is for another user than the kubeconfig names.
 fn note_user(answer: &Value, called: &str) {
     match answer["user"].as_str() {
         Some(user) if user != called => {
-            note!("note: the token is for {user:?}; the kubeconfig calls him {called:?}")
+            note!("note: the token is for user {user:?}; the kubeconfig names the user {called:?}")
         }
         _ => {}
     }
 }
 
-/// Whether a token was not taken for a certificate because it has scopes.
+/// Whether a token cannot be exchanged for a certificate because it has scopes.
 fn is_scoped(error: &client::Error) -> bool {
     let client::Error::Api(status) = error else { return false };
     status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == api::cause::SCOPED_TOKEN)
@@ -184,7 +184,7 @@ fn kubeconfig(args: &Config, access: &Access) -> Result<String> {
     output::document(&document, Output::Json)
 }
 
-/// A POSIX script that writes the kubeconfig, readable by its owner only, and keeps an older one.
+/// A POSIX shell script that writes the kubeconfig with mode 0600 and keeps a backup of an existing one.
 fn script(kubeconfig: &str) -> String {
     format!(
         r#"#!/bin/sh

@@ -21,7 +21,7 @@ use crate::{
 /// Largest file that is read.
 const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Creates objects, or changes those that exist to what the file says.
+/// Creates the objects of a file, or updates those that exist.
 pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
     let mut set = args.apply_set.as_deref().map(ApplySet::new).transpose()?;
     for (kind, mut object) in read(&args.filename)? {
@@ -40,14 +40,14 @@ pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
         }
     }
     match set {
-        // Last, so that a file which is refused deletes nothing.
+        // Last, so that a rejected file deletes nothing.
         Some(set) if !context.global.curl => set.prune(context).await?,
         _ => {}
     }
     Ok(Exit::Done)
 }
 
-/// The server merges, and keeps whose field is whose.
+/// Server-side apply: the server merges and records the owner of each field.
 fn server_side(target: &client::Target, object: &Value, args: &Apply) -> Request {
     let mut request = Request::new("PATCH", target.object(name(object))).body(object.clone());
     request.content_type = APPLY_PATCH;
@@ -55,7 +55,7 @@ fn server_side(target: &client::Target, object: &Value, args: &Apply) -> Request
     if args.dry_run { request.query("dryRun", "All") } else { request }
 }
 
-/// Changes the fields that are given, or creates the object.
+/// Updates the given fields, or creates the object.
 async fn merge(
     context: &Context<'_>,
     target: &client::Target,
@@ -115,10 +115,10 @@ fn named(words: Vec<&str>, namespace: &str) -> Result<Vec<(&'static Kind, String
 }
 
 fn missing(word: &str) -> Error {
-    Error::usage("NAME", format!("{word:?} names no object"), "write KIND NAME or KIND/NAME")
+    Error::usage("NAME", format!("{word:?} does not name an object"), "write KIND NAME or KIND/NAME")
 }
 
-/// The namespace an object names, else the one that the verb works in.
+/// The namespace of the object, or that of the command.
 fn namespace(context: &Context<'_>, object: &Value, flag: &Namespace) -> String {
     let own = object["metadata"]["namespace"].as_str().map(str::to_owned);
     own.unwrap_or_else(|| context.namespace(flag))

@@ -1,7 +1,7 @@
-//! Apply sets: which objects a file brought, so that those it no longer names can be deleted.
+//! Apply sets: which objects were applied from a file, so that those it no longer contains can be deleted.
 //!
-//! Membership is a label on the object. Nothing else is kept anywhere, so a set survives the loss of the
-//! machine that applied it.
+//! Membership is a label on the object and is recorded nowhere else, so a set survives the loss of the machine that
+//! applied it.
 
 use std::collections::BTreeSet;
 
@@ -16,10 +16,10 @@ use crate::{
     output::name,
 };
 
-/// Kind, namespace (empty for objects of the whole cluster) and name.
+/// Kind, namespace (empty for cluster-scoped objects) and name.
 pub type Member = (&'static str, String, String);
 
-/// A set and what belongs to it after a file was applied.
+/// A set and its members after a file was applied.
 #[derive(Debug)]
 pub struct ApplySet {
     name: String,
@@ -27,16 +27,16 @@ pub struct ApplySet {
 }
 
 impl ApplySet {
-    /// A set of this name, still empty.
+    /// An empty set with this name.
     pub fn new(name: &str) -> Result<Self> {
         if name.is_empty() || !is_label_value(name) {
             let remedy = "use up to 63 letters, digits, '-', '_' and '.'";
-            return Err(Error::usage("--apply-set", format!("{name:?} is no value of a label"), remedy));
+            return Err(Error::usage("--apply-set", format!("{name:?} is not a valid label value"), remedy));
         }
         Ok(Self { name: name.to_owned(), members: BTreeSet::new() })
     }
 
-    /// Makes an object that is about to be applied a member.
+    /// Adds an object that is about to be applied.
     pub fn add(&mut self, kind: &'static Kind, namespace: &str, object: &mut Value) {
         if !object["metadata"]["labels"].is_object() {
             object["metadata"]["labels"] = json!({});
@@ -45,10 +45,10 @@ impl ApplySet {
         self.members.insert(member(kind, namespace, name(object)));
     }
 
-    /// Deletes what the set has on the server and the file does not name; prints each.
+    /// Deletes the members on the server that the file does not contain, and prints them.
     pub async fn prune(&self, context: &Context<'_>) -> Result<()> {
         let params = ListParams::default().labels(format!("{APPLY_SET}={}", self.name));
-        // Namespaces are first in the list of kinds; what lies in them goes before them.
+        // Namespaces are first in the list of kinds, so that their contents are deleted before them.
         for kind in kinds::all().iter().rev() {
             let (objects, _) = DynamicApi::new(context.client.clone(), kind, None).list_all(&params).await?;
             for object in objects.iter().filter(|object| self.is_over(kind, object)) {
@@ -63,8 +63,8 @@ impl ApplySet {
         Ok(())
     }
 
-    /// Whether an object with the label is no longer wanted. What a controller made for an object, and
-    /// gave its labels to, is that controller's to delete.
+    /// Whether an object with the label is to be deleted. Objects that have an owner were created by a controller, which
+    /// copied the label; the garbage collector deletes them with their owner.
     fn is_over(&self, kind: &'static Kind, object: &Value) -> bool {
         let owned = object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();

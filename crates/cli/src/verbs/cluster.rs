@@ -1,4 +1,4 @@
-//! `nanocloud cluster`: the description of a cluster, as Nix wrote it.
+//! `nanocloud cluster`: the description of a cluster, written by Nix.
 
 use std::{fs::File, io::Read, path::Path};
 
@@ -23,7 +23,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 
 fn read(path: &Path) -> Result<Fleet> {
     let fail = |error| Error::unreadable("FILE", path, &error);
-    // One byte more than is taken, so that a larger file is told apart.
+    // One byte above the limit, so that a larger file is detected.
     let limit = fleet::MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     if path == Path::new("-") {

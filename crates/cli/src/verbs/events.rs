@@ -46,10 +46,10 @@ pub async fn run(context: &Context<'_>, args: &Events) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the server can select.
+/// The field selector: the part of the filter that the server can apply.
 fn fields(args: &Events) -> Option<String> {
     let mut terms = Vec::new();
-    // A field selector compares with one value.
+    // A field selector can only compare with one value.
     if let [reason] = &args.reason[..] {
         terms.push(format!("reason={reason}"));
     }
@@ -57,7 +57,7 @@ fn fields(args: &Events) -> Option<String> {
     (!terms.is_empty()).then(|| terms.join(","))
 }
 
-/// What only the client knows: names that belong to a bundle, several reasons, and time.
+/// The part of the filter that only the client can apply: objects of a bundle, several reasons, and age.
 fn wanted(event: &Event, args: &Events, now: Timestamp) -> bool {
     let object = event.involved_object.name.as_deref().unwrap_or_default();
     let belongs = |bundle: &String| {

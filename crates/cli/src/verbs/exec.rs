@@ -27,7 +27,7 @@ use crate::{
 /// Bytes read from standard input at once.
 const CHUNK: usize = 16 * 1024;
 
-/// Runs a command and ends with its code.
+/// Runs a command and exits with its code.
 pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
     let api: Api<Pod> = context.api(&args.namespace);
     let tty = args.tty && std::io::stdin().is_terminal();
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
         ExecParams { container: args.container.clone(), command: args.command.clone(), stdin: args.stdin, tty };
     let pod = pod_of(context, &args.namespace, &args.name).await?;
     if args.tty && !tty {
-        note!("note: standard input is no terminal, so the command gets none either");
+        note!("note: standard input is not a terminal, so the command does not get one");
     }
     let session = api.exec(&pod, &params).await?;
     let raw = tty.then(RawTerminal::enter).transpose()?;
@@ -48,7 +48,7 @@ pub async fn run(context: &Context<'_>, args: &Exec) -> Result<Exit> {
     }
 }
 
-/// Moves bytes until the command ended and its output is written.
+/// Copies input and output until the command has ended and its output is written.
 async fn attend(session: ExecSession, stdin: bool, tty: bool) -> Result<Ended> {
     let ExecSession { stdin: input, stdout, stderr, resize, exit } = session;
     if stdin {
@@ -63,18 +63,18 @@ async fn attend(session: ExecSession, stdin: bool, tty: bool) -> Result<Ended> {
         std::future::pending::<Infallible>().await
     };
     tokio::select! {
-        // The streams end with the session; what they still hold is printed first. A reader that went away ends it.
+        // The streams close when the session ends; what is buffered is printed first. A closed pipe ends the session.
         copied = async { tokio::try_join!(copy(stdout, std::io::stdout()), copy(stderr, std::io::stderr())) } => copied?,
         never = resizing => match never {},
     };
     exit.await.map_err(|_| Error::Outcome {
-        what: "the session broke off".into(),
+        what: "the session was interrupted".into(),
         remedy: "run the command again".into(),
         exit: Exit::Fatal,
     })
 }
 
-/// Reading a terminal cannot be cancelled, so a thread of its own does it and dies with the process.
+/// Reading a terminal cannot be cancelled, so a separate thread does it, which ends with the process.
 fn forward_input(input: mpsc::Sender<Bytes>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; CHUNK];
@@ -111,7 +111,7 @@ fn terminal_size() -> Option<(u16, u16)> {
     Some((size.0.0, size.1.0))
 }
 
-/// A terminal that hands every key on; dropping it restores the old settings, also on a panic.
+/// A terminal in raw mode; dropping it restores the old settings, also on a panic.
 struct RawTerminal(Termios);
 
 impl RawTerminal {
@@ -128,7 +128,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // There is nobody left to tell.
+        // The process is about to end; there is nothing left to do about a failure.
         let _ = tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, &self.0);
     }
 }

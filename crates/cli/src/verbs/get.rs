@@ -13,7 +13,7 @@ use crate::{
     note, out, output,
 };
 
-/// How much a wrong word must be like a kind, so that the kind is proposed.
+/// Similarity above which a kind is suggested for a mistyped one.
 const ALIKE_PERCENT: u8 = 80;
 
 /// Shows objects.
@@ -64,7 +64,7 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The kinds of `all`, or of a list with commas.
+/// The kinds of `all`, or of a comma-separated list.
 fn several(words: &str) -> Result<Option<Vec<&'static Kind>>> {
     if words == "all" {
         let has = |kind: &&Kind| kind.categories().iter().any(|name| name == "all");
@@ -73,7 +73,7 @@ fn several(words: &str) -> Result<Option<Vec<&'static Kind>>> {
     words.contains(',').then(|| words.split(',').map(find).collect()).transpose()
 }
 
-/// The kind a person means.
+/// The kind with this name or short name.
 pub fn find(name: &str) -> Result<&'static Kind> {
     kinds::find(name).ok_or_else(|| {
         let known = || kinds::all().iter().map(|kind| kind.plural());

@@ -22,7 +22,7 @@ use crate::{
     note, out, outln, output,
 };
 
-/// Pause between frames of the view.
+/// Interval between frames of the progress display.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// Installs a service.
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &Install) -> Result<Exit> {
         Err(error) if error.is_already_exists() && args.force_bindings => rerun_bindings(&api, &name).await?,
         Err(error) if error.is_already_exists() => {
             return Err(Error::Outcome {
-                what: format!("{name} is installed already"),
+                what: format!("{name} is already installed"),
                 remedy: format!("see `nanocloud status {name}`, or install a second one with --name"),
                 exit: Exit::Failed,
             });
@@ -92,7 +92,7 @@ fn bundle(context: &Context<'_>, args: &Install) -> Result<Bundle> {
     })
 }
 
-/// Asks for another run of an installed bundle's bindings.
+/// Requests that the bindings of an installed bundle run again.
 async fn rerun_bindings(api: &Api<Bundle>, name: &str) -> Result<Bundle> {
     let at = jiff::Timestamp::now().to_string();
     let changes = serde_json::json!({"metadata": {"annotations": {api::names::annotation::RERUN_BINDINGS: at}}});
@@ -158,7 +158,7 @@ async fn report(api: &Api<Bundle>, args: &Install, created: &Bundle, outcome: Ou
             Ok(Exit::Done)
         }
         Outcome::Refused(condition) => {
-            // Only what this command made, and not a later bundle of the same name, is taken back.
+            // The uid makes sure that only the bundle this command created is deleted, not a later one of that name.
             let uid = created.metadata.uid.clone().unwrap_or_default();
             api.delete_opt(&name, &DeleteParams::default().uid(uid)).await?;
             let left = match tokio::time::timeout(args.timeout, until_gone(api, created)).await {
@@ -172,23 +172,23 @@ async fn report(api: &Api<Bundle>, args: &Install, created: &Bundle, outcome: Ou
             })
         }
         Outcome::Gone => Err(Error::Outcome {
-            what: format!("{name} was uninstalled by somebody else"),
+            what: format!("{name} was uninstalled while it was being installed"),
             remedy: String::new(),
             exit: Exit::Failed,
         }),
         Outcome::TimedOut => Err(Error::Outcome {
             what: format!("{name} is not ready after {}", humantime::format_duration(args.timeout)),
-            remedy: format!("the server goes on with it; see `nanocloud status {name}`"),
+            remedy: format!("the server continues; see `nanocloud status {name}`"),
             exit: Exit::TimedOut,
         }),
         Outcome::Interrupted => {
-            note!("the server goes on; see `nanocloud status {name}`, or undo it with `nanocloud uninstall {name}`");
+            note!("the server continues; see `nanocloud status {name}`, or undo it with `nanocloud uninstall {name}`");
             Ok(Exit::Interrupted)
         }
     }
 }
 
-/// Four lines that move on a terminal; elsewhere a line for each change.
+/// Progress: on a terminal a line for each condition, elsewhere a line for each change.
 struct View {
     name: String,
     bars: Option<(MultiProgress, Vec<ProgressBar>)>,

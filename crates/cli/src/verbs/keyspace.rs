@@ -1,4 +1,4 @@
-//! `nanocloud keyspace status|compact|defragment|alarms`: what an operator asks of the running keyspace.
+//! `nanocloud keyspace status|compact|defragment|alarms`: maintenance of the running keyspace.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ pub async fn run(context: &Context<'_>, action: &KeyspaceAction) -> Result<Exit>
         KeyspaceAction::Snapshot { .. } => {
             return Err(Error::usage(
                 "command",
-                "snapshots are files of this machine",
+                "snapshots are handled on this machine",
                 "see nanocloud keyspace --help",
             ));
         }
@@ -71,7 +71,7 @@ fn alarms(state: &Value) -> Table {
     table
 }
 
-/// Bytes for people.
+/// A number of bytes, readable for people.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_048_576 => format!("{}Ki", bytes / 1024),

@@ -17,14 +17,14 @@ use crate::{
     outln,
 };
 
-/// What is done to an installed service.
+/// An action on an installed service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Its pods run.
+    /// Run its pods.
     Start,
-    /// Its pods end.
+    /// Stop its pods.
     Stop,
-    /// Its pods end and others run.
+    /// Replace its pods.
     Restart,
 }
 
@@ -37,7 +37,7 @@ impl Action {
         }
     }
 
-    /// What is told: while it is under way, and when it is so.
+    /// Messages: while the action is in progress, and when it is complete.
     fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Start => ("is being started", "is started"),
@@ -46,7 +46,7 @@ impl Action {
         }
     }
 
-    /// Whether it is so, by the pods there are; `before` are those there were.
+    /// Whether the action is complete, judged by the pods before it and now.
     fn is_done(self, before: &[Pod], now: &[Pod]) -> bool {
         let was = |pod: &&Pod| before.iter().any(|old| old.metadata.uid == pod.metadata.uid);
         match self {
@@ -63,12 +63,12 @@ fn is_ready(pod: &Pod) -> bool {
         && conditions.filter(|condition| condition.type_ == "Ready").any(|condition| condition.status == "True")
 }
 
-/// Starts, stops or restarts a service, and waits until it is so.
+/// Starts, stops or restarts a service, and waits until that is complete.
 pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Result<Exit> {
     let api: Api<Bundle> = context.api(&args.namespace);
     let pods: Api<Pod> = context.api(&args.namespace);
     let params = ListParams::default().labels(format!("{INSTANCE}={}", args.service));
-    // With --curl there is one request, which is the action.
+    // With --curl only the action itself is printed.
     let before = if context.global.curl { Vec::new() } else { pods.list(&params).await?.items };
     api.call(Method::POST, &args.service, &format!("actions/{}", action.name()), &json!({})).await?;
     let (doing, done) = action.words();
@@ -82,11 +82,11 @@ pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Resul
         Err(_) => {
             return Err(Error::Outcome {
                 what: format!(
-                    "{} {doing}, but not yet so after {}",
+                    "{} {doing}, which is not complete after {}",
                     args.service,
                     humantime::format_duration(args.timeout)
                 ),
-                remedy: format!("the server goes on with it; see `nanocloud status {}`", args.service),
+                remedy: format!("the server continues; see `nanocloud status {}`", args.service),
                 exit: Exit::TimedOut,
             });
         }
@@ -95,7 +95,7 @@ pub async fn act(context: &Context<'_>, args: &Service, action: Action) -> Resul
     Ok(Exit::Done)
 }
 
-/// Waits until the pods are as wanted.
+/// Waits until the pods meet a condition.
 async fn until(api: &Api<Pod>, params: &ListParams, wanted: impl Fn(&[Pod]) -> bool) -> Result<()> {
     loop {
         let list = api.list(params).await?;
@@ -103,7 +103,7 @@ async fn until(api: &Api<Pod>, params: &ListParams, wanted: impl Fn(&[Pod]) -> b
             return Ok(());
         }
         let mut events = api.watch(params, &list.resource_version).await?;
-        // Any change is a reason to look again; what the watch tells of it does not matter.
+        // Any change is a reason to list again; the contents of the event do not matter.
         while let Some(Ok(WatchEvent::Bookmark(_))) = events.next().await {}
     }
 }
@@ -113,7 +113,7 @@ pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> 
     let api: Api<Bundle> = context.api(&args.namespace);
     let params = DeleteParams { propagation_policy: Some(client::Propagation::Foreground), ..DeleteParams::default() };
     if context.global.curl {
-        // Whether it is installed, and as which object, is asked in earnest only.
+        // With --curl the server is not asked whether the bundle exists, nor for its uid.
         keep_volumes(&api, args).await?;
         api.delete_opt(&args.service, &params).await?;
     }
@@ -131,8 +131,8 @@ pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> 
         Ok(gone) => gone?,
         Err(_) => {
             return Err(Error::Outcome {
-                what: format!("{} is not gone after {}", args.service, humantime::format_duration(args.timeout)),
-                remedy: format!("the server goes on with it; see `nanocloud status {}`", args.service),
+                what: format!("{} still exists after {}", args.service, humantime::format_duration(args.timeout)),
+                remedy: format!("the server continues; see `nanocloud status {}`", args.service),
                 exit: Exit::TimedOut,
             });
         }
@@ -141,7 +141,7 @@ pub async fn uninstall(context: &Context<'_>, args: &Uninstall) -> Result<Exit> 
     Ok(Exit::Done)
 }
 
-/// Marks the volumes to be kept, when they are.
+/// With --keep-volumes, marks the volumes to be kept.
 async fn keep_volumes(api: &Api<Bundle>, args: &Uninstall) -> Result<()> {
     if args.keep_volumes {
         let keep = json!({"metadata": {"annotations": {KEEP_VOLUMES: "true"}}});
@@ -150,7 +150,7 @@ async fn keep_volumes(api: &Api<Bundle>, args: &Uninstall) -> Result<()> {
     Ok(())
 }
 
-/// Waits until that bundle, and not only its service, is gone: then its name is free.
+/// Waits until the bundle object itself is gone, so that its name can be reused.
 pub(super) async fn until_gone(api: &Api<Bundle>, bundle: &Bundle) -> Result<()> {
     let name = bundle.metadata.name.clone().unwrap_or_default();
     let params = ListParams::default().fields(format!("metadata.name={name}"));

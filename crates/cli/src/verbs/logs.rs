@@ -31,8 +31,8 @@ pub async fn run(context: &Context<'_>, args: &Logs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The pod a name means: the first pod of the service, or the pod itself. With `--curl` nothing is asked, and a name
-/// that ends with a number is a pod's.
+/// The pod for a name: the first pod of the service, or the pod itself. With `--curl` the server is not asked, and a
+/// name that ends with a number is taken for a pod's.
 pub async fn pod_of(context: &Context<'_>, namespace: &Namespace, name: &str) -> Result<String> {
     if context.global.curl {
         let numbered = name.rsplit_once('-').is_some_and(|(_, number)| number.parse::<u32>().is_ok());

@@ -16,17 +16,17 @@ use crate::{
 
 const MEMBERS: &str = "/apis/nanocloud.io/v1/members";
 
-/// Runs one of its verbs.
+/// Runs one of the subcommands.
 pub async fn run(context: &Context<'_>, action: &MemberAction) -> Result<Exit> {
     match action {
         MemberAction::List { output } => show(context, MEMBERS.to_owned(), *output, list).await,
         MemberAction::Status { output } => show(context, format!("{MEMBERS}/status"), *output, status).await,
         MemberAction::Add { ttl, output } => add(context, *ttl, *output).await,
-        MemberAction::Promote { member } => change(context, member, "promote", json!({}), "has a vote").await,
+        MemberAction::Promote { member } => change(context, member, "promote", json!({}), "is a voter").await,
         MemberAction::Remove { member, force } => {
-            change(context, member, "remove", json!({"force": force}), "is removed for good").await
+            change(context, member, "remove", json!({"force": force}), "is removed").await
         }
-        MemberAction::Lead { member } => change(context, member, "lead", json!({}), "leads").await,
+        MemberAction::Lead { member } => change(context, member, "lead", json!({}), "is the leader").await,
     }
 }
 
@@ -49,7 +49,7 @@ fn list(answer: &Value) -> String {
     for member in items(answer) {
         let word = |field: &str| cell(&member[field]);
         let yes = |field: &str| if member[field] == json!(true) { "yes" } else { "no" }.to_owned();
-        let (leads, reachable) = (yes("leads"), yes("reachable"));
+        let (leads, reachable) = (yes("is the leader"), yes("reachable"));
         table.row([word("id"), word("name"), word("role"), leads, reachable, word("peerAddress"), word("apiUrl")]);
     }
     table.render()
@@ -67,14 +67,14 @@ fn status(answer: &Value) -> String {
 async fn change(context: &Context<'_>, member: &str, action: &str, body: Value, done: &str) -> Result<Exit> {
     if member.contains('/') || member.is_empty() {
         let remedy = "see `nanocloud member list`";
-        return Err(Error::usage("member", format!("{member:?} is no name or id"), remedy));
+        return Err(Error::usage("member", format!("{member:?} is not a name or id"), remedy));
     }
     context.send(&Request::post(format!("{MEMBERS}/{member}/{action}"), body)).await?;
     outln!("{member} {done}; see `nanocloud member list`")?;
     Ok(Exit::Done)
 }
 
-/// Issues a token for one server, and prints it as a word with everything that server needs.
+/// Issues a token for one server, and prints a join token, which also contains the servers and the CA.
 async fn add(context: &Context<'_>, ttl: std::time::Duration, output: Output) -> Result<Exit> {
     let body = json!({"user": JOINING, "ttlSeconds": ttl.as_secs()});
     let issued = context.send(&Request::post("/apis/nanocloud.io/v1/tokens/issue", body)).await?;
@@ -86,7 +86,7 @@ async fn add(context: &Context<'_>, ttl: std::time::Duration, output: Output) ->
     }
     let token: SecretString = cell(&issued["token"]).into();
     let ca = context.client.config().map(|config| config.ca.clone()).unwrap_or_default();
-    let broken = |error: trust::Error| Error::io("make the join word", std::io::Error::other(error));
+    let broken = |error: trust::Error| Error::io("make the join token", std::io::Error::other(error));
     let word = JoinToken::new(servers, &ca, &token).and_then(|token| token.reveal()).map_err(broken)?;
     if matches!(output, Output::Json | Output::Yaml) {
         let document = json!({"join": word.expose_secret(), "expiresAt": issued["expiresAt"]});

@@ -1,4 +1,4 @@
-//! `nanocloud status`: all services in a table, or one in full.
+//! `nanocloud status`: a table of all services, or the details of one.
 
 use api::kinds::{Binding, Bundle, Event, Pod, bundle::CONDITIONS, event::last_seen, pod};
 use client::{Api, ListParams};
@@ -13,11 +13,11 @@ use crate::{
     output::{self, Table},
 };
 
-/// Events shown of one service.
+/// Number of events shown for a service.
 const EVENTS: usize = 8;
-/// For what there is none of, as kubectl says it.
+/// Printed for an empty value, as by kubectl.
 const NONE: &str = "<none>";
-/// Lines of a crashed container's log that are shown.
+/// Number of log lines shown for a crashed container.
 const LAST_LINES: usize = 5;
 
 /// Shows services.
@@ -55,7 +55,7 @@ async fn one(context: &Context<'_>, args: &Status, name: &str) -> Result<String>
     Ok(describe(&bundle, &pods, &bindings, &events, Timestamp::now()))
 }
 
-/// Everything about a service that helps to see what it is doing.
+/// The details of a service.
 fn describe(bundle: &Bundle, pods: &[Pod], bindings: &[Binding], events: &[Event], now: Timestamp) -> String {
     let name = bundle.metadata.name.as_deref().unwrap_or_default();
     let status = bundle.status.clone().unwrap_or_default();
@@ -105,7 +105,7 @@ fn pod_table(pods: &[Pod]) -> String {
     table.render()
 }
 
-/// The last lines of containers that ended badly.
+/// The last log lines of containers that failed.
 fn crashes(pods: &[Pod]) -> String {
     let containers =
         pods.iter().flat_map(|pod| pod.status.iter()).flat_map(|status| status.container_statuses.iter().flatten());

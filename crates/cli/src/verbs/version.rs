@@ -12,7 +12,7 @@ use crate::{
     request::Request,
 };
 
-/// Prints the versions of this program and, when one answers, of the server.
+/// Prints the version of this program, and of the server if it answers.
 pub async fn run(global: &Global, sources: &dyn Sources, form: Output) -> Result<Exit> {
     let server = match Context::open(global, sources) {
         Ok(context) => match context.send(&Request::get("/version")).await {

@@ -1,4 +1,4 @@
-//! What controllers see of images, from the node's store and catalog.
+//! The image catalog for controllers, from the image store of the node.
 
 use std::sync::Arc;
 

@@ -24,7 +24,7 @@ impl HostFacts for Host {
     fn facts(&self) -> Facts {
         let text = fs::read_to_string(&self.resolv_conf).unwrap_or_default();
         let reachable = |address: &IpAddr| !address.is_loopback() && !address.is_unspecified();
-        // A resolver on the host's loopback cannot be reached from a pod: the node's own answers instead.
+        // A pod cannot reach a resolver on the host's loopback; the node's own DNS server answers instead.
         let dns = first_nameserver(&text).filter(reachable).unwrap_or(IpAddr::V4(self.dns));
         Facts { dns: Some(dns), local_ip: local_ip(&self.bridge).map(IpAddr::V4) }
     }

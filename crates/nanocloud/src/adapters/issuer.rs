@@ -1,7 +1,7 @@
-//! Certificates of services, from an authority of their own.
+//! Certificates of services, from a separate CA.
 //!
-//! The authority's key is a Secret, so it is sealed, shared by all members, and part of each snapshot of the keyspace.
-//! It is not the API's: a key in a container is no server of the API to anybody, and no client of it.
+//! The key of the CA is a Secret, so it is encrypted, shared by all members, and part of each snapshot of the keyspace.
+//! It is not the CA of the API, so that a key in a container can be used neither as a server nor as a client of the API.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use trust::{Authority, CertificateSpec, ExposeSecret, Identity, SecretString, Us
 /// Namespace and name of the Secret with the authority's certificate and key.
 pub const AUTHORITY: (&str, &str) = (names::namespace::SYSTEM, "nanocloud-workload-authority");
 const AUTHORITY_NAME: &str = "nanocloud-workloads-ca";
-/// How long a service's certificate is valid; it is renewed well before.
+/// Lifetime of a service's certificate; it is renewed well before it expires.
 const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
@@ -33,7 +33,7 @@ pub enum AuthorityError {
     Generate(#[source] trust::Error),
 }
 
-/// Issues with the authority of services. When that is broken, it issues nothing and everything else goes on.
+/// Issues certificates with the CA of services. If the CA is broken, only this fails.
 #[derive(Debug)]
 pub struct Issuer(Option<Authority>);
 

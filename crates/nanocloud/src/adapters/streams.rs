@@ -24,24 +24,24 @@ use tokio::{
 };
 use tokio_util::io::ReaderStream;
 
-/// Pieces of input that wait for the program.
+/// Number of input chunks that are buffered for the program.
 const INPUT_BUFFERED: usize = 16;
-/// Terminal size until the client says its own.
+/// Terminal size until the client sends its own.
 const FIRST_SIZE: TermSize = TermSize { columns: 80, rows: 24 };
 /// How long a request waits for a kubelet that is still starting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The kubelet, once it is there: the API server is up before.
+/// The kubelet, once it has started, which is after the API server.
 #[derive(Default)]
 pub struct Streams(SetOnce<Arc<Kubelet>>);
 
 impl Streams {
-    /// Hands over the kubelet; a second one changes nothing.
+    /// Sets the kubelet; a second call has no effect.
     pub fn serve(&self, kubelet: Arc<Kubelet>) {
         let _ = self.0.set(kubelet);
     }
 
-    /// The kubelet, when it knows its pods and their containers: before, it would deny that they exist.
+    /// The kubelet, once it knows its pods and containers; before that it would report that they do not exist.
     async fn kubelet(&self) -> Result<&Arc<Kubelet>, StreamError> {
         let started = async {
             let kubelet = self.0.wait().await;
@@ -108,7 +108,7 @@ impl PodStreams for Streams {
             stdout: output(stdout),
             stderr: stderr.map_or_else(|| stream::empty().boxed(), output),
             resize: options.tty.then(|| joined_resizes(control)),
-            // How the container ended is in the status of the pod; this conversation is over.
+            // The exit code of the container is in the status of the pod; only this session is over.
             exit: async move {
                 drop(conversation);
                 ExecExit::Code(0)
@@ -123,7 +123,7 @@ impl PodStreams for Streams {
     }
 }
 
-/// A session of a command that could not be started.
+/// The session of a command that could not be started.
 fn not_started(why: String) -> ExecSession {
     ExecSession {
         stdin: None,
@@ -134,7 +134,7 @@ fn not_started(why: String) -> ExecSession {
     }
 }
 
-/// A failure of the kubelet as the API answers it.
+/// The API status for an error of the kubelet.
 fn refusal(error: kubelet::Error) -> StreamError {
     let reason = match &error {
         kubelet::Error::Missing { .. } => Reason::NotFound,
@@ -151,14 +151,14 @@ fn refusal(error: kubelet::Error) -> StreamError {
 }
 
 fn output(from: ExecOutput) -> BoxStream<'static, Bytes> {
-    // A read error ends the stream: the program is gone, and its exit says how.
+    // A read error ends the stream: the program has ended, and its exit status tells how.
     ReaderStream::new(from)
         .take_while(|read| std::future::ready(read.is_ok()))
         .filter_map(|read| async { read.ok() })
         .boxed()
 }
 
-/// Writes what comes to the program; the end of the channel is the end of its input.
+/// Writes input to the program; closing the channel closes its standard input.
 fn input(to: ExecStdin) -> mpsc::Sender<Bytes> {
     let (sender, receiver) = mpsc::channel(INPUT_BUFFERED);
     tokio::spawn(write_all(to, receiver));
@@ -167,14 +167,14 @@ fn input(to: ExecStdin) -> mpsc::Sender<Bytes> {
 
 async fn write_all(mut to: ExecStdin, mut from: mpsc::Receiver<Bytes>) {
     while let Some(bytes) = from.recv().await {
-        // A program that no longer reads is no error.
+        // It is not an error if the program no longer reads.
         if to.write_all(&bytes).await.is_err() {
             return;
         }
     }
 }
 
-/// The same for a container that was joined, whose input may go on without this client's.
+/// The same for a container that was attached to, whose input can stay open without this client's.
 fn joined_input(to: ExecStdin, control: JoinControl) -> mpsc::Sender<Bytes> {
     let (sender, receiver) = mpsc::channel(INPUT_BUFFERED);
     tokio::spawn(async move {
@@ -210,7 +210,7 @@ fn resizes(control: ExecControl) -> mpsc::Sender<TerminalSize> {
     sender
 }
 
-/// Kills the program when the session is dropped before it ended.
+/// Kills the program if the session is dropped before it has ended.
 struct KillOnDrop(ExecControl);
 
 impl Drop for KillOnDrop {

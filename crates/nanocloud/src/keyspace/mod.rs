@@ -1,4 +1,4 @@
-//! What is done to the keyspace on this machine: snapshots as files, and repair.
+//! Commands on the keyspace of this machine: snapshots and repair.
 
 mod repair;
 mod save;
@@ -28,7 +28,7 @@ pub async fn run(settings: &Settings, global: &Global, action: &SnapshotAction) 
                     false => target.fetch(global).await,
                 }
             };
-            // Interrupted, it is dropped here and removes its unfinished file.
+            // Dropping the future removes the unfinished file.
             tokio::select! {
                 saved = saving => print(&saved?, *output)?,
                 _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),

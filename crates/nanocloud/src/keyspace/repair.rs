@@ -1,14 +1,13 @@
-//! `nanocloud setup --repair`, the keyspace's part.
+//! The part of `nanocloud setup --repair` that concerns the keyspace.
 
 use std::path::Path;
 
 use keyspace::salvage::Salvaged;
 
-/// Names printed of each kind; the rest is counted.
+/// Number of names printed of each kind of damage; the rest is counted.
 const NAMES_SHOWN: usize = 1_000;
 
-/// Checks every record of the keyspace, and saves what can be saved of a damaged one; returns lines that say what is
-/// lost.
+/// Checks every record of the keyspace, and recovers what it can of a damaged one. Returns a report.
 pub fn repair(dir: &Path) -> anyhow::Result<Vec<String>> {
     if !dir.join("db").is_dir() {
         return Ok(Vec::new());
@@ -25,7 +24,7 @@ pub fn repair(dir: &Path) -> anyhow::Result<Vec<String>> {
     Ok(said)
 }
 
-/// What became of the damaged records.
+/// The outcome for each damaged record.
 fn lines(found: &Salvaged) -> Vec<String> {
     let mut lines = Vec::new();
     list(&mut lines, &found.recovered, |key| format!("recovered {} from a second copy", name(key)));

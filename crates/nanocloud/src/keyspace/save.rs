@@ -1,4 +1,4 @@
-//! Saving a snapshot: written beside its place, checked, and only then given its name.
+//! Saving a snapshot: it is written to a temporary file, checked, and renamed.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,29 +21,29 @@ pub struct Target {
     partial: PathBuf,
 }
 
-/// Removes what was not finished.
+/// Removes an unfinished file.
 struct Unfinished<'t>(&'t Path);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        // Once it has its name there is nothing left here.
+        // After the rename there is nothing left to remove.
         let _ = fs::remove_file(self.0);
     }
 }
 
 impl Target {
-    /// A file that is not there, unless it may be replaced.
+    /// A new file, or an existing one that may be replaced.
     pub fn new(path: &Path, replace: bool) -> anyhow::Result<Self> {
         if !replace && path.exists() {
-            bail!("{} is there already: name another file, or replace it with --force", path.display());
+            bail!("{} already exists: choose another file, or overwrite it with --force", path.display());
         }
-        let name = path.file_name().with_context(|| format!("{} is no file name", path.display()))?;
+        let name = path.file_name().with_context(|| format!("{} is not a file name", path.display()))?;
         let mut partial = name.to_owned();
         partial.push(format!(".{}.partial", std::process::id()));
         Ok(Self { path: path.to_owned(), partial: path.with_file_name(partial) })
     }
 
-    /// Saves what the running server streams.
+    /// Saves the snapshot that the running server streams.
     pub async fn fetch(&self, global: &Global) -> anyhow::Result<Summary> {
         let client = cli::connect(global, &Machine { global: global.clone() })?;
         let request = cli::request::Request::get(cli::SNAPSHOT_PATH).http()?;
@@ -51,7 +51,9 @@ impl Target {
         let _unfinished = Unfinished(&self.partial);
         let mut out = self.create()?;
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| anyhow::anyhow!(error).context("the server ended in the middle"))?;
+            let frame = frame.map_err(|error| {
+                anyhow::anyhow!(error).context("the connection ended before the snapshot was complete")
+            })?;
             if let Ok(piece) = frame.into_data() {
                 self.write(&mut out, &piece)?;
             }
@@ -59,7 +61,7 @@ impl Target {
         self.publish(out)
     }
 
-    /// Saves the keyspace of a server that does not run.
+    /// Saves the keyspace of a stopped server.
     pub async fn copy_directory(&self, dir: PathBuf) -> anyhow::Result<Summary> {
         let _unfinished = Unfinished(&self.partial);
         let mut out = self.create()?;
@@ -72,7 +74,7 @@ impl Target {
             })
         };
         let saved = replica::save(&dir, &mut sink).await;
-        // What could not be written says more than that the saving ended.
+        // The write error is more specific than the error of the save that it caused.
         match failed {
             Some(error) => return Err(error),
             None => saved?,
@@ -90,12 +92,12 @@ impl Target {
         out.write_all(piece).with_context(|| self.failed())
     }
 
-    /// Checks what was written against its digest, and gives it its name, durably.
+    /// Checks the digest of the written file, syncs it and renames it.
     fn publish(&self, out: BufWriter<File>) -> anyhow::Result<Summary> {
         let file = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(|| self.failed())?;
         file.sync_all().with_context(|| self.failed())?;
         let written = File::open(&self.partial).with_context(|| self.failed())?;
-        let summary = snapshot::status(written).context("the snapshot did not arrive whole, so it was not kept")?;
+        let summary = snapshot::status(written).context("the snapshot is incomplete and was not kept")?;
         let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::rename(&self.partial, &self.path)
             .and_then(|()| File::open(folder)?.sync_all())
