@@ -5,16 +5,26 @@ pub const SIGNIFICANT_DIGITS_MAX: usize = 20;
 /// Longest text of a quantity, in bytes.
 pub const TEXT_MAX: usize = 256;
 
-/// Why a quantity cannot be read.
+/// Why a quantity cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?} is not a quantity: write a number of at most {SIGNIFICANT_DIGITS_MAX} significant digits with an optional \
-     suffix n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi or Ei, or an exponent such as e6, that is not negative and \
-     fits 64 bits"
-)]
-pub struct QuantityError {
-    /// The text, shortened.
-    pub text: String,
+pub enum QuantityError {
+    /// It is not written as one.
+    #[error(
+        "{0:?} is not a quantity: write a number of at most {SIGNIFICANT_DIGITS_MAX} significant digits with an \
+         optional suffix n, u, m, k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi or Ei, or an exponent such as e6"
+    )]
+    Malformed(String),
+    /// It is below zero.
+    #[error("{0:?} must not be negative")]
+    Negative(String),
+    /// It is more than can be counted.
+    #[error("{text:?} is too large: at most {most} can be counted")]
+    TooLarge {
+        /// The text, shortened.
+        text: String,
+        /// The largest quantity, in whole units.
+        most: u64,
+    },
 }
 
 /// A number as it is written: `mantissa · 10^tens · 2^twos`, exactly.
@@ -47,21 +57,22 @@ pub fn equal(one: &str, other: &str) -> bool {
     read(one).zip(read(other)).is_some_and(|(one, other)| same(one, other))
 }
 
-fn scaled(text: &str, tens: i64) -> Result<u64, QuantityError> {
-    let fail = || QuantityError { text: text.chars().take(TEXT_MAX).collect() };
-    let mut exact = read(text).ok_or_else(fail)?;
-    exact.tens = exact.tens.saturating_add(tens);
-    exact.round_up().ok_or_else(fail)
+fn scaled(text: &str, tens: u32) -> Result<u64, QuantityError> {
+    let shown = || text.chars().take(TEXT_MAX).collect();
+    let mut exact = read(text).ok_or_else(|| QuantityError::Malformed(shown()))?;
+    if exact.negative && exact.mantissa != 0 {
+        return Err(QuantityError::Negative(shown()));
+    }
+    exact.tens = exact.tens.saturating_add(i64::from(tens));
+    let too_large = || QuantityError::TooLarge { text: shown(), most: u64::MAX / 10_u64.pow(tens) };
+    exact.round_up().ok_or_else(too_large)
 }
 
 impl Exact {
-    /// The smallest whole number that is not below it, if that is not negative and fits.
+    /// The smallest whole number that is not below its absolute value, if that fits.
     fn round_up(self) -> Option<u64> {
         if self.mantissa == 0 {
             return Some(0);
-        }
-        if self.negative {
-            return None;
         }
         let value = self.mantissa << self.twos;
         let power = u32::try_from(self.tens.unsigned_abs()).ok().and_then(|tens| 10_u128.checked_pow(tens));

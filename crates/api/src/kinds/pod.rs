@@ -30,7 +30,10 @@ use serde_json::json;
 
 pub use k8s_openapi::api::core::v1::Pod;
 
-pub use self::{columns::summary, defaults::GRACE_SECONDS};
+pub use self::{
+    columns::summary,
+    defaults::{GRACE_SECONDS, TERMINATION_MESSAGE_PATH},
+};
 pub(super) use self::{defaults::fill_template, spec::check_template, warnings::of_spec as spec_warnings};
 use crate::{Column, FieldError, Path, Subresource, fields};
 

@@ -11,6 +11,8 @@ use k8s_openapi::{
 
 /// Seconds between TERM and KILL when the pod says nothing, as in Kubernetes.
 pub const GRACE_SECONDS: i64 = 30;
+/// Where a container leaves its termination message when it says nothing, as in Kubernetes.
+pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 /// Permission bits of files when the volume says nothing.
 const FILE_MODE: i32 = 0o644;
 
@@ -63,7 +65,7 @@ fn fill_container(container: &mut Container) {
     let name = image.rsplit('/').next().unwrap_or_default();
     let floating = !image.contains('@') && (!name.contains(':') || name.ends_with(":latest"));
     container.image_pull_policy.get_or_insert_with(|| if floating { "Always" } else { "IfNotPresent" }.into());
-    container.termination_message_path.get_or_insert_with(|| "/dev/termination-log".into());
+    container.termination_message_path.get_or_insert_with(|| TERMINATION_MESSAGE_PATH.into());
     container.termination_message_policy.get_or_insert_with(|| "File".into());
     for port in container.ports.iter_mut().flatten() {
         port.protocol.get_or_insert_with(|| "TCP".into());

@@ -52,9 +52,22 @@ fn dns_config(config: &PodDNSConfig, path: &Path<'_>) -> Errors {
     }));
     errors.extend(searches.iter().enumerate().flat_map(|(index, domain)| search(domain, field.index(index))));
     let list = path.field("options");
-    let nameless = config.options.iter().flatten().enumerate().filter(|(_, option)| text(&option.name).is_none());
-    errors.extend(nameless.map(|(index, _)| FieldError::required(list.index(index), "name the option, such as ndots")));
+    for (index, option) in config.options.iter().flatten().enumerate() {
+        let path = list.index(index);
+        if text(&option.name).is_none() {
+            errors.push(FieldError::required(path, "name the option, such as ndots"));
+        }
+        errors.extend(text(&option.name).map(|name| word(name, path.field("name"))).unwrap_or_default());
+        errors.extend(text(&option.value).map(|value| word(value, path.field("value"))).unwrap_or_default());
+    }
     errors
+}
+
+/// A word of the line of options in resolv.conf(5): a blank would begin another one, and a line break anything.
+fn word(text: &str, path: Path<'_>) -> Errors {
+    unless(text.bytes().all(|byte| byte.is_ascii_graphic()), || {
+        FieldError::invalid(path, format!("{text:?} must be printable ASCII characters without blanks"))
+    })
 }
 
 /// A domain to search: labels may have underscores, as names of services may.

@@ -1,11 +1,15 @@
 //! Environment variables, and the fields and resources they may take their values from.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::{
-    api::core::v1::{Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector},
+    api::core::v1::{
+        Container, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec, ResourceFieldSelector,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::rules::{Errors, name, no_nul, qualified, required_key, required_name, text, unless, variable};
+use super::rules::{Errors, argument, name, qualified, required_key, required_name, text, unless, variable};
 use crate::{FieldError, Path};
 
 /// Fields of a pod that its own environment and files may show.
@@ -63,12 +67,18 @@ pub(super) enum Shown {
     File,
 }
 
-/// Checks `env` and `envFrom` of a container.
-pub(super) fn check(container: &Container, path: &Path<'_>) -> Errors {
+/// Names of the containers whose resources can be shown.
+pub(super) fn container_names(spec: &PodSpec) -> BTreeSet<&str> {
+    let all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    all.map(|container| container.name.as_str()).collect()
+}
+
+/// Checks `env` and `envFrom` of a container; `containers` are the names of those in its pod.
+pub(super) fn check(container: &Container, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let list = path.field("env");
     for (index, variable) in container.env.iter().flatten().enumerate() {
-        errors.extend(one(variable, &list.index(index)));
+        errors.extend(one(variable, containers, &list.index(index)));
     }
     let list = path.field("envFrom");
     for (index, source) in container.env_from.iter().flatten().enumerate() {
@@ -77,23 +87,24 @@ pub(super) fn check(container: &Container, path: &Path<'_>) -> Errors {
     errors
 }
 
-fn one(wanted: &EnvVar, path: &Path<'_>) -> Errors {
+fn one(wanted: &EnvVar, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = match wanted.name.as_str() {
         "" => vec![FieldError::required(path.field("name"), "name the variable")],
         name => variable(name, path.field("name")),
     };
-    errors.extend(text(&wanted.value).map(|value| no_nul(value, path.field("value"))).unwrap_or_default());
+    // The program gets `name=value` as one string.
+    errors.extend(argument(wanted.value.as_deref().unwrap_or_default(), wanted.name.len() + 1, path.field("value")));
     if let Some(source) = &wanted.value_from {
         let path = path.field("valueFrom");
         if text(&wanted.value).is_some() {
             errors.push(FieldError::invalid(path, "give value or valueFrom, not both"));
         }
-        errors.extend(value_from(source, &path));
+        errors.extend(value_from(source, containers, &path));
     }
     errors
 }
 
-fn value_from(source: &EnvVarSource, path: &Path<'_>) -> Errors {
+fn value_from(source: &EnvVarSource, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let mut sources = 0;
     if let Some(reference) = &source.field_ref {
@@ -102,7 +113,7 @@ fn value_from(source: &EnvVarSource, path: &Path<'_>) -> Errors {
     }
     if let Some(reference) = &source.resource_field_ref {
         sources += 1;
-        errors.extend(resource(reference, Shown::Variable, &path.field("resourceFieldRef")));
+        errors.extend(resource(reference, Shown::Variable, containers, &path.field("resourceFieldRef")));
     }
     let maps = [
         ("configMapKeyRef", source.config_map_key_ref.as_ref().map(|map| (&map.name, &map.key))),
@@ -162,11 +173,20 @@ pub(super) fn field(reference: &ObjectFieldSelector, shown: Shown, path: &Path<'
 }
 
 /// Checks a reference to a resource of a container.
-pub(super) fn resource(reference: &ResourceFieldSelector, shown: Shown, path: &Path<'_>) -> Errors {
-    let mut errors = Errors::new();
-    if shown == Shown::File && text(&reference.container_name).is_none() {
-        errors.push(FieldError::required(path.field("containerName"), "name the container"));
-    }
+pub(super) fn resource(
+    reference: &ResourceFieldSelector,
+    shown: Shown,
+    containers: &BTreeSet<&str>,
+    path: &Path<'_>,
+) -> Errors {
+    let mut errors = match text(&reference.container_name) {
+        None => {
+            unless(shown == Shown::Variable, || FieldError::required(path.field("containerName"), "name the container"))
+        }
+        Some(name) => unless(containers.contains(name), || {
+            FieldError::not_found(path.field("containerName"), format!("the pod has no container {name:?}"))
+        }),
+    };
     if reference.resource.is_empty() {
         errors.push(FieldError::required(path.field("resource"), "name the resource, such as limits.cpu"));
     } else if !SHOWN_RESOURCES.contains(&reference.resource.as_str()) {

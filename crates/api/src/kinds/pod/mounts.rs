@@ -1,23 +1,35 @@
 //! Where a container sees the volumes of its pod.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path as FilePath};
 
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
-use super::rules::{Errors, file_in_container, path_below, text, unless};
+use super::{
+    defaults::TERMINATION_MESSAGE_PATH,
+    rules::{Errors, at_most, mount_point, path_below, text, unless},
+};
 use crate::{FieldError, Path};
+
+/// Most mounts of one container.
+const MOUNTS_MAX: usize = 500;
 
 /// Checks the mounts of one container; `volumes` are the names there are.
 pub(super) fn check(container: &Container, volumes: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let list = path.field("volumeMounts");
+    let message = text(&container.termination_message_path).unwrap_or(TERMINATION_MESSAGE_PATH);
     let mut places = BTreeSet::new();
-    let mut errors = Errors::new();
+    let mut errors = at_most(container.volume_mounts.iter().flatten().count(), MOUNTS_MAX, list);
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let path = list.index(index);
         errors.extend(one(mount, volumes, &path));
-        let place = mount.mount_path.trim_end_matches('/');
-        errors.extend(unless(place.is_empty() || places.insert(place), || {
+        let place = FilePath::new(&mount.mount_path);
+        errors.extend(unless(mount.mount_path.is_empty() || places.insert(place), || {
             FieldError::invalid(path.field("mountPath"), format!("{place:?} is the place of another mount"))
+        }));
+        errors.extend(unless(place != FilePath::new(message), || {
+            let problem = "is where the container leaves its termination message";
+            let remedy = "choose another place, or another terminationMessagePath";
+            FieldError::invalid(path.field("mountPath"), format!("{place:?} {problem}: {remedy}"))
         }));
     }
     errors
@@ -32,7 +44,7 @@ fn one(mount: &VolumeMount, volumes: &BTreeSet<&str>, path: &Path<'_>) -> Errors
     };
     errors.extend(match mount.mount_path.as_str() {
         "" => vec![FieldError::required(path.field("mountPath"), "say where in the container the volume is seen")],
-        place => file_in_container(place, path.field("mountPath")),
+        place => mount_point(place, path.field("mountPath")),
     });
     errors.extend(text(&mount.sub_path).map(|below| path_below(below, path.field("subPath"))).unwrap_or_default());
     if let Some(below) = text(&mount.sub_path_expr) {

@@ -3,9 +3,45 @@
 use k8s_openapi::api::core::v1::{
     Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, SleepAction, TCPSocketAction,
 };
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::rules::{Errors, at_least, one_of, port, unless};
+use super::rules::{Errors, SECONDS_MAX, at_least, command, one_of, port, unless, within};
 use crate::{FieldError, Path};
+
+/// Signals that ask a container to end (signal(7)).
+const SIGNALS: [&str; 31] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
 
 /// Which probe of a container it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,22 +60,24 @@ pub(super) fn check(container: &Container, grace: i64, path: &Path<'_>) -> Error
         ("readinessProbe", &container.readiness_probe, Kind::Readiness),
         ("startupProbe", &container.startup_probe, Kind::Other),
     ] {
-        errors.extend(probe.iter().flat_map(|probe| one(probe, kind, &path.field(field))));
+        errors.extend(probe.iter().flat_map(|probe| one(container, probe, kind, &path.field(field))));
     }
     let lifecycle = path.field("lifecycle");
     for (field, hook) in
         container.lifecycle.iter().flat_map(|l| [("postStart", &l.post_start), ("preStop", &l.pre_stop)])
     {
-        errors.extend(hook.iter().flat_map(|hook| self::hook(hook, grace, &lifecycle.field(field))));
+        errors.extend(hook.iter().flat_map(|hook| self::hook(container, hook, grace, &lifecycle.field(field))));
     }
+    let signal = container.lifecycle.as_ref().and_then(|own| own.stop_signal.clone());
+    errors.extend(one_of(&signal, &SIGNALS, lifecycle.field("stopSignal")));
     errors
 }
 
-fn one(probe: &Probe, kind: Kind, path: &Path<'_>) -> Errors {
+fn one(container: &Container, probe: &Probe, kind: Kind, path: &Path<'_>) -> Errors {
     let grpc = probe.grpc.as_ref();
     let mut errors =
         handlers(&[probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), grpc.is_some()], path);
-    errors.extend(actions(probe.exec.as_ref(), probe.http_get.as_ref(), probe.tcp_socket.as_ref(), path));
+    errors.extend(actions(container, (probe.exec.as_ref(), probe.http_get.as_ref(), probe.tcp_socket.as_ref()), path));
     let service = path.field("grpc");
     errors.extend(grpc.iter().flat_map(|grpc| super::rules::port_number(grpc.port, service.field("port"))));
     for (field, number) in [
@@ -58,7 +96,7 @@ fn one(probe: &Probe, kind: Kind, path: &Path<'_>) -> Errors {
             FieldError::invalid(path.field("terminationGracePeriodSeconds"), message)
         })),
         Kind::Other => {
-            errors.extend(at_least(own_grace, 1, path.field("terminationGracePeriodSeconds")));
+            errors.extend(within(own_grace, 1, SECONDS_MAX, path.field("terminationGracePeriodSeconds")));
             errors.extend(unless(probe.success_threshold.is_none_or(|count| count <= 1), || {
                 FieldError::invalid(path.field("successThreshold"), "must be 1")
             }));
@@ -67,10 +105,10 @@ fn one(probe: &Probe, kind: Kind, path: &Path<'_>) -> Errors {
     errors
 }
 
-fn hook(hook: &LifecycleHandler, grace: i64, path: &Path<'_>) -> Errors {
+fn hook(container: &Container, hook: &LifecycleHandler, grace: i64, path: &Path<'_>) -> Errors {
     let given = [hook.exec.is_some(), hook.http_get.is_some(), hook.tcp_socket.is_some(), hook.sleep.is_some()];
     let mut errors = handlers(&given, path);
-    errors.extend(actions(hook.exec.as_ref(), hook.http_get.as_ref(), hook.tcp_socket.as_ref(), path));
+    errors.extend(actions(container, (hook.exec.as_ref(), hook.http_get.as_ref(), hook.tcp_socket.as_ref()), path));
     errors.extend(hook.sleep.iter().flat_map(|sleep| self::sleep(sleep, grace, path.field("sleep"))));
     errors
 }
@@ -84,22 +122,40 @@ fn handlers(given: &[bool], path: &Path<'_>) -> Errors {
 }
 
 fn actions(
-    exec: Option<&ExecAction>,
-    get: Option<&HTTPGetAction>,
-    tcp: Option<&TCPSocketAction>,
+    container: &Container,
+    (exec, get, tcp): (Option<&ExecAction>, Option<&HTTPGetAction>, Option<&TCPSocketAction>),
     path: &Path<'_>,
 ) -> Errors {
     let mut errors = Errors::new();
-    if exec.is_some_and(|exec| exec.command.iter().flatten().next().is_none()) {
-        errors.push(FieldError::required(path.field("exec").field("command"), "name the program to run"));
+    if let Some(exec) = exec {
+        let path = path.field("exec");
+        let (words, path) = (exec.command.as_deref().unwrap_or_default(), path.field("command"));
+        if words.is_empty() {
+            errors.push(FieldError::required(path, "name the program to run"));
+        }
+        errors.extend(command(words, &path));
     }
-    errors.extend(get.iter().flat_map(|get| http_get(get, &path.field("httpGet"))));
-    errors.extend(tcp.iter().flat_map(|tcp| port(&tcp.port, path.field("tcpSocket").field("port"))));
+    errors.extend(get.iter().flat_map(|get| http_get(container, get, &path.field("httpGet"))));
+    errors.extend(tcp.iter().flat_map(|tcp| own_port(container, &tcp.port, path.field("tcpSocket").field("port"))));
     errors
 }
 
-fn http_get(get: &HTTPGetAction, path: &Path<'_>) -> Errors {
-    let mut errors = port(&get.port, path.field("port"));
+/// A port by number, or by the name that the container gives it.
+fn own_port(container: &Container, wanted: &IntOrString, path: Path<'_>) -> Errors {
+    let mut errors = port(wanted, path);
+    if let IntOrString::String(name) = wanted
+        && errors.is_empty()
+    {
+        let known = container.ports.iter().flatten().any(|port| port.name.as_ref() == Some(name));
+        errors.extend(unless(known, || {
+            FieldError::not_found(path, format!("no port {name:?} in the ports of container {:?}", container.name))
+        }));
+    }
+    errors
+}
+
+fn http_get(container: &Container, get: &HTTPGetAction, path: &Path<'_>) -> Errors {
+    let mut errors = own_port(container, &get.port, path.field("port"));
     errors.extend(one_of(&get.scheme, &["HTTP", "HTTPS"], path.field("scheme")));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let bad = |name: &str| name.is_empty() || !name.bytes().all(plain);

@@ -44,7 +44,9 @@ fn one(name: &str, amount: &Quantity, path: Path<'_>) -> Errors {
         let message = format!("{name:?} must be cpu, memory, ephemeral-storage, hugepages-<size> or <domain>/<name>");
         return vec![FieldError::invalid(path, message)];
     }
-    match quantity::units(&amount.0) {
+    // The kernel is told thousandths of CPUs.
+    let counted = if name == "cpu" { quantity::milli(&amount.0) } else { quantity::units(&amount.0) };
+    match counted {
         Err(error) => vec![FieldError::invalid(path, error.to_string())],
         Ok(units) => unless(standard || is_whole(amount, units), || {
             FieldError::invalid(path, format!("{} must be a whole number: {name} cannot be divided", amount.0))

@@ -1,6 +1,6 @@
 //! Rules for single values that many fields of a pod share.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path as FilePath};
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
@@ -16,6 +16,16 @@ pub(super) type Errors = Vec<FieldError>;
 const PORT_NAME_MAX: usize = 15;
 /// Largest user or group id, as in Kubernetes.
 const ID_MAX: i64 = i32::MAX as i64;
+/// Most bytes of one part of a path (`NAME_MAX` of Linux).
+const PART_BYTES_MAX: usize = 255;
+/// Most bytes of a path (`PATH_MAX` of Linux counts the NUL at its end, too).
+const PATH_BYTES_MAX: usize = 4095;
+/// Most bytes of the path of a file in a volume of files.
+const FILE_PATH_BYTES_MAX: usize = 2048;
+/// Most bytes of one argument, or of a variable with its name (`MAX_ARG_STRLEN` of Linux counts the NUL, too).
+const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
+/// Longest time to end or to run, in seconds: 68 years. A time stamp so far ahead can still be written.
+pub(super) const SECONDS_MAX: i64 = i32::MAX as i64;
 
 /// The text of a field that is set and not empty.
 pub(super) fn text(field: &Option<String>) -> Option<&str> {
@@ -147,25 +157,75 @@ pub(super) fn address(text: &str, path: Path<'_>) -> Errors {
     })
 }
 
-/// Text that the kernel takes: it ends where a NUL is.
-pub(super) fn no_nul(text: &str, path: Path<'_>) -> Errors {
+/// An argument of a program, or the value of a variable. `beside` are the bytes before it in the same string.
+pub(super) fn argument(text: &str, beside: usize, path: Path<'_>) -> Errors {
+    if beside + text.len() > ARGUMENT_BYTES_MAX {
+        let message = format!("{} bytes, programs are started with at most {ARGUMENT_BYTES_MAX}", beside + text.len());
+        return vec![FieldError::too_long(path, message)];
+    }
     unless(!text.contains('\0'), || FieldError::invalid(path, "must not contain a NUL character"))
+}
+
+/// The program to run and its arguments. None at all is for the caller to judge.
+pub(super) fn command(words: &[String], path: &Path<'_>) -> Errors {
+    let mut errors = unless(words.first().is_none_or(|program| !program.is_empty()), || {
+        FieldError::invalid(path.index(0), "must name a program")
+    });
+    errors.extend(words.iter().enumerate().flat_map(|(index, word)| argument(word, 0, path.index(index))));
+    errors
+}
+
+/// What a container's programs are started with is at most so many bytes in all.
+pub(super) fn bytes_in_all(bytes: usize, path: &Path<'_>) -> Errors {
+    /// As the nodes have it, a few bytes for each argument and variable included.
+    const BYTES_MAX: usize = 1 << 20;
+    unless(bytes <= BYTES_MAX, || {
+        let message = format!("command, args and env are {bytes} bytes in all, at most {BYTES_MAX} are allowed");
+        FieldError::too_long(path, message)
+    })
+}
+
+/// A list with at most so many items.
+pub(super) fn at_most(items: usize, limit: usize, path: Path<'_>) -> Errors {
+    unless(items <= limit, || FieldError::too_many(path, items, limit))
 }
 
 /// A path as a container sees it.
 pub(super) fn place_in_container(place: &str, path: Path<'_>) -> Errors {
-    let steps_up = place.split('/').any(|step| step == "..");
-    unless(place.starts_with('/') && !steps_up && !place.contains('\0'), || {
-        FieldError::invalid(path, format!("{place:?} must be an absolute path without `..` and NUL"))
-    })
+    if !place.starts_with('/') || steps_up(place) || place.contains('\0') {
+        return vec![FieldError::invalid(path, format!("{place:?} must be an absolute path without `..` and NUL"))];
+    }
+    short(place, PATH_BYTES_MAX, path)
 }
 
-/// As [`place_in_container`], and not the root of the container.
-pub(super) fn file_in_container(place: &str, path: Path<'_>) -> Errors {
-    if place.trim_matches('/').is_empty() && place.starts_with('/') {
-        return vec![FieldError::invalid(path, "must not be the root of the container")];
+/// Where something can be mounted in a container: as [`place_in_container`], and not over what programs need.
+pub(super) fn mount_point(place: &str, path: Path<'_>) -> Errors {
+    let errors = place_in_container(place, path);
+    if !errors.is_empty() {
+        return errors;
     }
-    place_in_container(place, path)
+    let place = FilePath::new(place);
+    let message = if place == FilePath::new("/") {
+        "must not be the root of the container"
+    } else if place.starts_with("/proc") {
+        "must not be in /proc, which is the kernel's"
+    } else if place == FilePath::new("/dev") || place.starts_with("/dev/pts") {
+        "must not hide the devices and terminals of the container; what is below /dev, such as /dev/shm, may be given"
+    } else {
+        return errors;
+    };
+    vec![FieldError::invalid(path, message)]
+}
+
+fn steps_up(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+/// A path that Linux takes.
+fn short(text: &str, most: usize, path: Path<'_>) -> Errors {
+    unless(text.len() <= most && text.split('/').all(|part| part.len() <= PART_BYTES_MAX), || {
+        FieldError::too_long(path, format!("at most {most} bytes, and {PART_BYTES_MAX} between two slashes"))
+    })
 }
 
 /// Permission bits of files.
@@ -177,9 +237,18 @@ pub(super) fn mode(mode: Option<i32>, path: Path<'_>) -> Errors {
 
 /// A path that starts at a directory and stays below it.
 pub(super) fn path_below(text: &str, path: Path<'_>) -> Errors {
-    unless(!text.starts_with('/') && text.split('/').all(|part| part != "..") && !text.contains('\0'), || {
-        FieldError::invalid(path, format!("{text:?} must be a relative path without '..' and NUL"))
-    })
+    if text.starts_with('/') || steps_up(text) || text.contains('\0') {
+        return vec![FieldError::invalid(path, format!("{text:?} must be a relative path without '..' and NUL"))];
+    }
+    short(text, PATH_BYTES_MAX, path)
+}
+
+/// A path of a node.
+pub(super) fn path_of_node(text: &str, path: Path<'_>) -> Errors {
+    if text.is_empty() {
+        return vec![FieldError::required(path, "name the path on the node")];
+    }
+    place_in_container(text, path)
 }
 
 /// The path of a file in a volume of files, which must be there. Names that begin with two dots belong to the writer of the volume.
@@ -187,9 +256,11 @@ pub(super) fn file_path(text: &str, path: Path<'_>) -> Errors {
     if text.is_empty() {
         return vec![FieldError::required(path, "name the file")];
     }
-    unless(!text.starts_with('/') && text.split('/').all(|part| !part.starts_with("..")) && names_a_file(text), || {
-        FieldError::invalid(path, format!("{text:?} must be a relative path whose parts do not begin with '..'"))
-    })
+    if text.starts_with('/') || text.split('/').any(|part| part.starts_with("..")) || !names_a_file(text) {
+        let message = format!("{text:?} must be a relative path whose parts do not begin with '..'");
+        return vec![FieldError::invalid(path, message)];
+    }
+    short(text, FILE_PATH_BYTES_MAX, path)
 }
 
 fn names_a_file(path: &str) -> bool {

@@ -7,14 +7,14 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use super::{
     GRACE_SECONDS, annotations,
     container::{self, Surroundings},
-    dns, mounts, ports, probes,
-    rules::{Errors, label, label_value, name, one_of, qualified, text, unless, within},
+    dns, env, mounts, ports, probes,
+    rules::{Errors, SECONDS_MAX, at_most, label, label_value, name, one_of, qualified, text, unless, within},
     scheduling, security, volumes,
 };
 use crate::{FieldError, Path};
 
-/// Longest time a pod may run, in seconds, as in Kubernetes.
-const DEADLINE_MAX: i64 = i32::MAX as i64;
+/// Most containers of a pod, and most init containers.
+const CONTAINERS_MAX: usize = 128;
 
 /// Checks a spec. `claimed` are names of volumes that the kind adds to each pod.
 pub(super) fn check(spec: &PodSpec, claimed: &[&str], path: &Path<'_>) -> Errors {
@@ -27,7 +27,10 @@ pub(super) fn check(spec: &PodSpec, claimed: &[&str], path: &Path<'_>) -> Errors
     let restarts = ["Always", "OnFailure", "Never"];
     errors.extend(one_of(&spec.restart_policy, &restarts, path.field("restartPolicy")));
     errors.extend(dns::check(spec, path));
-    errors.extend(within(spec.active_deadline_seconds, 1, DEADLINE_MAX, path.field("activeDeadlineSeconds")));
+    errors.extend(within(spec.active_deadline_seconds, 1, SECONDS_MAX, path.field("activeDeadlineSeconds")));
+    // Less than nothing means at once, as in Kubernetes.
+    let grace = path.field("terminationGracePeriodSeconds");
+    errors.extend(within(spec.termination_grace_period_seconds, i64::MIN, SECONDS_MAX, grace));
     let account = text(&spec.service_account_name);
     errors.extend(account.map(|account| name(account, path.field("serviceAccountName"))).unwrap_or_default());
     errors.extend(scheduling::check(spec, path));
@@ -39,12 +42,14 @@ fn containers(spec: &PodSpec, claimed: &[&str], path: &Path<'_>) -> Errors {
     let volumes = spec.volumes.iter().flatten().map(|volume| volume.name.as_str());
     let around = Surroundings {
         volumes: volumes.chain(claimed.iter().copied()).collect(),
+        containers: env::container_names(spec),
         grace: spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS),
     };
     let mut names = BTreeSet::new();
     let mut errors = Errors::new();
     for (list, all) in [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())] {
         let list = path.field(list);
+        errors.extend(at_most(all.map_or(0, Vec::len), CONTAINERS_MAX, list));
         for (index, container) in all.into_iter().flatten().enumerate() {
             let path = list.index(index);
             errors.extend(unless(names.insert(container.name.as_str()), || {

@@ -1,6 +1,9 @@
 //! Volumes of a pod.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path as FilePath, PathBuf},
+};
 
 use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, HostPathVolumeSource, KeyToPath, PodSpec, Volume, VolumeProjection,
@@ -8,19 +11,25 @@ use k8s_openapi::api::core::v1::{
 
 use super::{
     env::{self, Shown},
-    rules::{Errors, file_path, mode, one_of, required_key, required_label, required_name, text, unless},
+    rules::{
+        Errors, at_most, file_path, mode, one_of, path_of_node, required_key, required_label, required_name, text,
+        unless,
+    },
 };
 use crate::{FieldError, Path, quantity};
 
+/// Most volumes of one pod.
+const VOLUMES_MAX: usize = 256;
 /// What a path of the host may be said to be.
 const HOST_PATH_TYPES: [&str; 7] =
     ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
-/// Checks the volumes. `claimed` are names of volumes that the kind adds to each pod.
+/// Checks the volumes.
 pub(super) fn check(spec: &PodSpec, path: &Path<'_>) -> Errors {
     let list = path.field("volumes");
+    let containers = env::container_names(spec);
     let mut names = BTreeSet::new();
-    let mut errors = Errors::new();
+    let mut errors = at_most(spec.volumes.iter().flatten().count(), VOLUMES_MAX, list);
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let path = list.index(index);
         errors.extend(required_label(&volume.name, path.field("name")));
@@ -28,7 +37,8 @@ pub(super) fn check(spec: &PodSpec, path: &Path<'_>) -> Errors {
             FieldError::duplicate(path.field("name"), format!("{:?} is the name of another volume", volume.name))
         }));
         errors.extend(sources(volume, &path));
-        errors.extend(source(volume, &path));
+        errors.extend(source(volume, &containers, &path));
+        errors.extend(clashes(volume, &path));
     }
     errors
 }
@@ -57,7 +67,7 @@ pub(super) fn has_no_source(volume: &Volume) -> bool {
     *volume == Volume { name: volume.name.clone(), ..Volume::default() }
 }
 
-fn source(volume: &Volume, path: &Path<'_>) -> Errors {
+fn source(volume: &Volume, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     if let Some(claim) = &volume.persistent_volume_claim {
         errors.extend(required_name(&claim.claim_name, path.field("persistentVolumeClaim").field("claimName")));
@@ -77,14 +87,14 @@ fn source(volume: &Volume, path: &Path<'_>) -> Errors {
     if let Some(downward) = &volume.downward_api {
         let path = path.field("downwardAPI");
         errors.extend(mode(downward.default_mode, path.field("defaultMode")));
-        errors.extend(files(downward.items.as_deref(), &path));
+        errors.extend(files(downward.items.as_deref(), containers, &path));
     }
     if let Some(projected) = &volume.projected {
         let path = path.field("projected");
         errors.extend(mode(projected.default_mode, path.field("defaultMode")));
         let list = path.field("sources");
         let sources = projected.sources.iter().flatten().enumerate();
-        errors.extend(sources.flat_map(|(index, source)| projection(source, &list.index(index))));
+        errors.extend(sources.flat_map(|(index, source)| projection(source, containers, &list.index(index))));
     }
     if let Some(empty) = &volume.empty_dir {
         let path = path.field("emptyDir");
@@ -99,13 +109,54 @@ fn source(volume: &Volume, path: &Path<'_>) -> Errors {
 }
 
 fn host_path(host: &HostPathVolumeSource, path: &Path<'_>) -> Errors {
-    let mut errors = match host.path.as_str() {
-        "" => vec![FieldError::required(path.field("path"), "name the path on the host")],
-        place => unless(place.split('/').all(|part| part != ".."), || {
-            FieldError::invalid(path.field("path"), format!("{place:?} must not contain '..'"))
-        }),
-    };
+    let mut errors = path_of_node(&host.path, path.field("path"));
     errors.extend(one_of(&host.type_, &HOST_PATH_TYPES, path.field("type")));
+    errors
+}
+
+/// The files that a volume names, each with the field that does so.
+fn named_files<'a>(volume: &'a Volume, path: &Path<'_>) -> Vec<(&'a str, String)> {
+    let mut found = Vec::new();
+    let mut add = |path: &Path<'_>, paths: Vec<&'a str>| {
+        let list = path.field("items");
+        let place = |index: usize| list.index(index).field("path").to_string();
+        found.extend(paths.into_iter().enumerate().map(|(index, path)| (path, place(index))));
+    };
+    let keys = |items: &'a Option<Vec<KeyToPath>>| items.iter().flatten().map(|item| item.path.as_str()).collect();
+    let fields =
+        |items: &'a Option<Vec<DownwardAPIVolumeFile>>| items.iter().flatten().map(|item| item.path.as_str()).collect();
+    volume.secret.iter().for_each(|secret| add(&path.field("secret"), keys(&secret.items)));
+    volume.config_map.iter().for_each(|map| add(&path.field("configMap"), keys(&map.items)));
+    volume.downward_api.iter().for_each(|downward| add(&path.field("downwardAPI"), fields(&downward.items)));
+    let sources = path.field("projected.sources");
+    for (index, source) in volume.projected.iter().flat_map(|own| own.sources.iter().flatten()).enumerate() {
+        let path = sources.index(index);
+        source.secret.iter().for_each(|secret| add(&path.field("secret"), keys(&secret.items)));
+        source.config_map.iter().for_each(|map| add(&path.field("configMap"), keys(&map.items)));
+        source.downward_api.iter().for_each(|downward| add(&path.field("downwardAPI"), fields(&downward.items)));
+    }
+    found
+}
+
+/// Refuses a file where another one needs a directory, and in a projected volume two files of one path, as Kubernetes
+/// does.
+fn clashes(volume: &Volume, path: &Path<'_>) -> Errors {
+    let plain = |path: &str| -> PathBuf {
+        FilePath::new(path).components().filter(|part| !matches!(part, Component::CurDir)).collect()
+    };
+    let mut files: Vec<(PathBuf, String)> =
+        named_files(volume, path).into_iter().map(|(path, field)| (plain(path), field)).collect();
+    // Part by part: what is below a file comes directly after it.
+    files.sort();
+    let mut errors = Errors::new();
+    for ((one, _), (other, field)) in files.iter().zip(files.iter().skip(1)) {
+        if one == other && volume.projected.is_some() {
+            errors.push(FieldError::invalid(field, format!("{} is the path of another file, too", other.display())));
+        } else if one != other && other.starts_with(one) {
+            let message = format!("{} is below {}, which is a file", other.display(), one.display());
+            errors.push(FieldError::invalid(field, message));
+        }
+    }
     errors
 }
 
@@ -121,7 +172,7 @@ fn items(items: Option<&[KeyToPath]>, path: &Path<'_>) -> Errors {
     errors
 }
 
-fn files(items: Option<&[DownwardAPIVolumeFile]>, path: &Path<'_>) -> Errors {
+fn files(items: Option<&[DownwardAPIVolumeFile]>, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let list = path.field("items");
     let mut errors = Errors::new();
     for (index, item) in items.into_iter().flatten().enumerate() {
@@ -134,13 +185,13 @@ fn files(items: Option<&[DownwardAPIVolumeFile]>, path: &Path<'_>) -> Errors {
             }
             (Some(_), Some(_)) => vec![FieldError::invalid(path, "give fieldRef or resourceFieldRef, not both")],
             (Some(field), None) => env::field(field, Shown::File, &path.field("fieldRef")),
-            (None, Some(resource)) => env::resource(resource, Shown::File, &path.field("resourceFieldRef")),
+            (None, Some(resource)) => env::resource(resource, Shown::File, containers, &path.field("resourceFieldRef")),
         });
     }
     errors
 }
 
-fn projection(source: &VolumeProjection, path: &Path<'_>) -> Errors {
+fn projection(source: &VolumeProjection, containers: &BTreeSet<&str>, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
     let maps = [
         ("secret", source.secret.as_ref().map(|secret| (&secret.name, &secret.items))),
@@ -152,7 +203,7 @@ fn projection(source: &VolumeProjection, path: &Path<'_>) -> Errors {
         errors.extend(items(keys.as_deref(), &path));
     }
     if let Some(downward) = &source.downward_api {
-        errors.extend(files(downward.items.as_deref(), &path.field("downwardAPI")));
+        errors.extend(files(downward.items.as_deref(), containers, &path.field("downwardAPI")));
     }
     let given = [
         source.cluster_trust_bundle.is_some(),

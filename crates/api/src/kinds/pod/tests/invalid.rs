@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{changed, errors, pod, set};
 
 mod containers;
+mod node;
 mod pods;
 
 type Case = (Vec<(&'static str, Value)>, &'static str, &'static str);
