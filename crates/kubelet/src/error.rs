@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 pub use client::chain;
+use images::ImageError;
 
 /// A failed kubelet operation.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +120,17 @@ impl Error {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source, .. } if source.is_conflict())
+    }
+
+    /// The reasons, for the event and for the waiting container, of an image that is not to be had by trying again
+    /// (Kubernetes).
+    pub(crate) fn hopeless_image(&self) -> Option<(&'static str, &'static str)> {
+        let Self::Image { source, .. } = self else { return None };
+        match source.downcast_ref::<ImageError>()? {
+            ImageError::Reference { .. } => Some(("InspectFailed", "InvalidImageName")),
+            ImageError::NotPresent { .. } => Some(("ErrImageNeverPull", "ErrImageNeverPull")),
+            _ => None,
+        }
     }
 
     pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(client::Error) -> Self {

@@ -27,7 +27,8 @@ impl VolumePath {
             let bytes = name.as_encoded_bytes();
             bytes.len() <= PART_MAX && !bytes.starts_with(b"..") && !bytes.contains(&0)
         };
-        let parts: Vec<Component<'_>> = Path::new(path).components().collect();
+        let parts = Path::new(path).components().filter(|part| !matches!(part, Component::CurDir));
+        let parts: Vec<Component<'_>> = parts.collect();
         if parts.is_empty() || path.len() > PATH_MAX || !parts.iter().all(plain) {
             return Err(Error::refused(format!("volume path {path:?}"), "must be relative and stay inside the volume"));
         }
@@ -65,7 +66,14 @@ mod tests {
         for bad in ["", ".", "/", "/etc/passwd", "..", "../x", "a/../b", "..data", "a/..b", "a\0b", &long] {
             assert!(VolumePath::new(bad).is_err(), "{bad:?}");
         }
-        for (text, wanted) in [("a", "a"), ("deep/b", "deep/b"), ("a//b/", "a/b"), (".hidden", ".hidden")] {
+        for (text, wanted) in [
+            ("a", "a"),
+            ("deep/b", "deep/b"),
+            ("a//b/", "a/b"),
+            ("./c", "c"),
+            ("./a/./b", "a/b"),
+            (".hidden", ".hidden"),
+        ] {
             assert_eq!(VolumePath::new(text).unwrap().to_string(), wanted);
         }
         assert_eq!(VolumePath::new("deep/b").unwrap().top(), Path::new("deep"));

@@ -1,15 +1,25 @@
 //! From a container of a pod and its image to what the runtime runs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
-use api::{kinds::Pod, names::annotation::PIDS_LIMIT, quantity};
+use api::{
+    kinds::{
+        Pod,
+        pod::{ARGUMENT_BYTES_BESIDE, PROGRAM_BYTES_MAX},
+    },
+    names::annotation::PIDS_LIMIT,
+    quantity,
+};
 use images::ImageSettings;
 use k8s_openapi::api::core::v1::{Container, ResourceRequirements};
 use runtime::container::{
     ContainerSpec, LogTarget, MountSpec, Namespace, Namespaces, Resources, SeccompProfile, UserIds, WritableLayer,
 };
 
-use super::env::{Env, expand, over_image};
+use super::env::{Env, expand, over_image, too_long};
 use crate::error::{Error, Result};
 
 /// Labels by which a container is known to belong to a pod.
@@ -72,7 +82,8 @@ impl Qos {
         let containers = || spec.iter().flat_map(|s| s.containers.iter().chain(s.init_containers.iter().flatten()));
         let amount = |c: &Container, limit: bool, name: &str| {
             let list = c.resources.as_ref().and_then(|r| if limit { r.limits.as_ref() } else { r.requests.as_ref() });
-            list.and_then(|l| l.get(name)).and_then(|q| quantity::milli(&q.0).ok()).filter(|n| *n > 0)
+            let count = if name == "cpu" { quantity::milli } else { quantity::units };
+            list.and_then(|l| l.get(name)).and_then(|q| count(&q.0).ok()).filter(|n| *n > 0)
         };
         let names = ["cpu", "memory"];
         let full = |c: &Container| {
@@ -184,10 +195,10 @@ pub struct Parts {
 /// # Errors
 /// [`Error::Refused`] when there is nothing to run.
 pub fn spec(container: &Container, image: &ImageSettings, parts: Parts) -> Result<ContainerSpec> {
-    let expanded = |words: &Option<Vec<String>>| -> Vec<String> {
-        words.iter().flatten().map(|word| expand(word, &parts.env)).collect()
-    };
-    let argv = image.argv(&expanded(&container.command), &expanded(&container.args));
+    let argv = image.argv(
+        &expanded(container, "command", &container.command, &parts.env)?,
+        &expanded(container, "args", &container.args, &parts.env)?,
+    );
     if argv.is_empty() {
         let problem = "neither the pod nor the image names a program";
         return Err(Error::refused(format!("container {} command", container.name), problem));
@@ -196,7 +207,7 @@ pub fn spec(container: &Container, image: &ImageSettings, parts: Parts) -> Resul
     let mut spec = ContainerSpec::new(parts.id, parts.layers, argv);
     spec.labels = parts.labels;
     spec.writable = parts.writable;
-    spec.env = over_image(&image.env, parts.env);
+    spec.env = over_image(&image.env, parts.env)?;
     if let Some(hostname) = parts.hostname.as_ref().filter(|_| !spec.env.iter().any(|(name, _)| name == "HOSTNAME")) {
         spec.env.push(("HOSTNAME".into(), hostname.clone()));
     }
@@ -216,6 +227,22 @@ pub fn spec(container: &Container, image: &ImageSettings, parts: Parts) -> Resul
     spec.cgroup_parent = Some(parts.cgroup_parent);
     spec.log = Some(parts.log);
     Ok(spec)
+}
+
+/// Words with `$(NAME)` expanded by what the pod declares.
+fn expanded(container: &Container, field: &str, words: &Option<Vec<String>>, env: &Env) -> Result<Vec<String>> {
+    let known: HashMap<&str, &str> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let field = || format!("container {} {field}", container.name);
+    let mut bytes = 0;
+    let each = words.iter().flatten().map(|word| {
+        let text = expand(word, |name| known.get(name).copied()).ok_or_else(|| too_long(&field()))?;
+        bytes += text.len() + ARGUMENT_BYTES_BESIDE;
+        if bytes > PROGRAM_BYTES_MAX {
+            return Err(Error::refused(field(), format!("more than {PROGRAM_BYTES_MAX} bytes in all")));
+        }
+        Ok(text)
+    });
+    each.collect()
 }
 
 /// Id of a run: unique on the node, and the same if the start is repeated.
@@ -252,6 +279,7 @@ mod tests {
             (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1"}}), Qos::Guaranteed),
             (json!({"limits": {"memory": "1Gi"}}), Qos::Burstable),
             (json!({"requests": {"cpu": "1m"}}), Qos::Burstable),
+            (json!({"limits": {"cpu": "1", "memory": "8Ei"}}), Qos::Guaranteed),
         ] {
             assert_eq!(Qos::of(&pod(resources.clone())), qos, "{resources}");
         }
@@ -265,6 +293,20 @@ mod tests {
         assert_eq!(found.memory_bytes, Some(64 << 20));
         assert_eq!((found.cpu_millis, found.cpu_shares, found.pids), (Some(1500), Some(256), Some(100)));
         assert_eq!(found.oom_score_adj, Some(1000 - 62));
+    }
+
+    #[test]
+    fn arguments_grow_to_what_a_program_can_be_given() {
+        let env = vec![("A".to_owned(), "x".repeat(1000))];
+        let args = |word: &str, count: usize| {
+            let container: Container = serde_json::from_value(json!({"name": "c", "args": vec![word; count]})).unwrap();
+            expanded(&container, "args", &container.args, &env)
+        };
+        assert_eq!(args("$(A)$(A)", 1).unwrap()[0].len(), 2000);
+        let long = args(&"$(A)".repeat(132), 1).unwrap_err().to_string();
+        assert!(long.starts_with("container c args: it grows beyond 131071 bytes"), "{long}");
+        let many = args("$(A)", 2000).unwrap_err().to_string();
+        assert_eq!(many, "container c args: more than 1048576 bytes in all");
     }
 
     #[test]

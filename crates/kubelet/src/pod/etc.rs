@@ -122,7 +122,8 @@ fn with_config(spec: Option<&k8s_openapi::api::core::v1::PodSpec>, parts: Parts)
         for option in config.options.iter().flatten() {
             let name = option.name.clone().unwrap_or_default();
             options.retain(|known| known.split(':').next() != Some(&name));
-            options.push(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")));
+            let value = option.value.as_ref().filter(|value| !value.is_empty());
+            options.push(value.map_or(name.clone(), |value| format!("{name}:{value}")));
         }
     }
     let mut text = String::new();

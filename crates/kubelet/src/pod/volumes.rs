@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{
 };
 
 use super::{
+    env::{expand, too_long},
     lookup::{Place, References, Source, field, resource},
     security::Policy,
 };
@@ -224,6 +225,16 @@ pub fn files(
             }
         }
     }
+    let mut paths = files.keys().map(VolumePath::as_path);
+    let mut before = paths.next();
+    for path in paths {
+        // Paths are ordered part by part: what is below a file comes directly after it.
+        if let Some(file) = before.filter(|before| path.starts_with(before)) {
+            let problem = format!("it is below {}, which is a file of the same volume", file.display());
+            return Err(Error::refused(format!("volume path {:?}", path.display().to_string()), problem));
+        }
+        before = Some(path);
+    }
     Ok(files)
 }
 
@@ -249,16 +260,17 @@ fn downward(item: &DownwardAPIVolumeFile, pod: &Pod, place: &Place) -> Result<St
 /// # Errors
 /// [`Error::Refused`].
 pub fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<Option<PathBuf>> {
-    let expanded = mount.sub_path_expr.as_deref().map(|text| super::env::expand(text, env));
-    let text = expanded.or_else(|| mount.sub_path.clone()).filter(|text| !text.is_empty());
-    let plain = |path: &Path| path.components().all(|c| matches!(c, Component::Normal(_)));
-    match text.map(PathBuf::from) {
-        Some(path) if !plain(&path) => Err(Error::refused(
-            format!("volumeMounts {}", mount.mount_path),
-            "subPath must be relative and without '..'",
-        )),
-        path => Ok(path),
+    let field = || format!("volumeMounts {}", mount.mount_path);
+    let known = |name: &str| env.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let expanded = mount.sub_path_expr.as_deref().map(|text| expand(text, known).ok_or_else(|| too_long(&field())));
+    let text = expanded.transpose()?.or_else(|| mount.sub_path.clone()).filter(|text| !text.is_empty());
+    let Some(text) = text else { return Ok(None) };
+    let parts = Path::new(&text).components().filter(|part| !matches!(part, Component::CurDir));
+    let path: PathBuf = parts.collect();
+    if path.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Ok(Some(path));
     }
+    Err(Error::refused(field(), "subPath must be relative and without '..'"))
 }
 
 #[cfg(test)]
@@ -336,10 +348,23 @@ mod tests {
 
     #[test]
     fn paths_do_not_leave_the_volume() {
-        for bad in ["../x", "/etc/passwd", "a/../b", "", "..data", "."] {
+        for bad in ["../x", "/etc/passwd", "a/../b", "", "..data", ".", "./"] {
             let volume = json!({"name": "v", "secret": {"secretName": "s", "items": [{"key": "key", "path": bad}]}});
             assert!(files_of(volume).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_file_and_what_is_below_it_are_not_both_there() {
+        let item = |path: &str| json!({"key": "key", "path": path});
+        let volume = |paths: [&str; 2]| json!({"name": "v", "secret": {"secretName": "s", "items": paths.map(item)}});
+        let refused = files_of(volume(["a/b", "./a"])).unwrap_err().to_string();
+        assert_eq!(refused, "volume path \"a/b\": it is below a, which is a file of the same volume");
+        assert_eq!(files_of(volume(["a-b", "./a"])).unwrap().len(), 2);
+        let mount =
+            |path: &str| serde_json::from_value(json!({"name": "v", "mountPath": "/m", "subPath": path})).unwrap();
+        assert_eq!(sub_path(&mount("./a/./b"), &[]).unwrap(), Some("a/b".into()));
+        assert!(sub_path(&mount("../a"), &[]).is_err());
     }
 
     #[test]

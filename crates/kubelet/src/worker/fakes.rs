@@ -9,7 +9,7 @@ use std::{
 
 use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
-use images::{Credentials, ImageSettings};
+use images::{Credentials, ImageSettings, Reference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 use parking_lot::Mutex;
@@ -260,6 +260,7 @@ impl Images for World {
         if self.state.lock().images_broken {
             return Err("no such image".into());
         }
+        Reference::parse(reference, "registry.test")?;
         let settings = ImageSettings { entrypoint: vec!["/run".into()], ..Default::default() };
         let user = UserIds { uid: 1000, gid: 1000, groups: vec![] };
         Ok(ImageFacts { reference: reference.into(), digest: "sha256:0".into(), layers: vec![], settings, user })

@@ -213,6 +213,9 @@ impl Worker {
 
 /// The event's reason and the waiting reason of a failure.
 fn reasons(action: &Action, error: &Error, times: u32) -> (&'static str, &'static str) {
+    if let Some(reasons) = error.hopeless_image() {
+        return reasons;
+    }
     match (action, error) {
         (_, Error::Denied { .. }) => ("SecurityPolicyViolation", "CreateContainerConfigError"),
         (_, Error::Image { .. }) if times > 1 => ("BackOff", "ImagePullBackOff"),

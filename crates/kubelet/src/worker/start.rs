@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use api::kinds::Pod;
+use api::kinds::{Pod, pod::TERMINATION_MESSAGE_PATH};
 use k8s_openapi::api::core::v1::Container;
 use runtime::container::{ContainerSpec, LogTarget, MountSpec, Namespace, Namespaces, SeccompProfile, WritableLayer};
 use tokio::{sync::Notify, task::JoinSet};
@@ -241,9 +241,7 @@ async fn mounts(
     (env, owner): (&Env, (u32, u32)),
     run: Run<'_>,
 ) -> Result<Vec<MountSpec>> {
-    let mut mounts: Vec<MountSpec> = EtcFile::ALL
-        .map(|file| MountSpec::bind(shared.layout.etc(uid, file), format!("/etc/{}", file.name()), true))
-        .into();
+    let mut mounts = vec![termination_log(shared, uid, container, run)?];
     let known = cache.mounted.as_ref();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
         let volume = known.and_then(|m| m.volumes.get(mount.name.as_str()));
@@ -261,7 +259,13 @@ async fn mounts(
         let read_only = volume.read_only || mount.read_only.unwrap_or(false);
         mounts.push(MountSpec::bind(source, &mount.mount_path, read_only));
     }
-    mounts.push(termination_log(shared, uid, container, run)?);
+    for file in EtcFile::ALL {
+        let target = PathBuf::from(format!("/etc/{}", file.name()));
+        // What the pod mounts there is what it wants (Kubernetes).
+        if !mounts.iter().any(|mount| *mount.target() == target) {
+            mounts.push(MountSpec::bind(shared.layout.etc(uid, file), target, true));
+        }
+    }
     // A mount below another one comes after it.
     mounts.sort_by_key(|mount| mount.target().components().count());
     Ok(mounts)
@@ -274,7 +278,7 @@ fn termination_log(shared: &Shared, uid: &PodUid, container: &Container, run: Ru
     write_text(&path, "")?;
     let mode = std::fs::Permissions::from_mode(TERMINATION_MESSAGE_MODE);
     std::fs::set_permissions(&path, mode).map_err(Error::file("set mode of", &path))?;
-    let target = container.termination_message_path.clone().unwrap_or_else(|| "/dev/termination-log".into());
+    let target = container.termination_message_path.as_deref().unwrap_or(TERMINATION_MESSAGE_PATH);
     Ok(MountSpec::bind(path, target, false))
 }
 

@@ -410,6 +410,30 @@ async fn a_missing_image_is_named_and_tried_again() {
 }
 
 #[tokio::test]
+async fn an_image_whose_name_cannot_be_read_waits_with_kubernetes_reason() {
+    let bench = Bench::start(pod(json!({"containers": [{"name": "a", "image": "UPPER/case:"}]})), |_| {});
+    let tries = |t: &Things| t.events.iter().filter(|(reason, _)| reason == "InspectFailed").count();
+    bench.world.until("told", |t| waiting(t) == "InvalidImageName" && tries(t) > 1).await;
+    assert!(bench.world.with(|t| waiting(t) == "InvalidImageName"), "and the reason stays");
+}
+
+#[tokio::test]
+async fn what_the_pod_mounts_in_etc_is_seen_there() {
+    let mounts = json!([{"name": "own", "mountPath": "/etc//hosts"}, {"name": "own", "mountPath": "/etc/x"}]);
+    let spec = json!({"containers": [{"name": "a", "image": "img", "volumeMounts": mounts}],
+        "volumes": [{"name": "own", "emptyDir": {}}]});
+    let bench = Bench::start(pod(spec), |_| {});
+    bench.world.until("ready", ready).await;
+    let mounts = bench.world.with(|things| things.specs.values().next().unwrap().mounts.clone());
+    let at = |place: &str| {
+        let found = mounts.iter().filter(|mount| mount.target() == std::path::Path::new(place));
+        found.map(|mount| matches!(mount, MountSpec::Bind { read_only: true, .. })).collect::<Vec<_>>()
+    };
+    assert_eq!(at("/etc/hosts"), [false], "the volume, and once");
+    assert_eq!(at("/etc/resolv.conf"), [true]);
+}
+
+#[tokio::test]
 async fn a_pull_without_room_makes_room() {
     let bench = Bench::start(pod(json!({})), |things| things.disk_full = true);
     let keeper = tokio::spawn(crate::room::keep(Arc::clone(&bench.shared), bench.stop.clone()));

@@ -15,8 +15,12 @@ const ID_LENGTH_MAX: usize = 128;
 const LAYERS_MAX: usize = 500;
 /// Most mounts of one container.
 const MOUNTS_MAX: usize = 512;
-/// Most bytes of arguments and environment (the kernel's ARG_MAX is a quarter of the stack limit).
+/// Most bytes of arguments and environment (the kernel's ARG_MAX is a quarter of the stack limit, 2 MiB as a rule).
 const STRINGS_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of one argument or variable (the kernel's MAX_ARG_STRLEN counts the NUL at the end, too).
+const STRING_BYTES_MAX: usize = 128 * 1024 - 1;
+/// Bytes that the kernel counts for each of them beside its text: the NUL, and the pointer to it.
+const STRING_BYTES_BESIDE: usize = 9;
 
 /// A container id is safe as a file name.
 pub(super) fn id(id: &str) -> Result<(), ContainerError> {
@@ -131,8 +135,15 @@ fn strings(argv: &[String], env: &[(String, String)]) -> Result<(), ContainerErr
             return Err(ContainerError::spec("env", format!("{name:?} is no valid name, or its value holds NUL")));
         }
     }
-    let bytes: usize = argv.iter().map(String::len).sum::<usize>()
-        + env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
+    let arguments = argv.iter().map(|argument| ("argv", argument.len()));
+    let variables = env.iter().map(|(name, value)| ("env", name.len() + 1 + value.len()));
+    if let Some((field, bytes)) =
+        arguments.clone().chain(variables.clone()).find(|(_, bytes)| *bytes > STRING_BYTES_MAX)
+    {
+        let problem = format!("one text has {bytes} bytes; Linux gives a program at most {STRING_BYTES_MAX} in one");
+        return Err(ContainerError::spec(field, problem));
+    }
+    let bytes: usize = arguments.chain(variables).map(|(_, bytes)| bytes + STRING_BYTES_BESIDE).sum();
     if bytes > STRINGS_BYTES_MAX {
         let problem = format!("arguments and environment are {bytes} bytes; {STRINGS_BYTES_MAX} are allowed");
         return Err(ContainerError::spec("argv", problem));
@@ -250,6 +261,10 @@ mod tests {
         assert_eq!(refused(|spec| spec.argv.clear()), Some("argv"));
         assert_eq!(refused(|spec| spec.argv[0] = "a\0b".into()), Some("argv"));
         assert_eq!(refused(|spec| spec.env.push(("A=B".into(), String::new()))), Some("env"));
+        assert_eq!(refused(|spec| spec.env.push(("A".into(), "x".repeat(STRING_BYTES_MAX - 1)))), Some("env"));
+        assert_eq!(refused(|spec| spec.env.push(("A".into(), "x".repeat(STRING_BYTES_MAX - 2)))), None);
+        assert_eq!(refused(|spec| spec.argv.push("x".repeat(STRING_BYTES_MAX + 1))), Some("argv"));
+        assert_eq!(refused(|spec| spec.argv = vec!["x".into(); 200_000]), Some("argv"), "pointers count, too");
         assert_eq!(refused(|spec| spec.cwd = "relative".into()), Some("cwd"));
         assert_eq!(refused(|spec| spec.cwd = "/a/../b".into()), Some("cwd"));
         assert_eq!(refused(|spec| spec.mounts.push(MountSpec::bind("/", "/", true))), Some("mounts"));

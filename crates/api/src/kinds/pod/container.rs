@@ -61,8 +61,7 @@ fn termination_message_path(place: &str, path: Path<'_>) -> Errors {
 
 /// What the container runs, with all that the program is given at its start.
 fn program(container: &Container, path: &Path<'_>) -> Errors {
-    /// Bytes of each argument and variable beside its text: the NUL at its end, and where the program finds it.
-    const EACH: usize = 9;
+    use super::rules::ARGUMENT_BYTES_BESIDE as EACH;
     let words = |list: &Option<Vec<String>>| list.iter().flatten().map(|word| word.len() + EACH).sum::<usize>();
     let variable = |variable: &EnvVar| variable.name.len() + variable.value.as_ref().map_or(0, String::len) + 1 + EACH;
     let variables = container.env.iter().flatten().map(variable).sum::<usize>();

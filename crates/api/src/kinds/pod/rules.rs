@@ -23,7 +23,11 @@ const PATH_BYTES_MAX: usize = 4095;
 /// Most bytes of the path of a file in a volume of files.
 const FILE_PATH_BYTES_MAX: usize = 2048;
 /// Most bytes of one argument, or of a variable with its name (`MAX_ARG_STRLEN` of Linux counts the NUL, too).
-const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
+pub const ARGUMENT_BYTES_MAX: usize = 128 * 1024 - 1;
+/// Most bytes of all arguments and variables that a program is started with.
+pub const PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Bytes that count for each of them beside its text: the NUL at its end, and the pointer to it.
+pub const ARGUMENT_BYTES_BESIDE: usize = 9;
 /// Longest time to end or to run, in seconds: 68 years. A time stamp so far ahead can still be written.
 pub(super) const SECONDS_MAX: i64 = i32::MAX as i64;
 
@@ -177,10 +181,9 @@ pub(super) fn command(words: &[String], path: &Path<'_>) -> Errors {
 
 /// What a container's programs are started with is at most so many bytes in all.
 pub(super) fn bytes_in_all(bytes: usize, path: &Path<'_>) -> Errors {
-    /// As the nodes have it, a few bytes for each argument and variable included.
-    const BYTES_MAX: usize = 1 << 20;
-    unless(bytes <= BYTES_MAX, || {
-        let message = format!("command, args and env are {bytes} bytes in all, at most {BYTES_MAX} are allowed");
+    unless(bytes <= PROGRAM_BYTES_MAX, || {
+        let message =
+            format!("command, args and env are {bytes} bytes in all, at most {PROGRAM_BYTES_MAX} are allowed");
         FieldError::too_long(path, message)
     })
 }
