@@ -89,6 +89,8 @@ pub const CERTIFICATE_SECONDS: u64 = 24 * 60 * 60;
 pub(crate) const MAX_WARNINGS_CHARS: usize = 4 * 1024;
 /// Most characters of one warning when all are longer than [`MAX_WARNINGS_CHARS`], as in Kubernetes.
 pub(crate) const MAX_WARNING_CHARS: usize = 256;
+/// Most warnings of one answer; when there are more, the last says so.
+pub(crate) const MAX_WARNINGS: usize = 32;
 /// Longest wait for a version that a read wants at least and that is not there yet.
 pub(crate) const FRESHNESS_WAIT: Duration = Duration::from_millis(500);
 /// How often it is looked for meanwhile.

@@ -350,6 +350,14 @@ mod tests {
         }
     }
 
+    /// `fieldValidation=Strict` asks of the patch itself only that no field is there twice: the library that reads it
+    /// (`evanphx/json-patch`) looks at the members it knows.
+    #[test]
+    fn unknown_members_of_an_operation_are_ignored_as_kubernetes_does() {
+        let patch = json!([{"op": "add", "path": "/b", "value": 2, "from": "/x", "comment": "why"}]);
+        assert_eq!(patched(json!({}), patch), Some(json!({"b": 2})));
+    }
+
     #[test]
     fn copies_that_double_the_object_are_refused() {
         let doubling = |n: usize| json!({"op": "copy", "from": "/metadata", "path": format!("/metadata/x{n}")});

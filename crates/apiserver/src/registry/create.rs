@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     admit::{Target, Written, admit, place},
+    metadata::{SERVER_OWNED, readable},
     store::{Registry, Stored, key},
 };
 use crate::{
@@ -17,18 +18,6 @@ use crate::{
     query::options::WriteOptions,
     strategies,
 };
-
-/// Metadata that only the server writes.
-const SERVER_OWNED: [&str; 8] = [
-    "uid",
-    "creationTimestamp",
-    "generation",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "selfLink",
-    "resourceVersion",
-    "managedFields",
-];
 
 impl Registry {
     /// Makes an object. The name may come from `generateName`.
@@ -133,6 +122,7 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result
         let errors = [FieldError::invalid("metadata.generation", "must not be negative")];
         return Err(ApiError::invalid(kind, object::name(document), &errors));
     }
+    readable(kind, document, None)?;
     for field in SERVER_OWNED {
         object::set_meta(document, field, None);
     }

@@ -2,6 +2,7 @@
 
 use api::{
     Kind, Reason,
+    kinds::pod::SECONDS_MAX,
     names::finalizer::{FOREGROUND, ORPHAN},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -58,6 +59,10 @@ impl DeleteOptions {
             options.grace_period_seconds.or(seconds).map(|seconds| if seconds < 0 { 1 } else { seconds });
         if options.propagation_policy.is_none() && options.orphan_dependents.is_none() {
             options.propagation_policy = query.get("propagationPolicy").map(str::to_owned);
+        }
+        if let Some(seconds) = options.grace_period_seconds.filter(|seconds| *seconds > SECONDS_MAX) {
+            let message = format!("gracePeriodSeconds={seconds} must be at most {SECONDS_MAX}");
+            return Err(ApiError::bad_request(message));
         }
         options.dry_run.extend(query.all("dryRun"));
         options.check()?;
@@ -308,6 +313,26 @@ mod tests {
         assert_eq!(step("pods", &ending, &grace(0)), Step::Remove);
         let done = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": {"phase": "Succeeded"}});
         assert_eq!(step("pods", &done, &DeleteOptions::default()), Step::Remove);
+    }
+
+    #[test]
+    fn no_period_is_longer_than_time_stamps_reach() {
+        let asked = |seconds: i64| {
+            let body = DeleteOptions::parse(Some(json!({"gracePeriodSeconds": seconds})), &Query::parse(None));
+            let query = DeleteOptions::parse(None, &Query::parse(Some(&format!("gracePeriodSeconds={seconds}"))));
+            [body, query].map(|options| options.ok().and_then(|options| options.grace_period_seconds))
+        };
+        assert_eq!(asked(-1), [Some(1); 2], "as in Kubernetes");
+        assert_eq!(asked(SECONDS_MAX), [Some(SECONDS_MAX); 2]);
+        for huge in [SECONDS_MAX + 1, i64::MAX] {
+            assert_eq!(asked(huge), [None; 2]);
+            // As an earlier version stored it.
+            let pod =
+                json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": huge}});
+            let ending = marked(step("pods", &pod, &DeleteOptions::default()));
+            assert_eq!(ending["metadata"]["deletionGracePeriodSeconds"], SECONDS_MAX);
+            assert_eq!(ending["metadata"]["deletionTimestamp"], "2088-10-01T15:40:47Z");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod collection;
 mod create;
 mod delete;
 mod leases;
+mod metadata;
 mod namespace;
 mod objects;
 mod read;

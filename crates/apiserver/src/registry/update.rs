@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     admit::{Target, Written, admit, place},
+    metadata::{keeps_deletion, keeps_uid, readable},
     store::{Registry, Stored, key},
 };
 use crate::{
@@ -262,7 +263,12 @@ fn plan(
     options: &WriteOptions,
 ) -> Result<(Value, Vec<String>)> {
     place(kind, namespace, &mut document)?;
+    readable(kind, &document, Some(current))?;
+    if options.patched {
+        keeps_uid(kind, &document, current)?;
+    }
     same_identity(kind, &document, current)?;
+    keeps_deletion(kind, &document, current)?;
     let strategy = strategies::of(kind);
     let wanted = match target {
         Target::Status => {

@@ -146,16 +146,25 @@ pub(crate) fn typed(code: StatusCode, media_type: &'static str, body: impl Into<
 }
 
 /// Adds a `Warning` header (RFC 7234 section 5.5, code 299) for each distinct text. When they are too long together,
-/// each is cut; those that still do not fit are left out, as in Kubernetes.
+/// each is cut, as in Kubernetes. Those that are too many are left out, and a last one says how many they are.
 pub(crate) fn warn(mut response: Response, warnings: &[String]) -> Response {
     let total: usize = warnings.iter().map(|text| text.chars().count()).sum();
     let longest = if total > limits::MAX_WARNINGS_CHARS { limits::MAX_WARNING_CHARS } else { total };
-    let (mut seen, mut room) = (BTreeSet::new(), limits::MAX_WARNINGS_CHARS);
-    for text in warnings.iter().filter(|text| seen.insert(text.as_str())) {
+    let mut seen = BTreeSet::new();
+    let distinct: Vec<&String> = warnings.iter().filter(|text| seen.insert(text.as_str())).collect();
+    let most = if distinct.len() > limits::MAX_WARNINGS { limits::MAX_WARNINGS - 1 } else { distinct.len() };
+    let mut room = limits::MAX_WARNINGS_CHARS;
+    let mut shown = Vec::with_capacity(most + 1);
+    for text in &distinct[..most] {
         let cut: String = text.chars().filter(|c| !c.is_control()).take(longest).collect();
         let Some(left) = room.checked_sub(cut.chars().count()) else { break };
         room = left;
-        let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
+        shown.push(cut);
+    }
+    let hidden = distinct.len() - shown.len();
+    shown.extend((hidden > 0).then(|| format!("{hidden} more warnings are not shown")));
+    for text in shown {
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
@@ -212,8 +221,14 @@ mod tests {
         let one = warnings(&["x".repeat(1000)]);
         assert_eq!(one[0].len(), 1000 + "299 - \"\"".len());
         let many: Vec<String> = (0..100).map(|n| format!("{n:03}{}", "x".repeat(1000))).collect();
-        let told = warnings(&many);
+        let mut told = warnings(&many);
+        assert_eq!(told.pop().unwrap(), "299 - \"84 more warnings are not shown\"");
         assert_eq!(told.len(), limits::MAX_WARNINGS_CHARS / limits::MAX_WARNING_CHARS);
         assert!(told.iter().all(|text| text.len() == limits::MAX_WARNING_CHARS + "299 - \"\"".len()));
+        let short = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(warnings(&short(limits::MAX_WARNINGS)).len(), limits::MAX_WARNINGS);
+        let many = warnings(&short(200));
+        assert_eq!(many.len(), limits::MAX_WARNINGS);
+        assert_eq!(many.last().unwrap(), "299 - \"169 more warnings are not shown\"");
     }
 }

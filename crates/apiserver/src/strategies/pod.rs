@@ -2,7 +2,10 @@
 
 use api::{
     Resource,
-    kinds::{Pod, ServiceAccount, pod::GRACE_SECONDS},
+    kinds::{
+        Pod, ServiceAccount,
+        pod::{GRACE_SECONDS, SECONDS_MAX},
+    },
 };
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -58,7 +61,7 @@ impl Strategy for Pods {
             return 0;
         }
         let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64);
-        asked.or(own).unwrap_or(GRACE_SECONDS).max(0)
+        asked.or(own).unwrap_or(GRACE_SECONDS).clamp(0, SECONDS_MAX)
     }
 
     /// The last state tells that no time was left to the pod.

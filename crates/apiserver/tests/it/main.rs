@@ -13,6 +13,7 @@ mod kubectl;
 mod load;
 mod loaded_kind;
 mod members;
+mod metadata;
 mod order;
 mod pages;
 mod protection;

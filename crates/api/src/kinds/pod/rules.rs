@@ -29,7 +29,7 @@ pub const PROGRAM_BYTES_MAX: usize = 1 << 20;
 /// Bytes that count for each of them beside its text: the NUL at its end, and the pointer to it.
 pub const ARGUMENT_BYTES_BESIDE: usize = 9;
 /// Longest time to end or to run, in seconds: 68 years. A time stamp so far ahead can still be written.
-pub(super) const SECONDS_MAX: i64 = i32::MAX as i64;
+pub const SECONDS_MAX: i64 = i32::MAX as i64;
 
 /// The text of a field that is set and not empty.
 pub(super) fn text(field: &Option<String>) -> Option<&str> {
