@@ -3,7 +3,10 @@
 //! Manifests are written for YAML 1.1: `0644` is an octal number, as a file mode is meant. And a number without a
 //! fraction is a whole one, however it is written (`1.0`, `1e3`). JSON bodies do not come here.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter, budget::BudgetBreach};
 
 /// Why a text is no YAML.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,39 @@ pub struct YamlError(String);
 /// manifest has half of them.
 pub const MAX_NESTING: usize = 24;
 
+impl YamlError {
+    fn new(error: Error) -> Self {
+        Self(error.render_with_formatter(&Words))
+    }
+}
+
+/// The parser's errors in words about the text, where its own are about its settings.
+struct Words;
+
+impl MessageFormatter for Words {
+    fn format_message<'a>(&self, error: &'a Error) -> Cow<'a, str> {
+        match error {
+            Error::WithSnippet { error, .. } => self.format_message(error),
+            Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("the key {key} is in one map twice: remove one of them").into()
+            }
+            Error::DuplicateMappingKey { key: None, .. } => "a key is in one map twice: remove one of them".into(),
+            Error::MultipleDocuments { .. } => "there is more than one document: send one at a time".into(),
+            Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+                format!("more than {MAX_NESTING} lists and maps are within each other").into()
+            }
+            Error::Budget { .. }
+            | Error::AliasReplayCounterOverflow { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. } => {
+                "the document has too many values, anchors or aliases: split it, or write aliases out".into()
+            }
+            other => UserMessageFormatter.format_message(other),
+        }
+    }
+}
+
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         legacy_octal_numbers: true,
@@ -23,18 +59,15 @@ fn options() -> serde_saphyr::Options {
 
 /// The one document of a text.
 pub fn document(text: &str) -> Result<Value, YamlError> {
-    let options = options();
-    let mut value: Value =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| YamlError(error.to_string()))?;
+    let mut value: Value = serde_saphyr::from_str_with_options(text, options()).map_err(YamlError::new)?;
     make_whole(&mut value);
     Ok(value)
 }
 
 /// Every document of a text; those that are empty are left out.
 pub fn documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    let options = options();
     let found: Vec<Option<Value>> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| YamlError(error.to_string()))?;
+        serde_saphyr::from_multiple_with_options(text, options()).map_err(YamlError::new)?;
     let mut values: Vec<_> = found.into_iter().flatten().filter(|value| !value.is_null()).collect();
     values.iter_mut().for_each(make_whole);
     Ok(values)
@@ -94,6 +127,26 @@ mod tests {
         ] {
             assert_eq!(document(text).unwrap(), wanted, "{text}");
             assert_eq!(document(&format!("a: [{{b: {text}}}]")).unwrap(), json!({"a": [{"b": wanted}]}), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_words_about_the_text() {
+        let deep = "[".repeat(MAX_NESTING + 1);
+        let billion = (1..20).fold("a0: &a0 [x, x, x, x]\n".to_owned(), |text, n| {
+            format!("{text}a{n}: &a{n} [*a{0}, *a{0}, *a{0}, *a{0}]\n", n - 1)
+        });
+        for (text, wanted) in [
+            ("a: 1\na: 2", "the key a is in one map twice: remove one of them"),
+            ("a: 1\n---\nb: 2", "there is more than one document: send one at a time"),
+            (&deep, "more than 24 lists and maps are within each other"),
+            (&billion, "the document has too many values, anchors or aliases"),
+        ] {
+            let error = document(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+            for word in ["Policy", "Options", "breach", "replay", "Budget"] {
+                assert!(!error.contains(word), "{error}");
+            }
         }
     }
 
