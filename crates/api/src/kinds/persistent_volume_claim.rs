@@ -59,7 +59,12 @@ kubernetes_kind!(PersistentVolumeClaim, plural: "persistentvolumeclaims", singul
 
     fn columns() -> Vec<Column<Self>> {
         vec![
-            Column::text("Status", "Pending, Bound or Lost", |claim: &Self, _| claim.status.as_ref().and_then(|s| s.phase.clone()).into()),
+            Column::text("Status", "Pending, Bound, Lost or Terminating", |claim: &Self, _| {
+                if claim.metadata.deletion_timestamp.is_some() {
+                    return "Terminating".into();
+                }
+                claim.status.as_ref().and_then(|s| s.phase.clone()).into()
+            }),
             Column::text("Volume", "Volume behind the claim", |claim: &Self, _| claim.spec.as_ref().and_then(|s| s.volume_name.clone()).into()),
             Column::text("Capacity", "Size of the volume", |claim: &Self, _| {
                 claim.status.as_ref().and_then(|s| s.capacity.as_ref()?.get("storage")).map(|size| size.0.clone()).into()

@@ -54,6 +54,17 @@ fn names_are_unique_and_findable() {
 }
 
 #[test]
+fn what_is_being_deleted_says_so_in_its_row() {
+    let ending = |phase: &str| json!({"metadata": {"name": "x", "deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": phase}});
+    for (plural, phase) in [("persistentvolumeclaims", "Bound"), ("pods", "Running"), ("namespaces", "Terminating")] {
+        let kind = super::find(plural).unwrap();
+        let status = kind.columns().iter().position(|column| column.name == "Status").unwrap();
+        let row = kind.row(&ending(phase), jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(row[status], "Terminating", "{plural}");
+    }
+}
+
+#[test]
 fn every_kind_has_a_schema() {
     for kind in super::all() {
         let mut generator = schemars::SchemaGenerator::default();
