@@ -1,7 +1,7 @@
 //! Single-use tokens: minted once, shown once, exchanged once.
 //!
 //! The text is `id.secret`, 12 and 26 letters of `a-z2-7` (130 secret bits). Only a digest of it is
-//! stored. The id begins with the minute in which the token expires, so that this can be told when its
+//! stored. The id begins with the second in which the token expires, so that this can be told when its
 //! record is gone. Whoever keeps the records marks one consumed in the same transaction in which it checks
 //! [`verify`]'s outcome.
 
@@ -18,10 +18,10 @@ use crate::{authority::check_lifetime, error::Error, random};
 pub const MAX_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Time between minting and exchange when nobody asks for another.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
-/// Letters of an id: the minute of its expiry, and random ones.
-const ID_LEN: usize = MINUTE_LEN + 7;
-/// Letters that count minutes since [`EPOCH`]; they last for 63 years.
-const MINUTE_LEN: usize = 5;
+/// Letters of an id: the second of its expiry, and random ones.
+const ID_LEN: usize = SECOND_LEN + 6;
+/// Letters that count seconds since [`EPOCH`]; they last for 34 years.
+const SECOND_LEN: usize = 6;
 /// 2026-01-01T00:00:00Z, in seconds.
 const EPOCH: i64 = 1_767_225_600;
 const LETTERS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -102,7 +102,7 @@ impl SingleUseToken {
     pub fn mint(ttl: Duration, now: Timestamp) -> Result<(Self, TokenRecord), Error> {
         check_lifetime(ttl, MAX_TTL)?;
         let expires = now.checked_add(ttl).ok();
-        let id = minute(expires.unwrap_or(now)) + &random::base32_text(ID_LEN - MINUTE_LEN)?;
+        let id = second(expires.unwrap_or(now)) + &random::base32_text(ID_LEN - SECOND_LEN)?;
         let token = Self { id, secret: random::base32_text(SECRET_LEN)?.into() };
         let record = TokenRecord { digest: token.digest(), minted: now, expires, consumed: None };
         Ok((token, record))
@@ -123,13 +123,13 @@ impl SingleUseToken {
         &self.id
     }
 
-    /// Until when it can have been valid, to the minute. Nothing that is kept secret says so: whoever made the id up
+    /// Until when it can have been valid, to the second. Nothing that is kept secret says so: whoever made the id up
     /// made this up, too.
     fn said_to_expire(&self) -> i64 {
-        let letters = self.id.bytes().take(MINUTE_LEN);
-        let value = |byte| LETTERS.iter().position(|letter| *letter == byte).unwrap_or(0);
-        let minutes = letters.fold(0, |minutes, byte| minutes * 32 + value(byte));
-        EPOCH + i64::try_from(minutes).unwrap_or(i64::MAX / 60) * 60
+        let value =
+            |byte| LETTERS.iter().position(|letter| *letter == byte).and_then(|place| i64::try_from(place).ok());
+        let letters = self.id.bytes().take(SECOND_LEN);
+        EPOCH + letters.fold(0, |seconds, byte| seconds * 32 + value(byte).unwrap_or(0))
     }
 
     /// The whole token, to be shown to its bearer once.
@@ -148,14 +148,14 @@ impl SingleUseToken {
     }
 }
 
-/// The first whole minute that is not before `at`, in letters.
-fn minute(at: Timestamp) -> String {
-    let minutes = ((at.as_second() - EPOCH).max(0) + 59) / 60;
+/// The last whole second that is not after `at`, in letters.
+fn second(at: Timestamp) -> String {
+    let seconds = (at.as_second() - EPOCH).max(0);
     let letter = |place: usize| {
-        let value = (minutes >> (5 * (MINUTE_LEN - 1 - place))) & 31;
+        let value = (seconds >> (5 * (SECOND_LEN - 1 - place))) & 31;
         char::from(LETTERS[usize::try_from(value).unwrap_or(0)])
     };
-    (0..MINUTE_LEN).map(letter).collect()
+    (0..SECOND_LEN).map(letter).collect()
 }
 
 /// Judges a presented token against the record found by its id. Pure: consuming is the caller's.
@@ -217,6 +217,7 @@ mod tests {
             let outcome = |after: i64| verify(&token, None, MAX_TTL, at(now + after));
             assert_eq!(outcome(0), TokenOutcome::Unknown);
             assert_eq!(outcome(seconds - 1), TokenOutcome::Unknown, "{ttl}");
+            assert_eq!(outcome(seconds), TokenOutcome::Expired, "{ttl}: at once");
             assert_eq!(outcome(seconds + 60), TokenOutcome::Expired, "{ttl}");
         }
     }
