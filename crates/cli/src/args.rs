@@ -462,9 +462,9 @@ pub enum ConfigAction {
 /// Print or issue certificates.
 #[derive(Args, Debug)]
 pub struct Ca {
-    /// Common name of a new client certificate [default: print the CA certificate]
+    /// Common name of a new certificate [default: print the CA certificate]
     pub common_name: Option<String>,
-    /// Further names and addresses, separated by commas
+    /// Names and addresses of a server, separated by commas; the certificate is then for servers, too
     #[arg(long, value_delimiter = ',')]
     pub additional: Vec<String>,
 }

@@ -23,6 +23,8 @@ pub struct CertificateInfo {
     pub not_after: Timestamp,
     /// Whether it may sign other certificates.
     pub is_ca: bool,
+    /// Whether a server may show it to its clients.
+    pub for_servers: bool,
 }
 
 impl CertificateInfo {
@@ -50,6 +52,7 @@ impl CertificateInfo {
             not_before: instant(certificate.validity().not_before.timestamp()).map_err(broken)?,
             not_after: instant(certificate.validity().not_after.timestamp()).map_err(broken)?,
             is_ca: certificate.is_ca(),
+            for_servers: certificate.extended_key_usage().ok().flatten().is_some_and(|usage| usage.value.server_auth),
         })
     }
 

@@ -1,4 +1,5 @@
-//! `POST /apis/nanocloud.io/v1/certificates`: a signing request becomes a client certificate.
+//! `POST /apis/nanocloud.io/v1/certificates`: a signing request becomes a certificate for a client; one with names of
+//! hosts is for a service at these names, too.
 
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub(super) async fn sign(mut context: RequestContext) -> Result<Response> {
     let (user, groups) = identity(&context.subject, request.user, request.groups)?;
     let wanted = Wanted { user: user.clone(), groups, names: request.names, ttl_seconds: request.ttl_seconds };
     let issued = certify(&context.state, &request.csr, wanted)?;
-    tracing::info!(user, by = %context.subject, not_after = %issued.not_after, "client certificate issued");
+    tracing::info!(user, by = %context.subject, not_after = %issued.not_after, "certificate issued");
     let mut answer = shown(&issued);
     answer["kind"] = "Certificate".into();
     answer["user"] = user.into();
@@ -130,7 +131,7 @@ pub(super) fn certify(state: &ServerState, csr: &str, wanted: Wanted) -> Result<
     let request = SigningRequest::parse(csr).map_err(refused)?;
     check(&request, &wanted)?;
     let spec = CertificateSpec {
-        usage: Usage::Client,
+        usage: if wanted.names.is_empty() { Usage::Client } else { Usage::Service },
         common_name: wanted.user,
         organizations: wanted.groups,
         names: wanted.names,

@@ -108,6 +108,9 @@ async fn certificates_say_what_their_request_says_or_are_not_made() {
     let pem = named["certificate"].as_str().unwrap();
     let info = trust::CertificateInfo::from_pem(pem).unwrap();
     assert_eq!((info.common_name.as_str(), info.names.len()), ("bob", 2), "{info:?}");
+    assert!(info.for_servers, "whoever wants names serves at them");
+    let own = trust::CertificateInfo::from_pem(short["certificate"].as_str().unwrap()).unwrap();
+    assert!(!own.for_servers, "a user's certificate speaks for the user alone");
 }
 
 #[tokio::test]
@@ -125,7 +128,7 @@ async fn tokens_with_scopes_become_bearer_tokens_and_say_so() {
 #[tokio::test]
 async fn a_token_whose_record_is_gone_tells_that_it_expired() {
     let server = server::start().await;
-    // Its id says that it expired in the first minute of 2026.
+    // Its id says that it expired in the first second of 2026.
     let past = format!("aaaaabcdefgh.{}", "a".repeat(26));
     let expired = ask("POST", EXCHANGE).outside().header("authorization", &bearer(&past)).send(&server).await;
     assert_eq!(expired.expect(401).body["details"]["causes"][0]["reason"], "Expired");
