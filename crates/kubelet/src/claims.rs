@@ -87,6 +87,16 @@ pub(crate) struct Claims {
     pub(crate) events: Arc<dyn Events>,
 }
 
+/// The keys that a change of a claim wakes: its own, and when it is gone that of what it left. No name has a slash.
+pub(crate) fn keys_of(claim: &PersistentVolumeClaim, gone: bool) -> Vec<ObjectKey> {
+    let key = ObjectKey::of(claim);
+    let left = ObjectKey {
+        name: format!("{}/{}", key.name, claim.metadata.uid.as_deref().unwrap_or_default()),
+        ..key.clone()
+    };
+    if gone { vec![key, left] } else { vec![key] }
+}
+
 /// Keys of the claims a pod uses.
 pub(crate) fn claims_of(pod: &Pod) -> Vec<ObjectKey> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
@@ -103,8 +113,12 @@ impl Reconciler for Claims {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next> {
+        if let Some((name, uid)) = key.name.split_once('/') {
+            return self.name_left(key.namespace.as_deref(), name, uid).await;
+        }
         let Some(claim) = self.claims.get(key) else { return Ok(Next::OnChange) };
         match holder(&claim, &self.node) {
+            Holder::Here if claim.metadata.deletion_timestamp.is_none() => self.keep(&claim).await,
             Holder::Here => self.delete(key, &claim).await,
             Holder::Elsewhere(_) => Ok(Next::OnChange),
             Holder::Unknown => self.find(&claim).await,
@@ -133,9 +147,39 @@ impl Claims {
         Ok(Next::OnChange)
     }
 
+    /// Puts the finalizer back that keeps the claim as long as it has data, should somebody have taken it.
+    async fn keep(&self, claim: &PersistentVolumeClaim) -> Result<Next> {
+        if !VOLUME_DATA.holds(&claim.metadata) && self.volumes.holds(&volume_of(claim)).await? {
+            let mut kept = claim.clone();
+            VOLUME_DATA.add(&mut kept.metadata);
+            self.cluster.replace_claim(&kept).await?;
+        }
+        Ok(Next::OnChange)
+    }
+
+    /// Names the volume that a claim left here when somebody took its finalizer. It is not deleted: pods may still use
+    /// it, and what became of the claim is not known.
+    async fn name_left(&self, namespace: Option<&str>, name: &str, uid: &str) -> Result<Next> {
+        let mut claim = PersistentVolumeClaim::default();
+        claim.metadata.namespace = namespace.map(str::to_owned);
+        claim.metadata.name = Some(name.to_owned());
+        claim.metadata.uid = Some(uid.to_owned());
+        let volume = volume_of(&claim);
+        if self.volumes.holds(&volume).await? {
+            let message = format!(
+                "the claim went without its finalizer {}: volume {volume} is left on the disk of node {}; copy what you \
+                 need of it, and remove its directory",
+                VOLUME_DATA.name(),
+                self.node
+            );
+            self.events.claim(&claim, Severity::Warning, "VolumeLeftBehind", message);
+        }
+        Ok(Next::OnChange)
+    }
+
     /// Deletes the volume of a claim that is being deleted and that no pod of this node uses, then lets the claim go.
     async fn delete(&self, key: &ObjectKey, claim: &PersistentVolumeClaim) -> Result<Next> {
-        if claim.metadata.deletion_timestamp.is_none() || !VOLUME_DATA.holds(&claim.metadata) {
+        if !VOLUME_DATA.holds(&claim.metadata) {
             return Ok(Next::OnChange);
         }
         let namespace = key.namespace.as_deref().unwrap_or_default();

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     adapters::{ApiCluster, ApiEvents, FileTail, HostNetwork, HostVolumes, NodeContainers, NodeImages},
     binding::{Bindings, target_of},
-    claims::{Claims, claims_of},
+    claims::{Claims, claims_of, keys_of},
     config::Config,
     error::{Error, Result, chain},
     files::{Layout, PodUid},
@@ -220,7 +220,7 @@ impl Kubelet {
             events: Arc::clone(&self.shared.ports.events),
         };
         Controller::new(reconciler)
-            .watches(&claims, |change| vec![ObjectKey::of(change.object)])
+            .watches(&claims, |change| keys_of(change.object, change.gone))
             .watches(&self.pods, |change| claims_of(change.object))
     }
 

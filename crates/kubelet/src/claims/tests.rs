@@ -127,11 +127,15 @@ impl VolumeDriver for Disk {
     }
 }
 
-struct NoEvents;
+/// Events about claims: name of the claim, reason and text.
+#[derive(Default)]
+struct Told(Mutex<Vec<(String, String, String)>>);
 
-impl Events for NoEvents {
+impl Events for Told {
     fn pod(&self, _: &Pod, _: Severity, _: &str, _: String) {}
-    fn claim(&self, _: &PersistentVolumeClaim, _: Severity, _: &str, _: String) {}
+    fn claim(&self, claim: &PersistentVolumeClaim, _: Severity, reason: &str, message: String) {
+        self.0.lock().push((claim.metadata.name.clone().unwrap(), reason.to_owned(), message));
+    }
 }
 
 /// A node: its disk and its look at the claims.
@@ -140,12 +144,14 @@ struct Node {
     api: Arc<Api>,
     disk: Arc<Disk>,
     pods: Vec<Pod>,
+    told: Arc<Told>,
 }
 
 impl Node {
     fn pair() -> (Arc<Api>, Self, Self) {
         let api = Arc::new(Api::default());
-        let node = |name| Self { name, api: Arc::clone(&api), disk: Arc::default(), pods: Vec::new() };
+        let node =
+            |name| Self { name, api: Arc::clone(&api), disk: Arc::default(), pods: Vec::new(), told: Arc::default() };
         let (a, b) = (node("a"), node("b"));
         (api, a, b)
     }
@@ -161,7 +167,8 @@ impl Node {
         pods.apply(Event::Restarted(self.pods.clone()));
         let cluster: Arc<dyn Cluster> = Arc::clone(&self.api) as _;
         let volumes: Arc<dyn VolumeDriver> = Arc::clone(&self.disk) as _;
-        let claims = Claims { node: self.name.into(), cluster, claims, pods, volumes, events: Arc::new(NoEvents) };
+        let events: Arc<dyn Events> = Arc::clone(&self.told) as _;
+        let claims = Claims { node: self.name.into(), cluster, claims, pods, volumes, events };
         claims.reconcile(&ObjectKey::namespaced("default", name)).await
     }
 }
@@ -209,6 +216,32 @@ async fn only_the_node_with_the_volume_deletes_it_and_lets_the_claim_go() {
 }
 
 #[tokio::test]
+async fn a_claim_whose_finalizer_was_taken_gets_it_back_or_its_volume_is_named() {
+    let (api, a, b) = Node::pair();
+    let mut bare = claim("c1", json!({SELECTED_NODE: "a"}), false);
+    bare["metadata"]["finalizers"] = json!([]);
+    api.put(bare.clone());
+    a.look("data").await.unwrap();
+    assert_eq!(api.get("data").unwrap().metadata.finalizers, Some(Vec::new()), "without data it needs none");
+    a.disk.0.lock().insert("pvc-c1".into());
+    a.look("data").await.unwrap();
+    assert_eq!(api.get("data").unwrap().metadata.finalizers.unwrap(), [VOLUME_DATA.name()]);
+
+    let gone: PersistentVolumeClaim = serde_json::from_value(bare).unwrap();
+    api.claims.lock().clear();
+    for node in [&a, &b] {
+        for key in keys_of(&gone, true) {
+            node.look(&key.name).await.unwrap();
+        }
+    }
+    assert!(a.has("pvc-c1"), "nobody said that the data may go");
+    let told = a.told.0.lock().clone();
+    assert_eq!((told.len(), told[0].0.as_str(), told[0].1.as_str()), (1, "data", "VolumeLeftBehind"));
+    assert!(told[0].2.contains("volume pvc-c1 is left on the disk of node a"), "{told:?}");
+    assert!(b.told.0.lock().is_empty(), "it is not on node b");
+}
+
+#[tokio::test]
 async fn a_deleted_claim_of_an_earlier_version_is_let_go_by_the_node_that_has_it() {
     let (api, a, b) = Node::pair();
     api.put(claim("c1", json!({}), true));
@@ -245,7 +278,7 @@ async fn a_claim_made_again_under_its_name_is_not_touched() {
         claims,
         pods,
         volumes: a.disk.clone() as _,
-        events: Arc::new(NoEvents),
+        events: Arc::<Told>::default(),
     };
     claims.reconcile(&ObjectKey::namespaced("default", "data")).await.unwrap();
     assert_eq!(api.get("data").unwrap().metadata.finalizers.unwrap(), [VOLUME_DATA.name()]);
