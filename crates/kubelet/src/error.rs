@@ -113,7 +113,7 @@ impl Error {
 
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File { action, path, source }
+        move |source| Self::File { action, path, source: in_words(source) }
     }
 
     /// Whether another writer changed the object first: reading it and planning again is right, and no fault.
@@ -136,5 +136,14 @@ impl Error {
     pub(crate) fn api(action: impl Into<String>) -> impl FnOnce(client::Error) -> Self {
         let action = action.into();
         move |source| Self::Api { action, source }
+    }
+}
+
+/// What the kernel says of links that are not followed, in words: paths of pods are resolved beneath their volume.
+fn in_words(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(nix::libc::ELOOP) => io::Error::other("it crosses a symbolic link, which is not followed"),
+        Some(nix::libc::EXDEV) => io::Error::other("it crosses a symbolic link that leads out of the volume"),
+        _ => error,
     }
 }

@@ -109,6 +109,15 @@ pub fn open_or_make_directory(root: impl AsFd, path: &Path, links: Links) -> io:
     Ok(current)
 }
 
+/// The error in words, where the kernel's own say nothing of what happened.
+pub fn in_words(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::ELOOP) => "it crosses a symbolic link that is not followed, or that leads in a circle".to_owned(),
+        Some(libc::EXDEV) => "it crosses a symbolic link that leads out of its root".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// A relative path without `.`, or `None` if it is absolute or holds `..` or a NUL.
 pub fn relative(path: &Path) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
@@ -142,6 +151,10 @@ mod tests {
         for path in ["absolute/x", "up/x", "absolute", "up"] {
             let error = open(path, Links::StayBeneath).err().and_then(|error| error.raw_os_error());
             assert_eq!(error, Some(libc::EXDEV), "{path}");
+        }
+        for code in [libc::EXDEV, libc::ELOOP] {
+            let words = in_words(&io::Error::from_raw_os_error(code));
+            assert!(words.contains("symbolic link") && !words.contains("os error"), "{words}");
         }
         open("lib/deep/er", Links::StayBeneath)?;
         assert!(root.path().join("usr/lib/deep/er").is_dir());

@@ -95,7 +95,8 @@ impl Child<'_> {
             confine::own_pipes(&stdio, user).map_err(told("hand over the streams"))?;
             place(&stdio, &extra).map_err(told("place file descriptors"))?;
             let cwd = self.request.cwd.as_ref().unwrap_or(&spec.cwd);
-            entry::enter_directory(cwd).map_err(|error| format!("working directory {}: {error}", cwd.display()))?;
+            entry::enter_directory(cwd)
+                .map_err(|error| format!("working directory {}: {}", cwd.display(), rooted::in_words(&error)))?;
             confine::reset_signals().map_err(told("reset signals"))?;
             confine::forget_keys().map_err(told("leave the keyring"))?;
             confine::become_user(user, Capabilities::NONE).map_err(told("become the user"))?;

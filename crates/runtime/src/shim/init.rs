@@ -79,7 +79,7 @@ impl Init<'_> {
         self.failures = failures;
         place(&streams, &[]).map_err(step("place file descriptors"))?;
         entry::enter_directory(&self.spec.cwd)
-            .map_err(|error| format!("working directory {}: {error}", self.spec.cwd.display()))?;
+            .map_err(|error| format!("working directory {}: {}", self.spec.cwd.display(), rooted::in_words(&error)))?;
         self.execute()
     }
 

@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use rooted::Links;
 
@@ -61,7 +62,7 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 /// Says what was being done when something failed.
 fn at<T>(what: impl std::fmt::Display, result: io::Result<T>) -> io::Result<T> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {error}")))
+    result.map_err(|error| io::Error::new(error.kind(), format!("{what}: {}", rooted::in_words(&error))))
 }
 
 /// Mounts of the host that the container gets, opened while host paths still mean something.
@@ -181,6 +182,9 @@ fn volumes(root: &File, spec: &ContainerSpec, sources: Sources) -> io::Result<()
         };
         let attached = mount.and_then(|mount| {
             let target = mount_point(root, wanted.target(), mount.is_directory()?)?;
+            if fstatfs(&target)?.filesystem_type() == PROC_SUPER_MAGIC {
+                return Err(io::Error::other("a link of the image leads into /proc, which is the kernel's"));
+            }
             mount.attach(target.as_fd())
         });
         at(wanted.target().display(), attached)?;

@@ -4,7 +4,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
-use runtime::container::{ExecSpec, Runtime, RuntimeConfig};
+use runtime::container::{ExecSpec, MountSpec, Runtime, RuntimeConfig};
 
 use crate::host::{Host, Result, example, problem};
 
@@ -66,6 +66,25 @@ async fn an_image_whose_working_directory_is_a_link_of_the_kernel_does_not_start
         spec.cwd = "/place".into();
         let text = problem(host.runtime.start(spec).await);
         assert!(text.contains("working directory /place"), "{door}: {text}");
+    }
+    host.leaves_nothing().await
+}
+
+#[tokio::test]
+async fn a_volume_is_not_mounted_in_proc_by_way_of_a_link_of_the_image() -> Result {
+    let host = Host::new()?;
+    let (layer, volume) = (host.root.join("links"), host.root.join("volume"));
+    std::fs::create_dir(&layer)?;
+    std::fs::create_dir(&volume)?;
+    for (number, (link, target)) in [("/proc/sys", "/place"), ("/proc", "/place/self/attr")].into_iter().enumerate() {
+        let layer = layer.join(number.to_string());
+        std::fs::create_dir(&layer)?;
+        symlink(link, layer.join("place"))?;
+        let mut spec = host.root_spec(&format!("c{number}"), "true");
+        spec.layers.push(layer);
+        spec.mounts.push(MountSpec::bind(&volume, target, false));
+        let text = problem(host.runtime.start(spec).await);
+        assert!(text.contains(target) && text.contains("leads into /proc"), "{text}");
     }
     host.leaves_nothing().await
 }
