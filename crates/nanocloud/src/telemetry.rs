@@ -14,9 +14,13 @@ pub enum LogFormat {
     Json,
 }
 
+/// What goes before the filter that was asked for: openraft tells of its votes and logs by printing its structures. The
+/// filter may ask for them, as by `info,openraft=info`.
+const QUIET: &str = "openraft=warn";
+
 /// Starts logging to standard error. `filter` is like `info` or `info,kubelet=debug`.
 pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),

@@ -111,6 +111,13 @@ impl Leadership {
             let changed = state.leader != leader;
             if changed {
                 (state.leader, state.since) = (leader, Instant::now());
+                match leader {
+                    Leader::Here => tracing::info!(term, "this member leads"),
+                    Leader::There(member) => {
+                        tracing::info!(term, leader = format!("{member:x}"), "another member leads")
+                    }
+                    Leader::Nowhere => tracing::info!(term, "no member leads"),
+                }
             }
             changed
         });

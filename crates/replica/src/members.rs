@@ -451,7 +451,10 @@ pub(crate) async fn tend(members: Arc<Members>) {
             continue;
         }
         match members.promote(&due).await {
-            Ok(()) => tracing::info!(members = ?due, "learners have caught up and vote from now on"),
+            Ok(()) => {
+                let members = due.iter().map(|member| format!("{member:x}")).collect::<Vec<_>>().join(", ");
+                tracing::info!(members, "learners have caught up and vote from now on");
+            }
             Err(error) => tracing::warn!(%error, "learners could not be given a vote"),
         }
     }
