@@ -11,6 +11,10 @@ use crate::{NetworkConfig, Rules, Service};
 /// Groups into which clients of a service with session affinity fall; more than a node has pods.
 const AFFINITY_BUCKETS: u64 = 256;
 
+/// Neighbours of the host (RFC 3927). Clouds answer there with the host's own credentials, at 169.254.169.254; of all
+/// that, pods are let to name servers only.
+const LINK_LOCAL: &str = "169.254.0.0/16";
+
 /// The whole table as a transaction for `nft -f -`: make it if missing, delete it, make it anew. The kernel applies
 /// all of it or nothing, and no packet sees a table that is half there.
 #[must_use]
@@ -83,9 +87,15 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     ip daddr {service_cidr} meta l4proto tcp reject with tcp reset
     ip daddr {service_cidr} reject with icmp port-unreachable
   }}
+  chain link_local {{
+    meta l4proto {{ tcp, udp }} th dport 53 accept
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }}
   chain forward {{
     type filter hook forward priority filter; policy accept;
     iifname \"{bridge}\" jump unserved
+    iifname \"{bridge}\" ip daddr {LINK_LOCAL} ct state new jump link_local
     oifname \"{bridge}\" iifname != \"{bridge}\" ct state new ct status ! dnat drop
   }}
   chain local {{

@@ -1,17 +1,20 @@
 //! Fields of probes and hooks.
 
-use super::{Shape, done, of, refused};
+use super::{Row, Shape, done, of, refused, warned};
 
 static EXEC: Shape = Shape(&[done("command")]);
 
-static HTTP_GET: Shape =
-    Shape(&[done("host"), of("httpHeaders", &HTTP_HEADER), done("path"), done("port"), done("scheme")]);
+/// The host of a probe. Kubernetes' baseline of safe pods leaves it out.
+const HOST: Row =
+    warned("host", &[], "the node asks it from its own network, which is not the pod's; leave it out to ask the pod");
+
+static HTTP_GET: Shape = Shape(&[HOST, of("httpHeaders", &HTTP_HEADER), done("path"), done("port"), done("scheme")]);
 
 static HTTP_HEADER: Shape = Shape(&[done("name"), done("value")]);
 
 static SLEEP: Shape = Shape(&[done("seconds")]);
 
-static TCP_SOCKET: Shape = Shape(&[done("host"), done("port")]);
+static TCP_SOCKET: Shape = Shape(&[HOST, done("port")]);
 
 pub(super) static PROBE: Shape = Shape(&[
     of("exec", &EXEC),

@@ -60,6 +60,41 @@ fn of_the_host_pods_reach_names_published_ports_and_what_was_opened() {
 }
 
 #[test]
+fn of_the_hosts_neighbours_pods_reach_name_servers_only() {
+    on_private_host(|| async {
+        let dir = tempfile::tempdir().unwrap();
+        let network = Network::open(config(dir.path(), "nct0", 77)).await.unwrap();
+        let a = network.attach(&request("a")).await.unwrap();
+        let neighbour = network.attach(&request("neighbour")).await.unwrap();
+        let host = nix::unistd::gettid();
+        netns::inside(&neighbour.netns, move || {
+            ip(&format!("link add elsewhere type veth peer name uplink netns {host}"));
+            ip("addr add 169.254.169.254/16 dev elsewhere");
+            ip("link set elsewhere up");
+            Ok(())
+        })
+        .unwrap();
+        ip("addr add 169.254.0.1/16 dev uplink");
+        ip("link set uplink up");
+        serve(&a, 8080, "a");
+        for port in [53, 80] {
+            serve(&neighbour, port, "neighbour");
+        }
+        for rules in [Rules::default(), Rules { publish: vec![publish(None, 8080, a.address, 8080)], services: vec![] }] {
+            network.reconcile_rules(&rules).await.unwrap();
+            let refused = from_pod(&a, "169.254.169.254:80").unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "at once, not by silence");
+            assert_eq!(from_pod(&a, "169.254.169.254:53").unwrap(), "neighbour 169.254.0.1", "names");
+            assert_eq!(from_host("169.254.169.254:80").unwrap(), "neighbour 169.254.0.1", "the host's own business");
+        }
+        assert!(from_pod(&neighbour, "169.254.0.1:8080").unwrap().starts_with("a "), "what is published is answered");
+        nft::load("nct0", "flush chain inet nct0 forward\n").await.unwrap();
+        assert!(from_pod(&a, "169.254.169.254:80").is_ok(), "without the rule it would be reachable");
+        network.teardown().await.unwrap();
+    });
+}
+
+#[test]
 fn a_pod_cannot_speak_for_another_address() {
     on_private_host(|| async {
         let dir = tempfile::tempdir().unwrap();

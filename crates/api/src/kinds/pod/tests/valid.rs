@@ -188,6 +188,16 @@ fn what_is_accepted_and_does_not_happen_is_said() {
         ),
         ("/hostNetwork", json!(true), "spec.hostNetwork"),
         (
+            "/containers/0/livenessProbe",
+            json!({"httpGet": {"port": 80, "host": "127.0.0.1"}}),
+            "spec.containers[0].livenessProbe.httpGet.host",
+        ),
+        (
+            "/containers/0/readinessProbe",
+            json!({"tcpSocket": {"port": 80, "host": "192.0.2.1"}}),
+            "spec.containers[0].readinessProbe.tcpSocket.host",
+        ),
+        (
             "/containers/0/securityContext",
             json!({"capabilities": {"add": ["NET_BIND_SERVICE", "NET_RAW"]}}),
             "spec.containers[0].securityContext.capabilities.add",
