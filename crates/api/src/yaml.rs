@@ -6,7 +6,10 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
-use serde_saphyr::{Error, MessageFormatter, UserMessageFormatter, budget::BudgetBreach};
+use serde_saphyr::{
+    Error, ExternalMessageSource, MessageFormatter, UserMessageFormatter, budget::BudgetBreach,
+    granit_parser::ErrorKind,
+};
 
 /// Why a text is no YAML.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +38,8 @@ impl MessageFormatter for Words {
             }
             Error::DuplicateMappingKey { key: None, .. } => "a key is in one map twice: remove one of them".into(),
             Error::MultipleDocuments { .. } => "there is more than one document: send one at a time".into(),
-            Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
-                format!("more than {MAX_NESTING} lists and maps are within each other").into()
-            }
+            Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => too_deep(),
+            Error::ExternalMessage { source, .. } if is_too_deep(source) => too_deep(),
             Error::Budget { .. }
             | Error::AliasReplayCounterOverflow { .. }
             | Error::AliasReplayLimitExceeded { .. }
@@ -48,6 +50,15 @@ impl MessageFormatter for Words {
             other => UserMessageFormatter.format_message(other),
         }
     }
+}
+
+fn too_deep() -> Cow<'static, str> {
+    format!("more than {MAX_NESTING} lists and maps are within each other").into()
+}
+
+/// Whether lists and maps in brackets are nested too deep: these the parser counts itself.
+fn is_too_deep(source: &ExternalMessageSource) -> bool {
+    matches!(source, ExternalMessageSource::Parser(error) if *error.kind() == ErrorKind::RecursionLimitExceeded)
 }
 
 fn options() -> serde_saphyr::Options {
@@ -133,12 +144,14 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_words_about_the_text() {
         let deep = "[".repeat(MAX_NESTING + 1);
+        let blocks: String = (0..=MAX_NESTING).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
         let billion = (1..20).fold("a0: &a0 [x, x, x, x]\n".to_owned(), |text, n| {
             format!("{text}a{n}: &a{n} [*a{0}, *a{0}, *a{0}, *a{0}]\n", n - 1)
         });
         for (text, wanted) in [
             ("a: 1\na: 2", "the key a is in one map twice: remove one of them"),
             ("a: 1\n---\nb: 2", "there is more than one document: send one at a time"),
+            (&blocks, "more than 24 lists and maps are within each other"),
             (&deep, "more than 24 lists and maps are within each other"),
             (&billion, "the document has too many values, anchors or aliases"),
         ] {

@@ -80,7 +80,8 @@ fn of_the_hosts_neighbours_pods_reach_name_servers_only() {
         for port in [53, 80] {
             serve(&neighbour, port, "neighbour");
         }
-        for rules in [Rules::default(), Rules { publish: vec![publish(None, 8080, a.address, 8080)], services: vec![] }] {
+        for rules in [Rules::default(), Rules { publish: vec![publish(None, 8080, a.address, 8080)], services: vec![] }]
+        {
             network.reconcile_rules(&rules).await.unwrap();
             let refused = from_pod(&a, "169.254.169.254:80").unwrap_err();
             assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "at once, not by silence");

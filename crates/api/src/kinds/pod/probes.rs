@@ -1,47 +1,16 @@
 //! Probes and hooks of containers, and what both do.
 
-use k8s_openapi::api::core::v1::{
-    Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, SleepAction, TCPSocketAction,
+use k8s_openapi::{
+    api::core::v1::{Container, ExecAction, HTTPGetAction, LifecycleHandler, Probe, SleepAction, TCPSocketAction},
+    apimachinery::pkg::util::intstr::IntOrString,
 };
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::rules::{Errors, SECONDS_MAX, at_least, command, one_of, port, unless, within};
+use super::rules::{Errors, SECONDS_MAX, at_least, command, one_of, port, text, unless, within};
 use crate::{FieldError, Path};
 
-/// Signals that ask a container to end (signal(7)).
-const SIGNALS: [&str; 31] = [
-    "SIGABRT",
-    "SIGALRM",
-    "SIGBUS",
-    "SIGCHLD",
-    "SIGCONT",
-    "SIGFPE",
-    "SIGHUP",
-    "SIGILL",
-    "SIGINT",
-    "SIGIO",
-    "SIGKILL",
-    "SIGPIPE",
-    "SIGPROF",
-    "SIGPWR",
-    "SIGQUIT",
-    "SIGSEGV",
-    "SIGSTKFLT",
-    "SIGSTOP",
-    "SIGSYS",
-    "SIGTERM",
-    "SIGTRAP",
-    "SIGTSTP",
-    "SIGTTIN",
-    "SIGTTOU",
-    "SIGURG",
-    "SIGUSR1",
-    "SIGUSR2",
-    "SIGVTALRM",
-    "SIGWINCH",
-    "SIGXCPU",
-    "SIGXFSZ",
-];
+/// Signals that ask a container to end, without the `SIG` before each (signal(7)).
+const SIGNALS: &str = "ABRT ALRM BUS CHLD CONT FPE HUP ILL INT IO KILL PIPE PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP \
+                       TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ";
 
 /// Which probe of a container it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +37,14 @@ pub(super) fn check(container: &Container, grace: i64, path: &Path<'_>) -> Error
     {
         errors.extend(hook.iter().flat_map(|hook| self::hook(container, hook, grace, &lifecycle.field(field))));
     }
-    let signal = container.lifecycle.as_ref().and_then(|own| own.stop_signal.clone());
-    errors.extend(one_of(&signal, &SIGNALS, lifecycle.field("stopSignal")));
+    let signal = container.lifecycle.as_ref().and_then(|own| text(&own.stop_signal));
+    errors.extend(signal.map(|signal| stop_signal(signal, lifecycle.field("stopSignal"))).unwrap_or_default());
     errors
+}
+
+fn stop_signal(signal: &str, path: Path<'_>) -> Errors {
+    let known = signal.strip_prefix("SIG").is_some_and(|name| SIGNALS.split(' ').any(|known| known == name));
+    unless(known, || FieldError::not_supported(path, format!("{signal:?} must be a signal such as SIGTERM or SIGINT")))
 }
 
 fn one(container: &Container, probe: &Probe, kind: Kind, path: &Path<'_>) -> Errors {

@@ -18,7 +18,7 @@ const CONTAINERS_MAX: usize = 128;
 
 /// Checks a spec. `claimed` are names of volumes that the kind adds to each pod.
 pub(super) fn check(spec: &PodSpec, claimed: &[&str], path: &Path<'_>) -> Errors {
-    let mut errors = volumes::check(spec, path);
+    let mut errors = volumes::check(spec, claimed.len(), path);
     errors.extend(unless(!spec.containers.is_empty(), || {
         FieldError::required(path.field("containers"), "at least one container is needed")
     }));
@@ -70,7 +70,7 @@ fn containers(spec: &PodSpec, claimed: &[&str], path: &Path<'_>) -> Errors {
 /// The rules on which the safety of a node depends: names that become paths, volumes, users and filters.
 pub(super) fn check_for_node(spec: &PodSpec, path: &Path<'_>) -> Errors {
     let volumes: BTreeSet<&str> = spec.volumes.iter().flatten().map(|volume| volume.name.as_str()).collect();
-    let mut errors = volumes::check(spec, path);
+    let mut errors = volumes::check(spec, 0, path);
     errors.extend(security::check_pod(spec, path));
     for (list, all) in [("initContainers", spec.init_containers.as_ref()), ("containers", Some(&spec.containers))] {
         let list = path.field(list);

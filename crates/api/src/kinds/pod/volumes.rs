@@ -24,12 +24,12 @@ const VOLUMES_MAX: usize = 256;
 const HOST_PATH_TYPES: [&str; 7] =
     ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
-/// Checks the volumes.
-pub(super) fn check(spec: &PodSpec, path: &Path<'_>) -> Errors {
+/// Checks the volumes. `claimed` are how many the kind adds to each pod.
+pub(super) fn check(spec: &PodSpec, claimed: usize, path: &Path<'_>) -> Errors {
     let list = path.field("volumes");
     let containers = env::container_names(spec);
     let mut names = BTreeSet::new();
-    let mut errors = at_most(spec.volumes.iter().flatten().count(), VOLUMES_MAX, list);
+    let mut errors = at_most(spec.volumes.iter().flatten().count() + claimed, VOLUMES_MAX, list);
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let path = list.index(index);
         errors.extend(required_label(&volume.name, path.field("name")));

@@ -108,6 +108,12 @@ fn claim_templates_are_claims() {
         claims(json!([template]))
     };
     let many: Vec<_> = (0..65).map(|n| claim(&format!("v{n}"))).collect();
+    // The claims of a pod are volumes of it, too.
+    let full = |count: usize| {
+        let volumes: Vec<_> = (0..250).map(|n| json!({"name": format!("e{n}"), "emptyDir": {}})).collect();
+        let templates: Vec<_> = (0..count).map(|n| claim(&format!("v{n}"))).collect();
+        spec(json!({"template": {"spec": {"volumes": volumes}}, "volumeClaimTemplates": templates}))
+    };
     set().refuses([
         (with(json!({"metadata": {"name": null}})), "spec.volumeClaimTemplates[0].metadata.name", REQUIRED),
         (with(json!({"metadata": {"name": "a/b"}})), "spec.volumeClaimTemplates[0].metadata.name", INVALID),
@@ -117,7 +123,9 @@ fn claim_templates_are_claims() {
         (with(json!({"spec": {"volumeMode": "Block"}})), "spec.volumeClaimTemplates[0].spec.volumeMode", UNSUPPORTED),
         (claims(json!([claim("a"), claim("a")])), "spec.volumeClaimTemplates[1].metadata.name", DUPLICATE),
         (claims(many.into()), "spec.volumeClaimTemplates", TOO_MANY),
+        (full(7), "spec.template.spec.volumes", TOO_MANY),
     ]);
+    set().accepts([full(6)]);
     set().accepts([claims(json!(null)), claims(json!([claim("a"), claim("b")]))]);
 }
 
