@@ -27,8 +27,7 @@ pub fn render(config: &NetworkConfig, rules: &Rules) -> String {
 }
 
 fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::Result {
-    let NetworkConfig { table, bridge, pod_cidr, service_cidr, .. } = config;
-    let gateway = config.gateway();
+    let table = &config.table;
     writeln!(out, "table inet {table}\ndelete table inet {table}\ntable inet {table} {{")?;
     write_lookups(out, rules)?;
     // By the port of the program: when a packet is judged, it has been translated already.
@@ -42,6 +41,13 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     for (number, service) in rules.services.iter().enumerate() {
         write_service(out, number, service)?;
     }
+    write_translations(out, config)?;
+    write_filters(out, config)?;
+    writeln!(out, "}}")
+}
+
+/// The chains that lead a packet elsewhere.
+fn write_translations(out: &mut String, NetworkConfig { bridge, pod_cidr, .. }: &NetworkConfig) -> fmt::Result {
     write!(
         out,
         "\
@@ -65,7 +71,17 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     ip saddr . ip daddr @hairpin masquerade
     ip saddr {pod_cidr} oifname != \"lo\" oifname != \"{bridge}\" masquerade
   }}
-  chain martian {{
+"
+    )
+}
+
+/// The chains that let a packet pass or not.
+fn write_filters(out: &mut String, config: &NetworkConfig) -> fmt::Result {
+    let NetworkConfig { bridge, pod_cidr, service_cidr, .. } = config;
+    let gateway = config.gateway();
+    write!(
+        out,
+        "  chain martian {{
     type filter hook prerouting priority raw; policy accept;
     iifname \"{bridge}\" ip daddr 127.0.0.0/8 drop
     iifname \"{bridge}\" ip saddr != {pod_cidr} drop
@@ -103,7 +119,6 @@ fn write_table(out: &mut String, config: &NetworkConfig, rules: &Rules) -> fmt::
     jump unserved
     oifname \"{bridge}\" icmp type redirect drop
   }}
-}}
 "
     )
 }
