@@ -1,4 +1,4 @@
-//! The words of the Dockyard: what an image can be told, and what that means.
+//! The language of the Dockyard: the options of an image, and their meaning.
 //!
 //! ```text
 //!  recipe.toml ──► Recipe ──► (imagebuilder) ──► image with the label io.nanocloud.options

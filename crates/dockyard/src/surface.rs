@@ -15,7 +15,7 @@ pub const MAX_LABEL_BYTES: usize = 64 * 1024;
 /// Most options of one service.
 pub const MAX_OPTIONS: usize = 128;
 
-/// What a service can be told, what it needs and what it offers. Every reference in it is known to
+/// The options of a service, what it needs and what it offers. Every reference in it is known to
 /// lead somewhere and no option depends on itself, so that resolving can only fail for the caller's
 /// reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the types of a document cannot say. The rules, and their words, are those of
+//! Validation beyond the types of a document. The rules and their messages are those of
 //! `nix/lib/cluster-schema.nix`.
 
 use std::{
@@ -8,10 +8,10 @@ use std::{
 
 use crate::document::{Fleet, Node, Placement, Pool, Role, Rollout, Selector, Spread};
 
-/// Numbers of voters that decide by majority without waste.
+/// Useful numbers of voters: an even one tolerates no more failures than the odd one below it.
 const SERVERS: [usize; 3] = [1, 3, 5];
 
-/// Something that does not fit.
+/// A problem in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Path in the document, such as `nodes.node01.pool`.
@@ -101,7 +101,7 @@ impl Findings {
         let at = format!("rollouts.{name}");
         self.selector(cluster, &at, &rollout.selector);
         let voters = cluster.select(&rollout.selector).filter(|(_, node)| node.role == Role::Server).count();
-        // How many voters may be away while the rest still decides.
+        // How many voters can be unavailable while the rest is a majority.
         let tolerated = servers.saturating_sub(1) / 2;
         let asked = rollout.max_unavailable;
         self.unless(voters <= 1 || asked as usize <= tolerated, format!("{at}.maxUnavailable"), || {

@@ -7,19 +7,19 @@
 //!                                                                                         rollouts, people
 //! ```
 //!
-//! A cluster is written in Nix and nowhere else; its JSON is read here. What a type cannot say (a pool
-//! that does not exist, a rollout that takes the majority away) is [`check`]ed on both sides by the same
-//! rules, and both sides' tests read the same documents.
+//! A cluster is described in Nix only; its JSON is read here. What the types cannot express (a pool that does not exist,
+//! a rollout that removes the majority) is [`check`]ed on both sides by the same rules, and the tests of both sides read
+//! the same documents.
 //!
 //! # Invariants
 //!
-//! * [`Fleet::decode`] gives a document that has no findings. Unknown keys are refused.
-//! * Everything is a function of the document: no file, clock or network is looked at.
+//! * [`Fleet::decode`] returns only documents without findings. Unknown keys are rejected.
+//! * Everything is a function of the document, without files, clock or network.
 //!
 //! # Limits
 //!
 //! [`MAX_BYTES`] for a document. Systems are named by their `nixosConfigurations` attribute, not by a store
-//! path: who builds decides which revision that is.
+//! path; the builder decides which revision that is.
 
 mod check;
 mod document;
@@ -39,7 +39,7 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
-    /// It is no JSON, or not of this form.
+    /// It is not JSON, or not of this form.
     #[error("{path}: not as a cluster is described; write it in services.nanocloud.cluster and let Nix make the JSON")]
     Form {
         /// Path of the key, such as `nodes.node01.role`.

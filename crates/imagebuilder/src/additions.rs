@@ -10,7 +10,7 @@ use crate::deb::Spool;
 use crate::folder::RecipeFolder;
 use crate::tree::{Kind, MERGED, NO_TIME, Node, Tree};
 
-/// Shell of every account: nobody logs in to a container.
+/// Shell of every account, because there are no logins in a container.
 const NO_SHELL: &str = "/usr/sbin/nologin";
 
 /// Applies a recipe to the tree of its packages.

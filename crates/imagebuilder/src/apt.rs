@@ -1,4 +1,4 @@
-//! Asking apt, with a state of our own, which packages an image needs, and fetching them.
+//! Resolving and fetching packages with apt, using a private state.
 //!
 //! apt sees the machine's package lists and keys, but a private list of installed packages: those of
 //! the image's base, and stand-ins for the packages the recipe omits. It therefore names exactly what
@@ -25,12 +25,12 @@ use crate::{AptConfig, Error};
 /// Version of the stand-ins: satisfies every `>=` and is easy to recognise.
 const STAND_IN_VERSION: &str = "9999:0";
 
-/// What is taken to be installed already.
+/// What apt takes to be installed.
 #[derive(Debug, Default)]
 pub(crate) struct Installed<'a> {
     /// The packages of the base image.
     pub(crate) base: &'a [Package],
-    /// Packages to do without.
+    /// Packages to omit.
     pub(crate) omitted: &'a [String],
 }
 
@@ -76,7 +76,7 @@ impl<'a> Apt<'a> {
         Ok(found)
     }
 
-    /// A digest of all that the answer depends on: what is asked, and the package lists.
+    /// A digest of everything that the result depends on: the request and the package lists.
     fn question(&self, wanted: &[String], installed: &Installed<'_>) -> Result<String, Error> {
         let mut hasher = FieldHasher::new("packages");
         hasher.field(self.arch.as_bytes());
@@ -122,10 +122,10 @@ impl<'a> Apt<'a> {
         Ok(found)
     }
 
-    /// Waits until nobody else fetches into the archive folder, in this process or another.
+    /// Waits until no other build, in this process or another, fetches into the archive directory.
     ///
-    /// apt renames what it has fetched, and fails when another apt did so first: it is told not to lock the folder
-    /// itself, since it would fail at once instead of waiting.
+    /// apt renames what it has fetched, and fails when another apt did so first: it must not lock the directory
+    /// itself, because it would fail immediately instead of waiting.
     fn lock_archives(&self) -> Result<fs::File, Error> {
         let path = self.cache.join("archives.lock");
         let open = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
@@ -173,7 +173,7 @@ impl<'a> Apt<'a> {
         command
             .args(["-q", "-o", "APT::Sandbox::User=root", "-o"])
             .arg(option("Dir::State::lists", &self.config.lists));
-        // Only the lists of packages are of use here.
+        // Only the package lists are needed.
         command.args(["-o", "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false"]);
         self.more_options(&mut command);
         command.arg("update");
@@ -244,7 +244,7 @@ impl<'a> Apt<'a> {
             }
         }
         if !installed.omitted.is_empty() {
-            // A package that is not known is not missed either.
+            // An unknown package does not have to be omitted.
             let described = self.show_known(installed.omitted)?;
             for name in installed.omitted {
                 let fields = described.iter().find(|fields| fields.get("Package") == Some(name.as_str()));

@@ -1,4 +1,4 @@
-//! What apt answered last time for each recipe: asking it takes a second, the answer changes with its lists.
+//! A cache of apt's last result for each recipe: running it takes a second, and the result changes only with its lists.
 
 use std::fs;
 use std::io::Write;
@@ -25,13 +25,13 @@ impl AptAnswers {
         Self { path: cache.join("resolved").join(format!("{}.json", recipe.replace('/', "_"))) }
     }
 
-    /// The answer to this very question. One that cannot be read is none.
+    /// The cached result for this request, if there is one that can be read.
     pub(crate) fn recall(&self, question: &str) -> Option<Vec<Candidate>> {
         let answer: Answer = serde_json::from_slice(&fs::read(&self.path).ok()?).ok()?;
         (answer.question == question).then_some(answer.candidates)
     }
 
-    /// Replaces the last answer.
+    /// Replaces the cached result.
     pub(crate) fn keep(&self, question: &str, candidates: &[Candidate]) -> Result<(), Error> {
         let answer = Answer { question: question.to_owned(), candidates: candidates.to_vec() };
         let attempt = || {

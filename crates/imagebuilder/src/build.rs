@@ -19,7 +19,7 @@ use crate::progress::{Phase, Progress, Reporter};
 use crate::tree::{Below, Tree};
 use crate::{BuildConfig, Built, Error, MAX_BASES};
 
-/// Changes whenever the same inputs give another image.
+/// Must change whenever the builder makes another image from the same inputs.
 const FORMAT: &str = "nanocloud-imagebuilder/1";
 /// Annotation with the packages of all layers, as JSON.
 pub(crate) const PACKAGES: &str = "io.nanocloud.packages";
@@ -35,10 +35,10 @@ struct Image {
 
 /// Builds the image of a recipe and those of its bases, or finds them in the catalog.
 ///
-/// Blocks for seconds; call it where blocking is allowed.
+/// Blocks for seconds.
 ///
 /// # Errors
-/// [`Error`] says what to do. The catalog then holds what it held before.
+/// [`Error`]. The catalog is then unchanged.
 pub fn build(folder: &RecipeFolder, config: &BuildConfig, sink: &mut dyn FnMut(Progress<'_>)) -> Result<Built, Error> {
     fs::create_dir_all(&config.catalog).map_err(Error::write(&config.catalog))?;
     // One build at a time per catalog: its images share blobs and the archive folder.
@@ -100,7 +100,7 @@ fn image(
     Ok(Image { layout, stored, packages, omitted, cached })
 }
 
-/// What the base and the recipe do without; a package that the recipe names is not among them.
+/// The packages that the base and the recipe omit, except those that the recipe installs.
 fn omitted(folder: &RecipeFolder, base: Option<&Image>) -> Vec<String> {
     let recipe = &folder.recipe;
     let mut omitted = base.map(|base| base.omitted.clone()).unwrap_or_default();
@@ -111,7 +111,7 @@ fn omitted(folder: &RecipeFolder, base: Option<&Image>) -> Vec<String> {
     omitted
 }
 
-/// An image in the making.
+/// An image that is being built.
 struct Making<'a> {
     folder: &'a RecipeFolder,
     config: &'a BuildConfig,
@@ -160,7 +160,7 @@ impl Making<'_> {
         packages
     }
 
-    /// A digest of everything the image is made from.
+    /// A digest of all inputs of the image.
     fn inputs(&self, candidates: &[Candidate]) -> String {
         let mut hasher = FieldHasher::new(FORMAT);
         hasher.field(&LABEL_VERSION.to_be_bytes());
@@ -263,7 +263,7 @@ fn annotations(folder: &RecipeFolder, created: &str, packages: &[Package]) -> Ma
     annotations
 }
 
-/// OCI's and Debian's name of the processor; they agree for these.
+/// The name of the architecture, which is the same in OCI and in Debian for these.
 fn architecture() -> Result<&'static str, Error> {
     match std::env::consts::ARCH {
         "x86_64" => Ok("amd64"),

@@ -1,4 +1,4 @@
-//! What a build is told, and what it answers.
+//! Configuration and result of a build.
 
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
-//! What can go wrong while building an image, and what to do about it.
+//! Why a build fails, and what to do about it.
 
 use std::io;
 use std::path::PathBuf;
 
 use dockyard::RecipeError;
 
-/// A build that failed. Nothing half-made is left in the catalog.
+/// Why a build failed. The catalog is left unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A recipe folder or a file named in it could not be read.
@@ -17,16 +17,16 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// There is no recipe where one is looked for.
-    #[error("there is no recipe {path}: name a folder that holds a {file}", file = dockyard::RECIPE_FILE)]
+    /// There is no recipe at the given path.
+    #[error("there is no recipe {path}: name a directory that contains a {file}", file = dockyard::RECIPE_FILE)]
     NoRecipe {
         /// The file that was looked for.
         path: PathBuf,
     },
-    /// The base of a recipe has none.
+    /// The base of a recipe does not exist.
     #[error(
-        "{recipe:?} is built upon {base:?}, and there is no {path}: put the folder of that recipe there (of the recipes \
-         that come with nanocloud, copy dockyard/{base}), or correct `base`"
+        "{recipe:?} is based on {base:?}, and there is no {path}: put the directory of that recipe there (for the recipes \
+         of nanocloud, copy dockyard/{base}), or correct `base`"
     )]
     NoBase {
         /// The recipe.
@@ -45,16 +45,16 @@ pub enum Error {
         #[source]
         source: Box<RecipeError>,
     },
-    /// The folder of a recipe does not agree with its name.
-    #[error("the recipe {name:?} is expected in a folder of that name, not in {path}")]
+    /// The directory of a recipe does not have its name.
+    #[error("the recipe {name:?} must be in a directory of that name, not in {path}")]
     RecipeFolder {
         /// `name` of the recipe.
         name: String,
         /// Where it was found.
         path: PathBuf,
     },
-    /// A chain of bases comes back to itself or is too deep.
-    #[error("the bases of the recipe {0:?} are nested deeper than {max}, or in a circle", max = crate::MAX_BASES)]
+    /// A chain of bases is circular or too deep.
+    #[error("the bases of the recipe {0:?} are nested deeper than {max}, or circular", max = crate::MAX_BASES)]
     Bases(String),
     /// A tool of the distribution is missing.
     #[error(
@@ -67,7 +67,7 @@ pub enum Error {
         /// The Debian package that brings it.
         package: &'static str,
     },
-    /// A tool could not be started or its output not be read.
+    /// A tool could not be started, or its output could not be read.
     #[error("cannot run {tool}")]
     Tool {
         /// The program.
@@ -81,7 +81,7 @@ pub enum Error {
     ToolFailed {
         /// The program.
         tool: String,
-        /// What it was to do.
+        /// What it was doing.
         doing: String,
         /// The end of what it said.
         said: String,
@@ -105,7 +105,7 @@ pub enum Error {
         /// The package.
         package: String,
     },
-    /// A package's contents are not what a package's contents are.
+    /// A package contains something that is not allowed.
     #[error("the package {package} holds {path}, {problem}")]
     BadPackage {
         /// File name of the package.
@@ -115,14 +115,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Two packages bring different things at one path.
+    /// Two packages install different files at one path.
     #[error("{path} comes from both {first} and {second}, and differs; exclude or omit one of them in the recipe")]
     Conflict {
         /// The path in the image.
         path: PathBuf,
-        /// Who brought it first.
+        /// The first package.
         first: String,
-        /// Who brought it as well.
+        /// The second package.
         second: String,
     },
     /// A `[[join]]` found nothing to join.
@@ -154,7 +154,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the catalog could not be read.
-    #[error("cannot read {path} of the catalog; remove the image's folder to build it anew")]
+    #[error("cannot read {path} of the catalog; remove the directory of the image and build it again")]
     ReadCatalog {
         /// The file.
         path: PathBuf,
@@ -162,8 +162,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A document of the catalog is not what it should be.
-    #[error("{path} is not a valid OCI document; remove the image's folder to build it anew")]
+    /// A document of the catalog is invalid.
+    #[error("{path} is not a valid OCI document; remove the directory of the image and build it again")]
     BadCatalog {
         /// The file.
         path: PathBuf,
@@ -171,11 +171,11 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// The processor has no name in OCI and Debian that this builder knows.
+    /// The architecture is not supported.
     #[error("images cannot be built for the processor {0:?}")]
     Architecture(&'static str),
     /// The time of the newest file cannot be written as a date.
-    #[error("{0} seconds after 1970 is no date an image can have been made at")]
+    #[error("{0} seconds after 1970 is not a valid date for an image")]
     Epoch(i64),
 }
 

@@ -1,4 +1,4 @@
-//! A recipe's folder: the recipe and the files it names, read once.
+//! The directory of a recipe: the recipe and the files it names.
 
 use std::{
     io::ErrorKind::NotFound,
@@ -9,7 +9,7 @@ use dockyard::{MAX_RECIPE_BYTES, RECIPE_FILE, Recipe};
 
 use crate::Error;
 
-/// Largest file of a recipe's folder, in bytes: these are scripts and settings.
+/// Largest file of a recipe, in bytes; these are scripts and configuration files.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A recipe with everything that belongs to it.
@@ -51,7 +51,7 @@ impl RecipeFolder {
         Ok(Self { recipe, text, contents })
     }
 
-    /// The names of all recipes below a folder, sorted.
+    /// The names of all recipes below a directory, sorted.
     ///
     /// # Errors
     /// [`Error::ReadRecipe`] when a folder cannot be listed.

@@ -11,9 +11,9 @@ use tar::{EntryType, Header};
 use crate::hash::Tee;
 use crate::tree::{Below, Kind, Node, Tree};
 
-/// Compression level: part of the format, as another level gives other bytes.
+/// Compression level. It is part of the format, because another level gives other bytes.
 const GZIP_LEVEL: u32 = 4;
-/// `OS` byte of the gzip header (RFC 1952): unknown, whatever the builder runs on.
+/// `OS` byte of the gzip header (RFC 1952): unknown, regardless of the host.
 const GZIP_OS_UNKNOWN: u8 = 255;
 /// Bytes between two progress reports.
 const REPORT_EVERY: u64 = 1 << 20;

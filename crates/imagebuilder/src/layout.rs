@@ -1,4 +1,4 @@
-//! One image's folder in the catalog: an OCI image layout (image-spec v1.1, image-layout.md).
+//! The directory of an image in the catalog: an OCI image layout (image-spec v1.1, image-layout.md).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::hash::digest;
 
 /// Annotation with the tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Annotation with the digest of everything the image was made from.
+/// Annotation with the digest of all inputs of the image.
 const INPUTS: &str = "io.nanocloud.inputs";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -27,7 +27,7 @@ pub(crate) struct Descriptor {
     pub(crate) size: u64,
 }
 
-/// What another image needs to know of its base.
+/// What an image needs to know about its base.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) manifest: Descriptor,
@@ -48,7 +48,7 @@ impl Layout {
         Self { root }
     }
 
-    /// Makes the folder for blobs and says where it is.
+    /// Creates the directory for blobs and returns its path.
     pub(crate) fn prepare(&self) -> Result<PathBuf, Error> {
         let blobs = self.root.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(Error::write(&blobs))?;
@@ -59,7 +59,7 @@ impl Layout {
         &self.root
     }
 
-    /// The image made from these inputs under all these tags, if it is there with all its blobs.
+    /// The image built from these inputs with all these tags, if it exists with all its blobs.
     pub(crate) fn find(&self, inputs: &str, tags: &[&str]) -> Result<Option<Stored>, Error> {
         let Some(index) = self.index()? else { return Ok(None) };
         let tagged = |tag: &str| {
@@ -74,7 +74,7 @@ impl Layout {
             return Ok(None);
         }
         let Some(manifest) = descriptor(first) else { return Ok(None) };
-        // A blob that was removed or cut short is no reason to fail: the image is made again.
+        // If a blob is missing or truncated the image is built again.
         if self.size(&manifest.digest) != Some(manifest.size) {
             return Ok(None);
         }
@@ -99,7 +99,7 @@ impl Layout {
         })
     }
 
-    /// Where a blob lies.
+    /// The path of a blob.
     pub(crate) fn blob(&self, digest: &str) -> PathBuf {
         self.root.join("blobs").join(digest.replacen(':', "/", 1))
     }
@@ -108,7 +108,7 @@ impl Layout {
         fs::metadata(self.blob(digest)).ok().map(|metadata| metadata.len())
     }
 
-    /// Takes a written temporary file over as a blob.
+    /// Moves a temporary file to its place as a blob.
     pub(crate) fn adopt(&self, file: tempfile::NamedTempFile, digest: &str) -> Result<(), Error> {
         let path = self.blob(digest);
         file.as_file().sync_all().map_err(Error::write(&path))?;
@@ -124,7 +124,7 @@ impl Layout {
             return Ok(());
         }
         let temporary = to.with_extension("link");
-        // Left over from an interrupted build, if it is there at all.
+        // May be left over from an interrupted build.
         let _absent = fs::remove_file(&temporary);
         if fs::hard_link(&from, &temporary).is_err() {
             fs::copy(&from, &temporary).map_err(Error::write(&temporary))?;
@@ -132,7 +132,7 @@ impl Layout {
         fs::rename(&temporary, &to).map_err(Error::write(to))
     }
 
-    /// Writes configuration and manifest, points the tags at it and removes what no tag needs any more.
+    /// Writes configuration and manifest, sets the tags and removes blobs that no tag refers to.
     pub(crate) fn publish(
         &self,
         config: &Value,
@@ -184,7 +184,7 @@ impl Layout {
         Ok(descriptor)
     }
 
-    /// Replaces a file in one step.
+    /// Replaces a file atomically.
     fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let attempt = || {
             let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(&self.root))?;
@@ -208,7 +208,7 @@ impl Layout {
     }
 }
 
-/// Temporary files are made 0600; images are no secret and are read by others.
+/// Temporary files are created with mode 0600; images are not secret and are read by other users.
 fn readable(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(fs::Permissions::from_mode(0o644))
@@ -219,7 +219,7 @@ fn descriptor(entry: &Value) -> Option<Descriptor> {
     Some(Descriptor { digest: digest.to_owned(), size: entry["size"].as_u64()? })
 }
 
-/// Only such a text may become part of a path.
+/// Whether a text is safe as part of a path.
 fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }

@@ -7,15 +7,15 @@
 //!  dpkg-deb: contents ──┘      one sorted gzip layer        └─ index.json: tags <version>, latest
 //! ```
 //!
-//! Each recipe makes one layer upon those of its base. What maintainer scripts would have done is
-//! written in the recipe: accounts, directories, links, joined files.
+//! Each recipe makes one layer on top of those of its base. What maintainer scripts would do is written in the recipe:
+//! accounts, directories, links, joined files.
 //!
 //! Invariants
 //! * Equal inputs (builder, recipe, packages, base) give an equal digest: entries are sorted, times are
 //!   limited to the newest package's (or `SOURCE_DATE_EPOCH`), owners are numbers, compression is fixed.
-//! * An image is published in one step (`index.json` is replaced last); a failed build leaves the old one.
+//! * An image is published atomically (`index.json` is replaced last); a failed build leaves the old one.
 //! * No set-id bit, device or pipe gets into an image; nothing is placed outside of its root.
-//! * apt checks signatures; a package whose hash differs from the list is fetched again or refused.
+//! * apt checks signatures; a package whose hash differs from the list is fetched again or rejected.
 //!
 //! Limits: [`MAX_BASES`]; a recipe's file has at most 8 MiB. One build at a time per catalog (file lock).
 

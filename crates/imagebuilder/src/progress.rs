@@ -1,4 +1,4 @@
-//! How far a build is.
+//! Progress of a build.
 
 /// A step of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,20 +15,20 @@ pub enum Phase {
     Done,
 }
 
-/// A report, made at every change worth showing.
+/// A progress report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress<'a> {
     /// Name of the image.
     pub image: &'a str,
-    /// What is being done.
+    /// The current step.
     pub phase: Phase,
-    /// How much of it is done.
+    /// How much of the step is done.
     pub done: u64,
-    /// How much there is; 0 when that is not known.
+    /// The total of the step; 0 if it is not known.
     pub total: u64,
 }
 
-/// Takes reports on behalf of one image.
+/// Sends the reports of one image.
 pub(crate) struct Reporter<'a> {
     image: String,
     sink: &'a mut dyn FnMut(Progress<'_>),

@@ -1,10 +1,10 @@
-//! Programs of the distribution: what is common to asking them.
+//! Running the distribution's tools.
 
 use std::process::Child;
 
 use crate::Error;
 
-/// Longest excerpt of what a tool said, in bytes.
+/// Longest excerpt of a tool's error output, in bytes.
 const MAX_SAID: usize = 2000;
 
 /// Reads a child's error output beside its standard output, so that neither pipe fills up.
@@ -12,7 +12,7 @@ pub(crate) fn collect_stderr(child: &mut Child) -> Option<std::thread::JoinHandl
     let mut pipe = child.stderr.take()?;
     Some(std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What cannot be read is not said: the exit status decides.
+        // A read error is ignored: the exit status decides.
         let _unread = std::io::Read::read_to_end(&mut pipe, &mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     }))
@@ -25,7 +25,7 @@ pub(crate) fn start_error(tool: &str, package: &'static str, source: std::io::Er
     Error::Tool { tool: tool.to_owned(), source }
 }
 
-/// The end of a tool's words, at a character boundary.
+/// The end of a tool's error output, at a character boundary.
 pub(crate) fn tail(said: &str) -> &str {
     let mut start = said.len().saturating_sub(MAX_SAID);
     while !said.is_char_boundary(start) {

@@ -80,7 +80,7 @@ fn a_recipe_or_a_base_that_is_not_there_is_named_with_what_to_do() {
     yard.recipe("a", "name = \"a\"\nversion = \"1\"\nbase = \"base\"\n", &[]);
     let said = yard.build("a").unwrap_err().to_string();
     let file = yard.path("recipes/base/recipe.toml").display().to_string();
-    assert!(said.contains(r#""a" is built upon "base""#) && said.contains(&file) && said.contains("copy"), "{said}");
+    assert!(said.contains(r#""a" is based on "base""#) && said.contains(&file) && said.contains("copy"), "{said}");
     let said = RecipeFolder::load(&yard.path("recipes"), "none").unwrap_err().to_string();
-    assert!(said.contains("none/recipe.toml: name a folder that holds"), "{said}");
+    assert!(said.contains("none/recipe.toml: name a directory that contains"), "{said}");
 }
