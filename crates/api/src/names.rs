@@ -34,6 +34,14 @@ pub mod api_service {
     pub const TARGET_PORT: u16 = 6443;
 }
 
+/// ConfigMaps that are in every namespace.
+pub mod config_map {
+    /// The certificate of the authority that signs the API's.
+    pub const ROOT_CA: &str = "kube-root-ca.crt";
+    /// The key under which it is.
+    pub const ROOT_CA_KEY: &str = "ca.crt";
+}
+
 /// Labels.
 pub mod label {
     /// Name of the bundle that an object belongs to.
@@ -155,6 +163,12 @@ pub mod finalizer {
 pub mod user_extra {
     /// The scopes that the user's token is limited to.
     pub const SCOPES: &str = "nanocloud.io/scopes";
+    /// The pod that the user's token is bound to.
+    pub const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
+    /// Uid of that pod.
+    pub const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
+    /// Id of the token.
+    pub const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 }
 
 /// Field managers.

@@ -6,7 +6,7 @@ use k8s_openapi::Resource;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 pub use k8s_openapi::api::{
-    authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, UserInfo},
+    authentication::v1::{SelfSubjectReview, SelfSubjectReviewStatus, TokenReview, TokenReviewStatus, UserInfo},
     authorization::v1::{
         NonResourceAttributes, NonResourceRule, ResourceAttributes, ResourceRule, SelfSubjectAccessReview,
         SelfSubjectRulesReview, SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus,
@@ -18,6 +18,8 @@ pub use k8s_openapi::api::{
 pub enum Question {
     /// Who am I?
     Identity,
+    /// Whose token is this?
+    Token,
     /// May I do this?
     OwnAccess,
     /// What may I do?
@@ -67,6 +69,7 @@ impl Review {
 
 const ALL: &[Review] = &[
     Review::of::<SelfSubjectReview>(Question::Identity, "selfsubjectreviews"),
+    Review::of::<TokenReview>(Question::Token, "tokenreviews"),
     Review::of::<SelfSubjectAccessReview>(Question::OwnAccess, "selfsubjectaccessreviews"),
     Review::of::<SelfSubjectRulesReview>(Question::OwnRules, "selfsubjectrulesreviews"),
     Review::of::<SubjectAccessReview>(Question::Access, "subjectaccessreviews"),

@@ -2,6 +2,9 @@
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::limits;
 
 /// Text at a JSON pointer, empty when there is none.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -107,6 +110,16 @@ pub(crate) fn desired_differs(old: &Value, new: &Value) -> bool {
             .collect()
     };
     desired(old) != desired(new)
+}
+
+/// A base and random characters that form no words, as in Kubernetes.
+pub(crate) fn generated_name(base: &str) -> String {
+    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+    let room = api::meta::LABEL_MAX - limits::GENERATED_SUFFIX;
+    let random = Uuid::new_v4();
+    let suffix = random.as_bytes().iter().take(limits::GENERATED_SUFFIX);
+    let base: String = base.chars().take(room).collect();
+    base + &suffix.map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect::<String>()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub(crate) enum Subresource {
     Scale,
     Finalize,
     Binding,
+    Token,
     Log,
     Exec,
     Attach,
@@ -20,11 +21,12 @@ pub(crate) enum Subresource {
 }
 
 impl Subresource {
-    const ALL: [(&'static str, Self); 8] = [
+    const ALL: [(&'static str, Self); 9] = [
         ("status", Self::Status),
         ("scale", Self::Scale),
         ("finalize", Self::Finalize),
         ("binding", Self::Binding),
+        ("token", Self::Token),
         ("log", Self::Log),
         ("exec", Self::Exec),
         ("attach", Self::Attach),

@@ -17,7 +17,7 @@ use trust::Subject;
 use crate::{
     api_error::{ApiError, Result},
     endpoint::{Access, Load, Params},
-    endpoints::{Handler, collection, object, pod_binding, pod_streams, scale, watch},
+    endpoints::{Handler, account_token, collection, object, pod_binding, pod_streams, scale, watch},
     listen::Activity,
     places::Memory,
     protobuf,
@@ -164,7 +164,7 @@ async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, t
         subject: Subject::anonymous(),
         memory: Memory::default(),
     };
-    let subject = auth::authenticate(&context, route.as_ref())?;
+    let subject = auth::authenticate(&context, route.as_ref()).await?;
     tracing::Span::current().record("user", subject.user.as_str());
     // An impersonated request takes the places of its caller.
     let lane = service.state.places.of(&subject);
@@ -249,6 +249,9 @@ async fn dispatch(service: &Service, mut context: RequestContext, route: Route<'
                     object::update(context, kind, namespace, &name, Target::Finalize).await
                 }
                 (Some(Subresource::Binding), _) => pod_binding::create(context, kind, namespace, &name).await,
+                (Some(Subresource::Token), _) => {
+                    account_token::create(context, kind, namespace.unwrap_or_default(), &name).await
+                }
                 (Some(Subresource::Scale), _) => scale::serve(context, kind, namespace, &name).await,
                 (Some(sub), _) => pod_streams::serve(context, kind, namespace.unwrap_or_default(), &name, sub).await,
             }

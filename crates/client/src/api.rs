@@ -223,6 +223,13 @@ impl<R: Resource> Watchable for Api<R> {
     }
 }
 
+impl Api<api::kinds::ServiceAccount> {
+    /// Asks for a token of an account; the answer's status has it.
+    pub async fn token(&self, name: &str, asked: &Value) -> Result<Value> {
+        self.call(Method::POST, name, "token", asked).await
+    }
+}
+
 impl Api<api::kinds::Pod> {
     /// Binds a pod to a node, if it is the one with this uid (the subresource `binding`).
     pub async fn bind(&self, name: &str, uid: &str, node: &str) -> Result<()> {

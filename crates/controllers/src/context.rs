@@ -26,10 +26,12 @@ pub struct Context {
 pub struct Config {
     /// Registry of services that name no image, such as `registry.nanocloud.io`.
     pub registry: String,
+    /// Certificate of the authority that signs the API's, PEM.
+    pub authority: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { registry: "registry.nanocloud.io".into() }
+        Self { registry: "registry.nanocloud.io".into(), authority: String::new() }
     }
 }

@@ -52,7 +52,7 @@ pub use cleanup::{garbage::GarbageCollector, namespace::Namespaces};
 pub use context::{Config, Context};
 pub use controller::{Change, Controller, Next, Watch};
 pub use error::{Error, WorldError};
-pub use identity::token::ExpiredTokens;
+pub use identity::{root_ca::RootCertificates, token::ExpiredTokens};
 pub use nodes::{
     lifecycle::NodeLifecycle,
     orphaned_pods::{OrphanedPods, QUARANTINE},
@@ -80,5 +80,6 @@ pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
         Arc::new(NodeLifecycle),
         Arc::new(OrphanedPods::default()),
         Arc::new(ExpiredTokens),
+        Arc::new(RootCertificates::new(context.config.authority.clone())),
     ]
 }

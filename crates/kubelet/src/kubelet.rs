@@ -42,7 +42,7 @@ use crate::{
     ports::Ports,
     probe, room,
     services::{Cidrs, Domains, Observed, host_ports, rules, zone},
-    worker::{Desired, MAX_PULLS, Shared, Worker},
+    worker::{Desired, MAX_PULLS, Shared, Tokens, Worker},
 };
 
 /// Component name in events.
@@ -109,6 +109,7 @@ impl Kubelet {
             host_ports: Mutex::default(),
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(MAX_PULLS),
+            tokens: Tokens::default(),
             disk_full: Notify::new(),
             collection: tokio::sync::Mutex::default(),
             allocatable,

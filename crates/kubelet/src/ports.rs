@@ -11,12 +11,13 @@ use std::{
 use api::kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
 use async_trait::async_trait;
 use images::{Credentials, ImageSettings};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PodStatus;
 use runtime::container::{ContainerError, ContainerInfo, ContainerSpec, ExecCapture, ExecSpec, Exit, UserIds};
 
 pub use client::BoxError;
 
-use crate::{config::ImageMarks, error::Result};
+use crate::{config::ImageMarks, error::Result, pod::lookup::TokenWish};
 
 /// Containers of the node.
 #[async_trait]
@@ -131,6 +132,22 @@ pub trait VolumeDriver: Send + Sync + 'static {
     async fn pods(&self) -> Result<Vec<String>, storage::Error>;
 }
 
+/// A token of a service account.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccountToken {
+    /// The token itself.
+    pub value: String,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// Prints when it ends only: the token is secret.
+impl std::fmt::Debug for AccountToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountToken").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
 /// The API, as far as a pod's worker needs it.
 #[async_trait]
 pub trait Cluster: Send + Sync + 'static {
@@ -146,6 +163,8 @@ pub trait Cluster: Send + Sync + 'static {
     async fn service(&self, namespace: &str, name: &str) -> Result<Option<Service>>;
     /// All Services of a namespace.
     async fn services(&self, namespace: &str) -> Result<Vec<Service>>;
+    /// A new token of a pod's service account, bound to the pod.
+    async fn token(&self, pod: &Pod, wish: &TokenWish) -> Result<AccountToken>;
     /// A claim.
     async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>>;
     /// Writes a claim if it is as it was read; one that is gone is fine.

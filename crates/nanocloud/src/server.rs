@@ -102,7 +102,8 @@ pub async fn run(
 
     let mut actors = Supervisor::default();
     let result = async {
-        let parts = Parts { settings: &settings, store: &store, api: &api };
+        let parts =
+            Parts { settings: &settings, store: &store, api: &api, authority: assets.authority().certificate_pem() };
         let mut none = Supervisor::default();
         tokio::select! {
             started = start(&parts, reconciles, &streams, &metrics, &mut actors) => started?,
@@ -127,6 +128,8 @@ struct Parts<'s> {
     settings: &'s Settings,
     store: &'s Store,
     api: &'s ApiServer,
+    /// Certificate of the authority that signs the API's, PEM.
+    authority: &'s str,
 }
 
 fn api_server(
@@ -250,7 +253,7 @@ fn start_controllers(
         Store::EtcdBackend { .. } => None,
     };
     let servers = Arc::new(Servers { listen: settings.listen, bridge: settings.network.bridge.clone(), cluster });
-    let config = controllers::Config { registry: settings.registry.clone() };
+    let config = controllers::Config { registry: settings.registry.clone(), authority: parts.authority.to_owned() };
     let client = Client::in_process(router.clone(), Subject::controllers());
     let (host, leads, stop) = (settings.node_name.clone(), parts.store.leads(), actors.token());
     actors.spawn("controllers", async move {

@@ -47,11 +47,39 @@ pub struct TokenGrant {
     pub ttl: Duration,
 }
 
+/// What a token of a service account says of it: the claim `kubernetes.io`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountClaim {
+    /// Namespace of the account, and of what the token is bound to.
+    pub namespace: String,
+    /// The account.
+    pub serviceaccount: ObjectClaim,
+    /// The pod that the token is bound to: it is valid as long as the pod is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<ObjectClaim>,
+    /// The secret that the token is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<ObjectClaim>,
+}
+
+/// One object, which no other of its name is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectClaim {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
 /// A token that verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedToken {
     /// Whom it speaks for.
     pub subject: Subject,
+    /// The service account and what else must be there for the token to be valid; the caller has to look.
+    pub account: Option<AccountClaim>,
+    /// For whom it is meant, of those that were asked for.
+    pub audiences: Vec<String>,
     /// Its unique id.
     pub id: String,
     /// When it expires.
@@ -95,7 +123,7 @@ struct Header {
 struct Claims {
     iss: String,
     sub: String,
-    aud: String,
+    aud: Audience,
     exp: i64,
     nbf: i64,
     iat: i64,
@@ -104,6 +132,25 @@ struct Claims {
     groups: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+    #[serde(rename = "kubernetes.io", default, skip_serializing_if = "Option::is_none")]
+    account: Option<AccountClaim>,
+}
+
+/// For whom a token is meant (RFC 7519 section 4.1.3).
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Audience {
+    fn contains(&self, wanted: &str) -> bool {
+        match self {
+            Self::One(one) => one == wanted,
+            Self::Several(all) => all.iter().any(|one| one == wanted),
+        }
+    }
 }
 
 const ALGORITHM: &str = "EdDSA";
@@ -182,22 +229,52 @@ impl Tokens {
         if grant.user.is_empty() {
             return Err(Error::InvalidSubject { subject: String::new(), reason: "name the user the token speaks for" });
         }
-        let header = Header { alg: ALGORITHM.into(), typ: "JWT".into(), kid: self.verifiers[0].id.clone() };
-        let issued = now.as_second();
         let claims = Claims {
+            groups: grant.groups.clone(),
+            scope: grant.scopes.as_ref().map(Scopes::to_string),
+            ..self.claims(grant.user.clone(), Audience::One(grant.audience.clone()), grant.ttl, now)?
+        };
+        self.sign(&claims)
+    }
+
+    /// Signs a token of a service account for these audiences.
+    pub fn issue_for_account(
+        &self,
+        account: &AccountClaim,
+        audiences: Vec<String>,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<SecretString, Error> {
+        check_lifetime(ttl, MAX_TTL)?;
+        let subject = Subject::service_account(&account.namespace, &account.serviceaccount.name);
+        let claims = Claims {
+            account: Some(account.clone()),
+            ..self.claims(subject.user, Audience::Several(audiences), ttl, now)?
+        };
+        self.sign(&claims)
+    }
+
+    fn claims(&self, user: String, audience: Audience, ttl: Duration, now: Timestamp) -> Result<Claims, Error> {
+        let issued = now.as_second();
+        Ok(Claims {
             iss: self.issuer.clone(),
-            sub: grant.user.clone(),
-            aud: grant.audience.clone(),
-            exp: issued.saturating_add_unsigned(grant.ttl.as_secs()),
+            sub: user,
+            aud: audience,
+            exp: issued.saturating_add_unsigned(ttl.as_secs()),
             nbf: issued,
             iat: issued,
             jti: hex::encode(random::bytes::<16>()?),
-            groups: grant.groups.clone(),
-            scope: grant.scopes.as_ref().map(Scopes::to_string),
-        };
+            groups: Vec::new(),
+            scope: None,
+            account: None,
+        })
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<SecretString, Error> {
+        let header = Header { alg: ALGORITHM.into(), typ: "JWT".into(), kid: self.verifiers[0].id.clone() };
         let part =
             |json: Result<Vec<u8>, _>| json.map(|json| base64url(&json)).map_err(|source| Error::Claims { source });
-        let mut token = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(&claims))?);
+        let mut token = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(claims))?);
         let signature = self.signer.sign(token.as_bytes());
         token.push('.');
         token.push_str(&base64url(signature.as_ref()));
@@ -206,6 +283,11 @@ impl Tokens {
 
     /// Verifies a token meant for `audience`: the signature first, then what it says.
     pub fn verify(&self, token: &str, audience: &str, now: Timestamp) -> Result<VerifiedToken, TokenError> {
+        self.verify_for_any(token, &[audience], now)
+    }
+
+    /// Verifies a token meant for one of the audiences at least.
+    pub fn verify_for_any(&self, token: &str, audiences: &[&str], now: Timestamp) -> Result<VerifiedToken, TokenError> {
         let claims = self.open(token, now)?;
         let seconds = now.as_second();
         let leeway = i64::try_from(LEEWAY.as_secs()).unwrap_or(0);
@@ -216,15 +298,23 @@ impl Tokens {
         if claims.nbf > seconds.saturating_add(leeway) {
             return Err(TokenError::NotYetValid);
         }
-        if claims.aud != audience || claims.iss != self.issuer {
+        let meant = audiences.iter().filter(|audience| claims.aud.contains(audience));
+        let audiences: Vec<_> = meant.map(|audience| (*audience).to_owned()).collect();
+        if audiences.is_empty() || claims.iss != self.issuer {
             return Err(TokenError::Audience);
         }
         if claims.sub.is_empty() {
             return Err(TokenError::Malformed);
         }
-        let mut subject = Subject::authenticated(claims.sub, claims.groups);
+        let mut subject = match &claims.account {
+            Some(account) => Subject::service_account(&account.namespace, &account.serviceaccount.name),
+            None => Subject::authenticated(claims.sub.clone(), claims.groups),
+        };
+        if subject.user != claims.sub {
+            return Err(TokenError::Malformed);
+        }
         subject.scopes = claims.scope.as_deref().map(Scopes::parse).transpose().map_err(|_| TokenError::Scope)?;
-        Ok(VerifiedToken { subject, id: claims.jti, expires })
+        Ok(VerifiedToken { subject, account: claims.account, audiences, id: claims.jti, expires })
     }
 
     fn open(&self, token: &str, now: Timestamp) -> Result<Claims, TokenError> {
@@ -298,6 +388,29 @@ mod tests {
             elsewhere.verify(token.expose_secret(), API_AUDIENCE, at(1001)).map(drop),
             Err(TokenError::Audience)
         );
+    }
+
+    #[test]
+    fn a_token_of_a_service_account_says_what_it_is_bound_to() {
+        let (_, tokens) = tokens();
+        let object = |name: &str| ObjectClaim { name: name.into(), uid: format!("u-{name}") };
+        let account = AccountClaim {
+            namespace: "shop".into(),
+            serviceaccount: object("web"),
+            pod: Some(object("web-0")),
+            secret: None,
+        };
+        let audiences = vec!["vault".to_owned(), API_AUDIENCE.to_owned()];
+        let token = tokens.issue_for_account(&account, audiences, Duration::from_secs(600), at(1000)).unwrap();
+        let verified = tokens.verify_for_any(token.expose_secret(), &["vault", "other"], at(1001)).unwrap();
+        assert_eq!((verified.account, verified.audiences), (Some(account), vec!["vault".to_owned()]));
+        assert_eq!(verified.subject.user, "system:serviceaccount:shop:web");
+        assert_eq!(
+            verified.subject.groups,
+            ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"]
+        );
+        assert!(tokens.verify(token.expose_secret(), API_AUDIENCE, at(1001)).is_ok());
+        assert!(tokens.verify(token.expose_secret(), "other", at(1001)).is_err());
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub(crate) const NODE: &[Rule] = &[
     // A pod's secrets are fetched one by one; nodes cannot list what belongs to others.
     on(&["get"], CORE, &["secrets"]),
     on(UPDATE, CORE, &["pods/status", "persistentvolumeclaims/status"]),
+    // Tokens for the node's own pods; which, is checked where they are made.
+    on(&["create"], CORE, &["serviceaccounts/token"]),
     // The volume a claim is bound to and the finalizer that keeps it until the volume is gone.
     on(UPDATE, CORE, &["persistentvolumeclaims"]),
     on(&["delete"], CORE, &["pods"]),

@@ -28,6 +28,10 @@ pub const JOINING: &str = "system:nanocloud:joining";
 pub const CONTROLLERS: &str = "system:nanocloud:controllers";
 /// User name of the scheduler in the server.
 pub const SCHEDULER: &str = "system:nanocloud:scheduler";
+/// Prefix of a service account's user name; its namespace and name follow, with a colon between.
+pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+/// Group of all service accounts; with a colon and a namespace behind it, of those of the namespace.
+pub const SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
 const ANONYMOUS: &str = "system:anonymous";
 const BOOTSTRAP_PREFIX: &str = "system:bootstrap:";
 
@@ -78,6 +82,12 @@ impl Subject {
     /// The scheduler in the server.
     pub fn scheduler() -> Self {
         Self::authenticated(SCHEDULER, [])
+    }
+
+    /// A service account.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = [SERVICE_ACCOUNTS.to_owned(), format!("{SERVICE_ACCOUNTS}:{namespace}")];
+        Self::authenticated(format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"), groups)
     }
 
     /// The holder of a single-use token, by the token's public id.

@@ -30,7 +30,7 @@ static NODE_SPEC: Shape = Shape(&[
 static TAINT: Shape = Shape(&[done("effect"), done("key"), done("timeAdded"), done("value")]);
 
 pub(crate) static SERVICE_ACCOUNT: Shape = Shape(&[
-    warned("automountServiceAccountToken", &["false"], "no tokens are mounted into pods"),
+    done("automountServiceAccountToken"),
     of("imagePullSecrets", &LOCAL_REFERENCE),
     shared("metadata"),
     of("secrets", &OBJECT_REFERENCE),

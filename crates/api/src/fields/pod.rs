@@ -18,7 +18,7 @@ pub(crate) static POD: Shape = Shape(&[shared("metadata"), of("spec", &POD_SPEC)
 pub(super) static POD_SPEC: Shape = Shape(&[
     done("activeDeadlineSeconds"),
     of("affinity", &AFFINITY),
-    warned("automountServiceAccountToken", &["false"], "no tokens are mounted into pods"),
+    done("automountServiceAccountToken"),
     of("containers", &CONTAINER),
     of("dnsConfig", &DNS_CONFIG),
     done("dnsPolicy"),

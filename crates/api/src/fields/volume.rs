@@ -74,12 +74,10 @@ static PROJECTION: Shape = Shape(&[
     of("downwardAPI", &DOWNWARD_API_PROJECTION),
     refused("podCertificate", &[], "no certificates are issued to pods; put one into a secret"),
     of("secret", &MAP_PROJECTION),
-    refused(
-        "serviceAccountToken",
-        &[],
-        "no tokens are given to pods; make one with `nanocloud token` and put it into a secret",
-    ),
+    of("serviceAccountToken", &TOKEN_PROJECTION),
 ]);
+
+static TOKEN_PROJECTION: Shape = Shape(&[done("audience"), done("expirationSeconds"), done("path")]);
 
 static MAP_PROJECTION: Shape = Shape(&[of("items", &KEY_TO_PATH), done("name"), done("optional")]);
 

@@ -34,6 +34,7 @@ pub use self::{
     columns::summary,
     defaults::{GRACE_SECONDS, TERMINATION_MESSAGE_PATH},
     rules::{ARGUMENT_BYTES_BESIDE, ARGUMENT_BYTES_MAX, PROGRAM_BYTES_MAX, SECONDS_MAX},
+    volumes::TOKEN_SECONDS,
 };
 pub(super) use self::{defaults::fill_template, spec::check_template, warnings::of_spec as spec_warnings};
 use crate::{Column, FieldError, Path, Subresource, fields};

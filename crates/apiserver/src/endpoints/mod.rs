@@ -3,6 +3,7 @@
 //! A new endpoint is a row here and its handler. Routing, `405` with `Allow`, the attributes of authorisation, discovery,
 //! self-review, metrics and OpenAPI follow from the row. Collections and objects of kinds are served generically.
 
+pub(crate) mod account_token;
 mod bundle_actions;
 mod certificates;
 pub(crate) mod collection;

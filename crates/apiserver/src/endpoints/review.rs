@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 
 use api::{
-    names::user_extra::SCOPES,
+    Reason,
+    names::user_extra::{CREDENTIAL_ID, POD_NAME, POD_UID, SCOPES},
     review::{
         NonResourceAttributes, NonResourceRule, Question, ResourceAttributes, ResourceRule, Review,
         SelfSubjectAccessReview, SelfSubjectReview, SelfSubjectReviewStatus, SelfSubjectRulesReview,
-        SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus, UserInfo,
+        SubjectAccessReview, SubjectAccessReviewStatus, SubjectRulesReviewStatus, TokenReview, TokenReviewStatus,
+        UserInfo,
     },
 };
 use axum::response::Response;
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use trust::{Attributes, Subject};
+use trust::{Attributes, Subject, jwt::API_AUDIENCE};
 
 use super::discovery::{self, Target};
 use crate::{
     api_error::{ApiError, Result},
     endpoint::{Access, Endpoint},
-    request::{body, context::RequestContext, response},
+    request::{account, body, context::RequestContext, response},
     state::ServerState,
 };
 
@@ -38,6 +40,11 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             let asked: SelfSubjectReview = read(document)?;
             let status = SelfSubjectReviewStatus { user_info: Some(user(subject)) };
             written(&SelfSubjectReview { status: Some(status), ..asked })
+        }
+        Question::Token => {
+            let asked: TokenReview = read(document)?;
+            let status = token(&context.state, &asked).await?;
+            written(&TokenReview { status: Some(status), ..asked })
         }
         Question::OwnAccess => {
             let asked: SelfSubjectAccessReview = read(document)?;
@@ -98,6 +105,44 @@ fn user(subject: &Subject) -> UserInfo {
         uid: None,
         username: Some(subject.user.clone()),
     }
+}
+
+/// Whose token it is, if it is good for one of the audiences that are asked for, or for the API.
+async fn token(state: &ServerState, asked: &TokenReview) -> Result<TokenReviewStatus> {
+    let audiences: Vec<&str> = match asked.spec.audiences.as_deref() {
+        None | Some([]) => vec![API_AUDIENCE],
+        Some(audiences) => audiences.iter().map(String::as_str).collect(),
+    };
+    if asked.spec.token.is_empty() {
+        return Err(ApiError::bad_request("spec.token: give the token that is asked about"));
+    }
+    let refused = |error: String| TokenReviewStatus { error: Some(error), ..TokenReviewStatus::default() };
+    let verified = match state.tokens.verify_for_any(&asked.spec.token, &audiences, state.registry.now()) {
+        Ok(verified) => verified,
+        Err(error) => return Ok(refused(error.to_string())),
+    };
+    let mut user = user(&verified.subject);
+    if let Some(claim) = &verified.account {
+        match account::check(&*state.registry, claim).await {
+            Err(failure) if failure.status.reason == Reason::Unauthorized => {
+                return Ok(refused(failure.status.message));
+            }
+            checked => checked?,
+        }
+        user.uid = Some(claim.serviceaccount.uid.clone());
+        let extra = user.extra.get_or_insert_default();
+        if let Some(pod) = &claim.pod {
+            extra.insert(POD_NAME.into(), vec![pod.name.clone()]);
+            extra.insert(POD_UID.into(), vec![pod.uid.clone()]);
+        }
+        extra.insert(CREDENTIAL_ID.into(), vec![format!("JTI={}", verified.id)]);
+    }
+    Ok(TokenReviewStatus {
+        audiences: Some(verified.audiences),
+        authenticated: Some(true),
+        error: None,
+        user: Some(user),
+    })
 }
 
 /// Whether it is allowed: a refusal is no denial for good, for more rules could allow it.

@@ -52,7 +52,10 @@ impl Registry {
     ) -> Result<Written> {
         prepare(kind, namespace, &mut document)?;
         let strategy = strategies::of(kind);
+        let sent = document.clone();
         strategy.fill(self, namespace, &mut document).await?;
+        // What is filled in from other objects belongs to no manager: who applies the object again does not remove it.
+        let owned = if sent == document { None } else { Some(admit(kind, sent, None, options)?.0) };
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
         let (mut object, warnings) = admit(kind, document, None, options)?;
@@ -60,14 +63,17 @@ impl Registry {
             object::set_meta(&mut object, "generation", Some(1.into()));
         }
         strategy.complete(&mut object);
-        self.record_managers(
-            kind,
-            &Value::Null,
-            &mut object,
-            Entries::default(),
-            &self.writer(kind, Target::Object, options),
-            change,
-        )?;
+        let writer = self.writer(kind, Target::Object, options);
+        let record =
+            |next: &mut Value| self.record_managers(kind, &Value::Null, next, Entries::default(), &writer, change);
+        match owned {
+            None => record(&mut object)?,
+            Some(mut owned) => {
+                record(&mut owned)?;
+                let managers = owned.pointer("/metadata/managedFields").cloned();
+                object::set_meta(&mut object, "managedFields", managers);
+            }
+        }
         let key = key(kind, namespace, object::name(&object));
         for _ in 0..limits::MAX_WRITE_ATTEMPTS {
             let mut candidate = object.clone();
@@ -131,7 +137,7 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result
     }
     let base = object::text(document, "/metadata/generateName").to_owned();
     if object::name(document).is_empty() && !base.is_empty() {
-        let name = generated_name(&base);
+        let name = object::generated_name(&base);
         if !is_dns_subdomain(&name) {
             let message = format!("{base:?} followed by random characters is no name (RFC 1123 subdomain)");
             let errors = [FieldError::invalid("metadata.generateName", message)];
@@ -140,14 +146,4 @@ fn prepare(kind: &Kind, namespace: Option<&str>, document: &mut Value) -> Result
         object::set_meta(document, "name", Some(name.into()));
     }
     Ok(())
-}
-
-/// A base and random characters that form no words, as in Kubernetes.
-fn generated_name(base: &str) -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let room = api::meta::LABEL_MAX - limits::GENERATED_SUFFIX;
-    let random = Uuid::new_v4();
-    let suffix = random.as_bytes().iter().take(limits::GENERATED_SUFFIX);
-    let base: String = base.chars().take(room).collect();
-    base + &suffix.map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect::<String>()
 }

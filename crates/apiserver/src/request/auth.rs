@@ -2,9 +2,9 @@
 
 use api::{Kind, Reason};
 use http::{HeaderName, HeaderValue, Method, header};
-use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, jwt::API_AUDIENCE};
+use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, VerifiedToken, jwt::API_AUDIENCE};
 
-use super::context::RequestContext;
+use super::{account, context::RequestContext};
 use crate::{
     api_error::{ApiError, Result},
     endpoint::{self, Access, Found},
@@ -27,7 +27,7 @@ pub(crate) struct PeerCertificate(pub(crate) std::sync::Arc<[u8]>);
 ///
 /// In-process callers carry their [`Subject`] as a request extension, which no header can set. Others prove
 /// themselves by a bearer token or a TLS certificate; a caller with neither is anonymous.
-pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) -> Result<Subject> {
+pub(crate) async fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) -> Result<Subject> {
     if let Some(subject) = context.parts.extensions.get::<Subject>() {
         return Ok(subject.clone());
     }
@@ -44,7 +44,12 @@ pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) 
             .remedy("send Authorization: Bearer <token>, or use a client certificate"));
     };
     match of_bearer(&context.state, token)? {
-        Bearer::Signed(subject) => Ok(subject),
+        Bearer::Signed(verified) => {
+            if let Some(claim) = &verified.account {
+                account::check(&*context.state.registry, claim).await?;
+            }
+            Ok(verified.subject)
+        }
         Bearer::SingleUse(id) => match route {
             Some(Route::Endpoint(found)) if found.endpoint.takes_single_use_token => Ok(Subject::bootstrapper(&id)),
             _ => Err(ApiError::unauthorized("a single-use token is good for its exchange only")
@@ -56,8 +61,8 @@ pub(crate) fn authenticate(context: &RequestContext, route: Option<&Route<'_>>) 
 /// A bearer token, as far as it can be verified without the keyspace.
 #[derive(Debug)]
 pub(crate) enum Bearer {
-    /// A signed token that verified.
-    Signed(Subject),
+    /// A signed token that verified; what it is bound to may be gone.
+    Signed(Box<VerifiedToken>),
     /// A token in the form of single-use tokens, by its public id. It is verified where it is used.
     SingleUse(String),
 }
@@ -86,7 +91,7 @@ pub(crate) fn of_bearer(state: &ServerState, token: &str) -> Result<Bearer> {
         return Ok(Bearer::SingleUse(token.id().to_owned()));
     }
     match state.tokens.verify(token, API_AUDIENCE, state.registry.now()) {
-        Ok(verified) => Ok(Bearer::Signed(verified.subject)),
+        Ok(verified) => Ok(Bearer::Signed(Box::new(verified))),
         Err(error) => Err(ApiError::unauthorized(format!("the bearer token is refused: {error}"))
             .remedy("get a new token: nanocloud token")),
     }

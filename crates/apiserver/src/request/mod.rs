@@ -1,5 +1,6 @@
 //! A request on its way: its context, its caller, its body and its response.
 
+pub(crate) mod account;
 pub(crate) mod auth;
 pub(crate) mod body;
 pub(crate) mod context;

@@ -26,7 +26,7 @@ const EVERYBODY: &[&str] = &["anonymous", "user", "node", "scheduler", "pods.rea
 const AUTHENTICATED: &[&str] = &["user", "node", "scheduler", "pods.read", "pods.exec", "admin"];
 
 /// Method, path, and who gets past authorisation.
-const ROUTES: [(&str, &str, &[&str]); 58] = [
+const ROUTES: [(&str, &str, &[&str]); 60] = [
     ("GET", "/healthz", EVERYBODY),
     ("GET", "/livez", EVERYBODY),
     ("GET", "/readyz", EVERYBODY),
@@ -74,6 +74,8 @@ const ROUTES: [(&str, &str, &[&str]); 58] = [
     ("POST", "/apis/nanocloud.io/v1/namespaces/default/bundles/b/actions/restart", &["admin"]),
     ("POST", "/apis/nanocloud.io/v1/namespaces/default/bundles/b/actions/uninstall", &["admin"]),
     ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", AUTHENTICATED),
+    ("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &["admin"]),
+    ("POST", "/api/v1/namespaces/default/serviceaccounts/a/token", &["node", "admin"]),
     ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", AUTHENTICATED),
     ("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", AUTHENTICATED),
     ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", &["admin"]),

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests start programs and tasks, and end them")]
 
+mod accounts;
 mod apply;
 mod authorisation;
 mod conformance;

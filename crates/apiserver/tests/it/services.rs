@@ -125,4 +125,7 @@ async fn a_pod_needs_its_service_account_and_takes_its_logins() {
     let plain = json!({"metadata": {"name": "q"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let made = ask("POST", &pods).json(&plain).send(&server).await.expect(201);
     assert_eq!(made.body["spec"]["imagePullSecrets"], Value::Null);
+    let sources = &made.body["spec"]["volumes"][0]["projected"]["sources"];
+    assert_eq!(sources[0]["serviceAccountToken"], json!({"expirationSeconds": 3607, "path": "token"}));
+    assert_eq!(made.headers.get("warning"), None, "everything that is mounted is served");
 }

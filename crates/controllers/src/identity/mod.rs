@@ -1,3 +1,4 @@
-//! Grants of access.
+//! Grants of access, and whom to trust.
 
+pub(crate) mod root_ca;
 pub(crate) mod token;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{
-    kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service},
+    kinds::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
     meta::DEFAULT_NAMESPACE,
 };
 use async_trait::async_trait;
@@ -12,12 +12,13 @@ use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaimStatus, PodStatus},
     apimachinery::pkg::api::resource::Quantity,
 };
+use serde_json::{Value, json};
 
 use crate::{
     claims::held,
     error::{Error, Result},
-    pod::status::take_foreign_conditions,
-    ports::{Cluster, Events, Severity},
+    pod::{lookup::TokenWish, status::take_foreign_conditions},
+    ports::{AccountToken, Cluster, Events, Severity},
 };
 
 /// Tries of a write that loses against others.
@@ -99,6 +100,25 @@ impl Cluster for ApiCluster {
         let api = Api::<Service>::namespaced(self.client.clone(), namespace);
         let found = api.list_all(&ListParams::default()).await;
         Ok(found.map_err(Error::api(format!("list services of namespace {namespace}")))?.items)
+    }
+
+    async fn token(&self, pod: &Pod, wish: &TokenWish) -> Result<AccountToken> {
+        let meta = &pod.metadata;
+        let account = pod.spec.as_ref().and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default();
+        let audiences: Vec<&str> =
+            Some(wish.audience.as_str()).filter(|audience| !audience.is_empty()).into_iter().collect();
+        let bound = json!({"apiVersion": "v1", "kind": "Pod", "name": meta.name, "uid": meta.uid});
+        let spec = json!({"audiences": audiences, "expirationSeconds": wish.seconds, "boundObjectRef": bound});
+        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+        let namespace = meta.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        let action = || format!("make a token of serviceaccount {account}");
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
+        let mut answer = accounts.token(account, &asked).await.map_err(Error::api(action()))?;
+        let expires = answer["status"]["expirationTimestamp"].as_str().and_then(|text| text.parse().ok());
+        match (answer["status"]["token"].take(), expires) {
+            (Value::String(value), Some(expires)) => Ok(AccountToken { value, expires }),
+            _ => Err(Error::NotRunning(format!("the API's answer has no token of serviceaccount {account}"))),
+        }
     }
 
     async fn claim(&self, namespace: &str, name: &str) -> Result<Option<PersistentVolumeClaim>> {

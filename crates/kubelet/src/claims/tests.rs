@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::error::Result as KubeletResult;
+use crate::{error::Result as KubeletResult, pod::lookup::TokenWish, ports::AccountToken};
 
 /// The API, as far as claims go: every write is conditional on the version that was read.
 #[derive(Default)]
@@ -63,6 +63,10 @@ impl Cluster for Api {
 
     async fn release(&self, _: &Pod) -> KubeletResult<()> {
         Ok(())
+    }
+
+    async fn token(&self, _: &Pod, _: &TokenWish) -> KubeletResult<AccountToken> {
+        Err(Error::NotRunning("no pod runs here".into()))
     }
 
     async fn secret(&self, _: &str, _: &str) -> KubeletResult<Option<Secret>> {

@@ -212,6 +212,7 @@ mod tests {
         References {
             secrets: BTreeMap::from([("db".into(), Some(Arc::new(secret))), ("none".into(), None)]),
             config_maps: BTreeMap::from([("cfg".into(), Some(Arc::new(map)))]),
+            tokens: BTreeMap::new(),
         }
     }
 

@@ -1,9 +1,13 @@
 //! Values of the pod's own fields, and the ConfigMaps and Secrets its spec refers to.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
 
-use api::kinds::{ConfigMap, Pod, Secret};
-use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
+use api::kinds::{ConfigMap, Pod, Secret, pod::TOKEN_SECONDS};
+use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector, ServiceAccountTokenProjection};
 
 use crate::error::{Error, Result};
 
@@ -14,6 +18,34 @@ pub struct References {
     pub secrets: BTreeMap<String, Option<Arc<Secret>>>,
     /// ConfigMaps by name.
     pub config_maps: BTreeMap<String, Option<Arc<ConfigMap>>>,
+    /// Tokens of the pod's service account.
+    pub tokens: BTreeMap<TokenWish, String>,
+}
+
+/// A token that a pod asks for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenWish {
+    /// For whom it is meant; empty: for the API.
+    pub audience: String,
+    /// How long it should be valid, in seconds.
+    pub seconds: i64,
+}
+
+impl TokenWish {
+    /// What a source of a projected volume asks for.
+    #[must_use]
+    pub fn of(source: &ServiceAccountTokenProjection) -> Self {
+        let audience = source.audience.clone().unwrap_or_default();
+        Self { audience, seconds: source.expiration_seconds.unwrap_or(TOKEN_SECONDS) }
+    }
+}
+
+/// The tokens that the volumes of a pod ask for.
+#[must_use]
+pub fn tokens(pod: &Pod) -> BTreeSet<TokenWish> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let sources = volumes.filter_map(|volume| volume.projected.as_ref()).flat_map(|p| p.sources.iter().flatten());
+    sources.filter_map(|source| source.service_account_token.as_ref()).map(TokenWish::of).collect()
 }
 
 impl std::fmt::Debug for References {

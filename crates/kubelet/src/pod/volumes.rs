@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 
 use super::{
     env::{expand, too_long},
-    lookup::{Place, References, Source, field, resource},
+    lookup::{Place, References, Source, TokenWish, field, resource},
     security::Policy,
 };
 use crate::{
@@ -60,6 +60,7 @@ pub struct FilesPlan {
 enum Part {
     Map { source: Source, name: String, items: Option<Vec<KeyToPath>>, optional: bool },
     Downward(Vec<DownwardAPIVolumeFile>),
+    Token { wish: TokenWish, path: String },
 }
 
 /// A file to be written.
@@ -179,9 +180,12 @@ fn projection(source: &VolumeProjection, path: &str) -> Result<Part> {
     if let Some(downward) = &source.downward_api {
         return Ok(Part::Downward(downward.items.clone().unwrap_or_default()));
     }
+    if let Some(token) = &source.service_account_token {
+        return Ok(Part::Token { wish: TokenWish::of(token), path: token.path.clone() });
+    }
     Err(Error::refused(
         format!("{path}.projected.sources"),
-        "secret, configMap and downwardAPI are available on this node",
+        "secret, configMap, downwardAPI and serviceAccountToken are available on this node",
     ))
 }
 
@@ -217,6 +221,11 @@ pub fn files(
                         add(&item.path, bytes, item.mode)?;
                     }
                 }
+            }
+            Part::Token { wish, path } => {
+                let missing = || Error::Missing { kind: "token for audience", name: wish.audience.clone() };
+                let token = references.tokens.get(wish).ok_or_else(missing)?;
+                add(path, token.clone().into_bytes(), None)?;
             }
             Part::Downward(items) => {
                 for item in items {
@@ -300,6 +309,7 @@ mod tests {
         References {
             secrets: BTreeMap::from([("s".into(), Some(Arc::new(secret)))]),
             config_maps: BTreeMap::from([("m".into(), Some(Arc::new(map)))]),
+            tokens: BTreeMap::from([(TokenWish { audience: "vault".into(), seconds: 3607 }, "a.b.c".into())]),
         }
     }
 
@@ -314,6 +324,16 @@ mod tests {
         let VolumePlan::Files(plan) = plan(&pod, &Policy::default())?.into_values().next().unwrap() else { panic!() };
         let files = files(&plan, &pod, &place, &references())?;
         Ok(files.into_iter().map(|(p, f)| (p.to_string(), f.bytes, f.mode)).collect())
+    }
+
+    #[test]
+    fn a_token_of_the_account_becomes_a_file() {
+        let volume = |audience: &str| {
+            let token = json!({"path": "token", "expirationSeconds": 3607, "audience": audience});
+            json!({"name": "v", "projected": {"sources": [{"serviceAccountToken": token}]}})
+        };
+        assert_eq!(files_of(volume("vault")).unwrap(), [("token".into(), b"a.b.c".to_vec(), 0o644)]);
+        assert!(files_of(volume("other")).is_err());
     }
 
     #[test]

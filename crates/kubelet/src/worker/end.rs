@@ -115,6 +115,7 @@ pub(super) async fn remove(shared: &Shared, uid: &str, container: Option<&str>) 
 
 /// Unmounts, removes directories, takes back network and host ports. Logs go only with the object.
 pub(super) async fn clean(shared: &Arc<Shared>, pod: &Pod, uid: &PodUid, with_logs: bool) -> Result<()> {
+    shared.tokens.forget(uid.as_str());
     let had_ports = {
         let mut ports = shared.host_ports.lock();
         let before = ports.len();

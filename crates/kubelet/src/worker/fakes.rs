@@ -18,17 +18,20 @@ use runtime::container::{
 };
 use tokio::sync::{Notify, Semaphore};
 
-use super::shared::Shared;
+use super::{shared::Shared, tokens::Tokens};
 use crate::{
     claims::{held, volume_of},
     config::Config,
     config::ImageMarks,
     error::Result,
     files::Layout,
-    pod::{lookup::Allocatable, plan::Backoff},
+    pod::{
+        lookup::{Allocatable, TokenWish},
+        plan::Backoff,
+    },
     ports::{
-        BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull, Room, Severity,
-        VolumeDriver,
+        AccountToken, BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull,
+        Room, Severity, VolumeDriver,
     },
 };
 
@@ -147,6 +150,7 @@ impl World {
             host_ports: Mutex::default(),
             host_ports_changed: Notify::new(),
             pulls: Semaphore::new(1),
+            tokens: Tokens::default(),
             disk_full: Notify::new(),
             collection: Default::default(),
             allocatable: Allocatable { cpu_millis: 2000, memory_bytes: 1 << 30, disk_bytes: 1 << 40 },
@@ -405,6 +409,10 @@ impl Cluster for World {
 
     async fn services(&self, _: &str) -> Result<Vec<Service>> {
         Ok(Vec::new())
+    }
+
+    async fn token(&self, _: &Pod, _: &TokenWish) -> Result<AccountToken> {
+        Ok(AccountToken { value: "token".into(), expires: Timestamp::MAX })
     }
 
     async fn claim(&self, _: &str, name: &str) -> Result<Option<PersistentVolumeClaim>> {

@@ -15,6 +15,7 @@ mod shared;
 mod start;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,6 +28,7 @@ use self::parts::{Deletion, Trouble};
 pub(crate) use self::{
     parts::{Desired, Worker},
     shared::{MAX_PULLS, Shared},
+    tokens::Tokens,
 };
 use crate::{
     error::{Error, chain},

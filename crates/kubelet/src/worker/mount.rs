@@ -13,6 +13,7 @@ use api::{
     names::api_service,
     quantity,
 };
+use jiff::Timestamp;
 use storage::{Ownership, VolumeRequest};
 use tokio::sync::Semaphore;
 
@@ -30,7 +31,7 @@ use crate::{
     },
     pod::{
         etc,
-        lookup::{Place, References, references},
+        lookup::{Place, References, references, tokens},
         service_env::wants_links,
         volumes::{FilesPlan, VolumePlan, files, first_user, plan},
     },
@@ -57,7 +58,7 @@ pub(super) fn place(shared: &Shared, sandbox: &Sandbox) -> Place {
     }
 }
 
-/// Fetches the Secrets and ConfigMaps a pod refers to.
+/// Fetches the Secrets and ConfigMaps a pod refers to, and the tokens it asks for.
 pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let (secrets, maps) = references(pod);
@@ -69,6 +70,10 @@ pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
     for name in maps {
         let map = shared.ports.cluster.config_map(namespace, &name).await?;
         found.config_maps.insert(name, map.map(Arc::new));
+    }
+    for wish in tokens(pod) {
+        let token = shared.tokens.of(&*shared.ports.cluster, pod, &wish, Timestamp::now()).await?;
+        found.tokens.insert(wish, token);
     }
     Ok(found)
 }

@@ -8,6 +8,7 @@ use tokio::{
     time::Instant,
 };
 
+use super::tokens::Tokens;
 use crate::{config::Config, files::Layout, pod::lookup::Allocatable, ports::Ports};
 
 /// Most images pulled at the same time.
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     /// Told when `host_ports` changes.
     pub(crate) host_ports_changed: Notify,
     pub(crate) pulls: Semaphore,
+    /// Tokens of service accounts that pods have.
+    pub(crate) tokens: Tokens,
     /// Told when an image found no room on the disk.
     pub(crate) disk_full: Notify,
     /// Held while images are collected; when that was last in vain.

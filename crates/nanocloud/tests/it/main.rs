@@ -7,6 +7,7 @@ mod bindings;
 mod cluster;
 mod command_line;
 mod faults;
+mod in_cluster;
 mod lifecycle;
 mod node;
 mod pods;

@@ -1,6 +1,6 @@
 //! What a pod gets that says nothing else, as in Kubernetes.
 
-use super::volumes::has_no_source;
+use super::volumes::{TOKEN_SECONDS, has_no_source};
 use k8s_openapi::{
     api::core::v1::{
         Container, DownwardAPIVolumeFile, HTTPGetAction, ObjectFieldSelector, PodSpec, Probe, ResourceFieldSelector,
@@ -140,6 +140,9 @@ fn volume(volume: &mut Volume) {
     if let Some(projected) = &mut volume.projected {
         projected.default_mode.get_or_insert(FILE_MODE);
         for source in projected.sources.get_or_insert_default().iter_mut() {
+            if let Some(token) = &mut source.service_account_token {
+                token.expiration_seconds.get_or_insert(TOKEN_SECONDS);
+            }
             files(source.downward_api.as_mut().and_then(|downward| downward.items.as_deref_mut()));
         }
     }

@@ -24,6 +24,11 @@ const VOLUMES_MAX: usize = 256;
 const HOST_PATH_TYPES: [&str; 7] =
     ["DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"];
 
+/// Lifetime of a token of a service account when the pod names none, as in Kubernetes.
+pub const TOKEN_SECONDS: i64 = 3_600;
+const TOKEN_SECONDS_MIN: i64 = 600;
+const TOKEN_SECONDS_MAX: i64 = 1 << 32;
+
 /// Checks the volumes. `claimed` are how many the kind adds to each pod.
 pub(super) fn check(spec: &PodSpec, claimed: usize, path: &Path<'_>) -> Errors {
     let list = path.field("volumes");
@@ -204,6 +209,16 @@ fn projection(source: &VolumeProjection, containers: &BTreeSet<&str>, path: &Pat
     }
     if let Some(downward) = &source.downward_api {
         errors.extend(files(downward.items.as_deref(), containers, &path.field("downwardAPI")));
+    }
+    if let Some(token) = &source.service_account_token {
+        let path = path.field("serviceAccountToken");
+        errors.extend(file_path(&token.path, path.field("path")));
+        let fits =
+            token.expiration_seconds.is_none_or(|seconds| (TOKEN_SECONDS_MIN..=TOKEN_SECONDS_MAX).contains(&seconds));
+        errors.extend(unless(fits, || {
+            let message = "must be between 600 seconds (10 minutes) and 2^32 seconds";
+            FieldError::invalid(path.field("expirationSeconds"), message)
+        }));
     }
     let given = [
         source.cluster_trust_bundle.is_some(),

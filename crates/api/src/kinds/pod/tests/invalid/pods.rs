@@ -86,8 +86,8 @@ fn volumes() {
         ),
         (
             projected(json!({"serviceAccountToken": {"path": "p", "expirationSeconds": 60}})),
-            "volumes[0].projected.sources[0].serviceAccountToken",
-            "Forbidden",
+            "volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds",
+            "Invalid",
         ),
         (first(json!({"name": "data", "nfs": {"server": "s", "path": "/"}})), "volumes[0].nfs", "Forbidden"),
         (first(json!({"name": "data", "flocker": {}})), "volumes[0].flocker", "Forbidden"),
