@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Rounds unless told otherwise; the first is not counted.
+/// Rounds by default; the first is not counted.
 const ROUNDS_DEFAULT: usize = 5;
 /// Files of the image, in directories of a hundred.
 const FILES: u64 = 12_000;

@@ -72,7 +72,7 @@ impl Inner {
     fn put(&self, temporary: &Path, target: &Path) -> Result<(), ImageError> {
         match fs::rename(temporary, target) {
             Ok(()) => Ok(()),
-            // Made anew though it was here: the content is the same, and containers may use it.
+            // Made again although it was here: the content is the same, and containers may use it.
             Err(_exists) if target.exists() => Ok(()),
             Err(source) => Err(ImageError::Store { path: target.to_owned(), source }),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::ImageError;
 
-/// Registry of names without one, when the store is told no other.
+/// Registry of names without one, unless the store has another default.
 pub(crate) const DEFAULT_TAG: &str = "latest";
 /// Longest reference (the distribution specification limits names to 255).
 const REFERENCE_BYTES_MAX: usize = 512;

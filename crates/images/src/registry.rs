@@ -257,7 +257,7 @@ async fn download_from(
     sender: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     let response = client.pull_blob_stream_partial(name, digest, *offset, None).await.map_err(io::Error::other)?;
-    // A server that knows no ranges starts anew: what we have is skipped.
+    // A server without range requests starts from the beginning: what we have is skipped.
     let (stream, mut skip) = match response {
         BlobResponse::Full(stream) => (stream, *offset),
         BlobResponse::Partial(stream) => (stream, 0),

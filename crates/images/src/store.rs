@@ -46,7 +46,7 @@ pub enum PullPolicy {
 pub struct EnsureOptions {
     /// When to pull.
     pub policy: PullPolicy,
-    /// Fetch, verify and unpack every layer anew even if it is here (implies pulling).
+    /// Fetch, verify and unpack every layer again even if it is here (implies pulling).
     pub no_layer_cache: bool,
     /// Proof for this image's registry, before the configured one.
     pub credentials: Option<Credentials>,

@@ -387,7 +387,7 @@ impl Unpacker<'_> {
                 let there = fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
                 let kind = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT;
                 if kind != SFlag::S_IFDIR {
-                    // It was removed and is made anew: nothing below shines through.
+                    // Removed and then made again: nothing of the layers below shows through.
                     hides = kind == SFlag::S_IFCHR;
                     self.remove(parent, name)?;
                     mkdirat(self.parent(parent)?, name, Mode::S_IRWXU)?;
@@ -460,7 +460,7 @@ impl Unpacker<'_> {
         }
         let directory = self.parent(parent)?;
         match mknodat(directory, removed, SFlag::S_IFCHR, Mode::empty(), 0) {
-            // Removed below and made anew in this layer, in either order.
+            // Removed below and made again in this layer, in either order.
             Err(Errno::EEXIST) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                 match openat(directory, removed, flags, Mode::empty()) {

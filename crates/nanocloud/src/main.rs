@@ -119,7 +119,7 @@ fn run(cli: Cli, started: Instant) -> anyhow::Result<Exit> {
         Verb::Server(args) => {
             #[expect(clippy::disallowed_methods, reason = "where the environment is read")]
             let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-            let word = settings::join_word(args, &variable)?;
+            let word = settings::join_token(args, &variable)?;
             let token = word.map(|word| trust::JoinToken::parse(&word)).transpose()?;
             serve(settings(&global, args)?, token, started)?
         }

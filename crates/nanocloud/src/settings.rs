@@ -17,7 +17,7 @@ mod sources;
 mod tests;
 
 pub use fields::{EtcdTls, KeyspacePlace, Settings};
-pub use sources::{SettingsError, Sources, join_word};
+pub use sources::{SettingsError, Sources, join_token};
 
 impl Settings {
     /// Resolves every setting.

@@ -111,14 +111,14 @@ fn variable_of(name: &str) -> String {
     format!("NANOCLOUD_{}", name.to_ascii_uppercase())
 }
 
-/// Word to join a cluster with, by flag, file or environment; it is no setting, so that nothing prints it.
-pub fn join_word(
+/// The token to join a cluster with, from a flag, a file or the environment; not a setting, so that nothing prints it.
+pub fn join_token(
     server: &cli::args::Server,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<String>, SettingsError> {
     let file = server.join_file.clone().or_else(|| variable("NANOCLOUD_JOIN_FILE").map(PathBuf::from));
     match (&server.join, file) {
-        (Some(word), _) => Ok(Some(word.clone())),
+        (Some(token), _) => Ok(Some(token.clone())),
         (None, Some(path)) => {
             std::fs::read_to_string(&path).map(Some).map_err(|source| SettingsError::Read { path, source })
         }

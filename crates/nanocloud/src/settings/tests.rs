@@ -60,7 +60,7 @@ fn what_is_printed_resolves_to_the_same() {
 }
 
 #[test]
-fn binding_commands_are_nobodys_unless_told_otherwise() {
+fn binding_commands_run_as_nobody_by_default() {
     let default = resolve(None, &[], "").unwrap();
     assert_eq!((default.binding.uid, default.binding.gid), (65534, 65534));
     assert_eq!(default.binding.apparmor, AppArmor::Auto);
