@@ -131,8 +131,9 @@ pub(crate) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: Syste
         }
         leaving.take(image, stock, &mut users);
     }
+    let pressed = fuller(leaving.bytes, policy.high_percent);
     for image in young {
-        if fuller(leaving.bytes, policy.high_percent) && age(image.last_used) >= policy.age_pressed {
+        if pressed && fuller(leaving.bytes, policy.low_percent) && age(image.last_used) >= policy.age_pressed {
             leaving.take(image, stock, &mut users);
         }
     }
