@@ -24,6 +24,7 @@ pub mod quantity;
 mod reason;
 mod resource;
 pub mod review;
+pub mod schedule;
 pub mod selector;
 mod status;
 mod table;

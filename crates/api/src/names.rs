@@ -60,6 +60,8 @@ pub mod label {
     pub const POD_REVISION: &str = "controller-revision-hash";
     /// The hash in the name of a controller revision.
     pub const REVISION_HASH: &str = "controller.kubernetes.io/hash";
+    /// Replica set and pod: hash of the template of the deployment that they belong to.
+    pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
     /// Name of the node.
     pub const HOSTNAME: &str = "kubernetes.io/hostname";
     /// Operating system of the node.
@@ -121,6 +123,18 @@ pub mod annotation {
     pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
     /// Service: it also answers for pods that are not ready, as `publishNotReadyAddresses` says today.
     pub const TOLERATE_UNREADY: &str = "service.alpha.kubernetes.io/tolerate-unready-endpoints";
+    /// Deployment and replica set: number of the template in the history of the deployment.
+    pub const REVISION: &str = "deployment.kubernetes.io/revision";
+    /// Replica set: the numbers that its template had before, separated by commas.
+    pub const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+    /// Replica set: `spec.replicas` of its deployment when the replica set was last scaled.
+    pub const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
+    /// Replica set: most pods that its deployment might have had when the replica set was last scaled.
+    pub const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
+    /// What `kubectl apply` sent last.
+    pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    /// Pod: pods of a replica set with lower values are deleted first.
+    pub const POD_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
     /// Secret: the service account of the token in it.
     pub const SERVICE_ACCOUNT: &str = "kubernetes.io/service-account.name";
     /// Pod: AppArmor profile of the container whose name follows this prefix; a field replaced it.

@@ -9,7 +9,7 @@
 //!   ports: Catalog  HostFacts  ApiServers  CertificateIssuer  Random
 //! ```
 //!
-//! [`all`] is the one list of controllers; a controller is one module and one line in it.
+//! [`all`] is the one list of controllers, those of `workloads` included; a controller is one module and one line.
 //!
 //! Invariants:
 //! * Controllers are level-triggered and remember nothing: after a crash at any step the objects
@@ -61,17 +61,14 @@ pub use run::run;
 pub use services::{api_service::ApiService, mirror::EndpointsMirror, publish::ServiceEndpoints};
 pub use step::{Deletion, Notice, Step};
 pub use storage::persistent_volume_claim::PersistentVolumeClaims;
-pub use workloads::{scheduler::Scheduler, stateful_set::StatefulSets};
 pub use world::World;
 
 /// Every controller, ready to be run by a supervisor.
 #[must_use]
 pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
-    vec![
+    let mut all: Vec<Arc<dyn Controller>> = vec![
         Arc::new(Bundles::new(context.clone())),
-        Arc::new(StatefulSets),
         Arc::new(PersistentVolumeClaims),
-        Arc::new(Scheduler),
         Arc::new(ApiService::new(context.servers.clone())),
         Arc::new(ServiceEndpoints),
         Arc::new(EndpointsMirror),
@@ -81,5 +78,7 @@ pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
         Arc::new(OrphanedPods::default()),
         Arc::new(ExpiredTokens),
         Arc::new(RootCertificates::new(context.config.authority.clone())),
-    ]
+    ];
+    all.extend(workloads::all());
+    all
 }

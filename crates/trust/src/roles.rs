@@ -123,6 +123,7 @@ pub(crate) fn is_own_node_object(node: &str, request: &Attributes<'_>) -> bool {
 }
 
 const CONTROLLER_GROUPS: &[&str] = &["", "apps", "discovery.k8s.io", "nanocloud.io"];
+const WORKLOAD_GROUPS: &[&str] = &["apps"];
 
 const CONTROLLERS_ROLE: Role = Role {
     name: CONTROLLERS,
@@ -139,7 +140,6 @@ const CONTROLLERS_ROLE: Role = Role {
                 "bindings",
                 "bundles",
                 "configmaps",
-                "controllerrevisions",
                 "endpoints",
                 "endpointslices",
                 // One that always exists is created again when it is missing.
@@ -148,9 +148,10 @@ const CONTROLLERS_ROLE: Role = Role {
                 "pods",
                 "serviceaccounts",
                 "services",
-                "statefulsets",
             ],
         ),
+        // Workloads are made of others, down to pods.
+        on(&["create"], WORKLOAD_GROUPS, &["*"]),
         on(READ, CORE, &["secrets"]),
         on(CHANGE, CORE, &["secrets"]),
         // The scheduler is one of them.

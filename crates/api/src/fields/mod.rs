@@ -21,6 +21,7 @@ mod security;
 mod service;
 mod stateful_set;
 mod volume;
+pub(crate) mod workload;
 
 use serde_json::Value;
 

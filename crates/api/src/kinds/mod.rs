@@ -51,6 +51,9 @@ kinds! {
     event::Event,
     persistent_volume_claim::PersistentVolumeClaim,
     stateful_set::StatefulSet,
+    replica_set::ReplicaSet,
+    replication_controller::ReplicationController,
+    deployment::Deployment,
     controller_revision::ControllerRevision,
     lease::Lease,
     bundle::Bundle,
@@ -70,6 +73,7 @@ pub fn find(name: &str) -> Option<&'static crate::Kind> {
 }
 
 mod served;
+pub mod workload;
 
 pub use served::Kinds;
 

@@ -7,6 +7,7 @@ mod nanocloud;
 mod places;
 mod services;
 mod sets;
+mod workloads;
 
 use serde_json::{Value, json};
 

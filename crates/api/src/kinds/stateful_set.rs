@@ -5,9 +5,9 @@ mod validate;
 
 pub use k8s_openapi::api::apps::v1::StatefulSet;
 
-pub use self::validate::{CLAIM_TEMPLATES_MAX, NAME_MAX, REPLICAS_MAX, REVISIONS_MAX};
-use super::{persistent_volume_claim, pod};
-use crate::{Column, FieldError, Path, Subresource, meta::NameRule};
+pub use self::validate::{CLAIM_TEMPLATES_MAX, NAME_MAX};
+use super::{persistent_volume_claim, workload};
+use crate::{Column, FieldError, Subresource, meta::NameRule};
 
 kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", scope: Namespaced {
     const FIELDS: &'static crate::fields::Shape = &crate::fields::STATEFUL_SET;
@@ -35,13 +35,8 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
     }
 
     fn warnings(&self, old: Option<&Self>) -> Vec<String> {
-        let template = |set: &Self| set.spec.as_ref().and_then(|spec| spec.template.spec.clone());
-        let mut warnings = match template(self) {
-            Some(spec) if old.and_then(template).as_ref() != Some(&spec) => {
-                pod::spec_warnings(&spec, &Path::ROOT.field("spec.template.spec"))
-            }
-            _ => Vec::new(),
-        };
+        let template = |set: &Self| set.spec.as_ref().map(|spec| spec.template.clone());
+        let mut warnings = workload::template_warnings(template(self).as_ref(), old.and_then(template).as_ref());
         let claims = self.spec.iter().filter(|_| old.is_none()).flat_map(|spec| spec.volume_claim_templates.iter().flatten());
         warnings.extend(claims.enumerate().filter_map(|(index, claim)| {
             persistent_volume_claim::class_warning(claim.spec.as_ref()?, &format!("spec.volumeClaimTemplates[{index}].spec"))
@@ -57,8 +52,7 @@ kubernetes_kind!(StatefulSet, plural: "statefulsets", singular: "statefulset", s
                 format!("{ready}/{wanted}").into()
             }),
             Column::text("Images", "Images of the containers", |set: &Self, _| {
-                let containers = set.spec.iter().flat_map(|spec| spec.template.spec.iter().flat_map(|spec| &spec.containers));
-                containers.filter_map(|container| container.image.clone()).collect::<Vec<_>>().join(",").into()
+                workload::images(set.spec.as_ref().map(|spec| &spec.template))
             }).wide(),
         ]
     }

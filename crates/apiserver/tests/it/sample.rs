@@ -12,11 +12,13 @@ pub fn object(kind: &Kind, name: &str) -> Value {
         "PersistentVolumeClaim" => {
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
         }
-        "StatefulSet" => json!({"spec": {
-            "serviceName": name,
+        "StatefulSet" | "ReplicaSet" | "Deployment" => json!({"spec": {
             "selector": {"matchLabels": {"app": "x"}},
             "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod},
         }}),
+        "ReplicationController" => {
+            json!({"spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}})
+        }
         "ControllerRevision" => json!({"data": {"spec": {}}, "revision": 1}),
         "Event" => json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Started", "message": "m"}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.9.8.7"]}]}),

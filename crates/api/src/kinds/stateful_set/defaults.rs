@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{StatefulSetSpec, StatefulSetUpdateStrategy};
 
-use crate::kinds::{persistent_volume_claim, pod};
+use crate::kinds::{persistent_volume_claim, workload};
 
 /// Fills what is left out.
 pub(super) fn fill(spec: &mut StatefulSetSpec) {
@@ -19,7 +19,5 @@ pub(super) fn fill(spec: &mut StatefulSetSpec) {
     for claim in spec.volume_claim_templates.iter_mut().flatten() {
         persistent_volume_claim::default_spec(claim.spec.get_or_insert_default());
     }
-    if let Some(template) = &mut spec.template.spec {
-        pod::fill_template(template);
-    }
+    workload::fill_template(&mut spec.template);
 }

@@ -9,16 +9,14 @@ use k8s_openapi::api::{
 
 use super::defaults;
 use crate::{
-    FieldError, Path,
-    kinds::{persistent_volume_claim, pod},
+    FieldError,
+    kinds::{
+        persistent_volume_claim,
+        workload::{self, REPLICAS_MAX, REVISIONS_MAX},
+    },
     meta::is_dns_label,
-    selector::{LabelSelector, selector_errors},
 };
 
-/// Most pods of one set: its controller looks at each of them whenever one changes.
-pub const REPLICAS_MAX: i32 = 10_000;
-/// Most earlier revisions that a set may keep.
-pub const REVISIONS_MAX: i32 = 1_000;
 /// Most claims of each pod.
 pub const CLAIM_TEMPLATES_MAX: usize = 64;
 /// Longest name: with a hyphen and ten characters behind it, it is the value of a label of each pod.
@@ -30,7 +28,7 @@ const NEGATIVE: &str = "must not be negative";
 pub(super) fn spec_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
     let mut errors = template_errors(spec);
     errors.extend(number_errors(spec));
-    errors.extend(selector_and_label_errors(spec));
+    errors.extend(workload::pod_selector_errors(&spec.selector, Some(&spec.template)));
     errors.extend(strategy_errors(spec));
     let templates = spec.volume_claim_templates.as_deref().unwrap_or_default();
     errors.extend(claim_template_errors(templates));
@@ -56,59 +54,17 @@ pub(super) fn spec_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
 
 fn template_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
     let claims = spec.volume_claim_templates.iter().flatten().filter_map(|claim| claim.metadata.name.as_deref());
-    let path = Path::ROOT.field("spec.template");
-    let mut errors = pod::check_template(&spec.template, &claims.collect::<Vec<_>>(), &path);
-    let Some(pod) = &spec.template.spec else { return errors };
-    if matches!(pod.restart_policy.as_deref(), Some("OnFailure" | "Never")) {
-        let message = "must be Always: a pod that ends is created again";
-        errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", message));
-    }
-    if pod.active_deadline_seconds.is_some() {
-        let message = "pods of a stateful set have no deadline";
-        errors.push(FieldError::forbidden("spec.template.spec.activeDeadlineSeconds", message));
-    }
-    errors
+    workload::lasting_template_errors(&spec.template, &claims.collect::<Vec<_>>())
 }
 
 fn number_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
-    let start = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start);
-    let mut errors = Vec::new();
-    let numbers = [
+    workload::number_errors(&[
         ("spec.replicas", spec.replicas, REPLICAS_MAX),
         ("spec.revisionHistoryLimit", spec.revision_history_limit.map(|limit| limit.max(0)), REVISIONS_MAX),
         ("spec.minReadySeconds", spec.min_ready_seconds, i32::MAX),
         // The number of the last pod must be one, too.
-        ("spec.ordinals.start", start, i32::MAX - REPLICAS_MAX),
-    ];
-    for (field, number, limit) in numbers {
-        match number {
-            Some(number) if number < 0 => errors.push(FieldError::invalid(field, NEGATIVE)),
-            Some(number) if number > limit => {
-                errors.push(FieldError::invalid(field, format!("must be at most {limit}")));
-            }
-            _ => {}
-        }
-    }
-    errors
-}
-
-fn selector_and_label_errors(spec: &StatefulSetSpec) -> Vec<FieldError> {
-    let labels = spec.template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
-    let mut errors = selector_errors(&spec.selector, "spec.selector");
-    if !errors.is_empty() {
-        return errors;
-    }
-    match LabelSelector::of(&spec.selector) {
-        Err(error) => errors.push(FieldError::invalid("spec.selector", error.to_string())),
-        Ok(selector) if selector.is_empty() => {
-            errors.push(FieldError::required("spec.selector", "say which pods belong to the set"));
-        }
-        Ok(selector) if !selector.matches(labels) => {
-            errors.push(FieldError::invalid("spec.template.metadata.labels", "must satisfy spec.selector"));
-        }
-        Ok(_) => {}
-    }
-    errors
+        ("spec.ordinals.start", spec.ordinals.as_ref().and_then(|o| o.start), i32::MAX - REPLICAS_MAX),
+    ])
 }
 
 fn strategy_errors(spec: &StatefulSetSpec) -> Option<FieldError> {
@@ -203,18 +159,7 @@ pub(super) fn status_errors(status: &StatefulSetStatus) -> Vec<FieldError> {
         ("status.availableReplicas", status.available_replicas, ready.min(status.replicas)),
         ("status.collisionCount", status.collision_count, i32::MAX),
     ];
-    let mut errors = Vec::new();
-    for (field, count, limit) in counts {
-        match count {
-            Some(count) if count < 0 => errors.push(FieldError::invalid(field, NEGATIVE)),
-            Some(count) if count > limit => {
-                errors.push(FieldError::invalid(field, "must not be more than the pods it counts among"));
-            }
-            _ => {}
-        }
-    }
-    if status.observed_generation.is_some_and(i64::is_negative) {
-        errors.push(FieldError::invalid("status.observedGeneration", NEGATIVE));
-    }
+    let mut errors = workload::count_errors(&counts);
+    errors.extend(workload::observed_error(status.observed_generation));
     errors
 }

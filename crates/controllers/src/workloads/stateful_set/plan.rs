@@ -1,9 +1,6 @@
 //! Which pods and claims to make, and which to delete, now.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::kinds::{ControllerRevision, PersistentVolumeClaim, Pod, StatefulSet};
 use jiff::Timestamp;
@@ -12,10 +9,14 @@ use super::{
     claims, ownership,
     pods::{desired_pod, ordinal, pod_name, revision_of},
     revision::{self, Version, Versions},
-    status::{status, until_available},
+    status::status,
     strategy::Strategy,
 };
-use crate::{controller::Next, step::Step, workloads::health};
+use crate::{
+    controller::Next,
+    step::Step,
+    workloads::health::{self, until_available},
+};
 
 /// Most steps of one pass; the change that they make brings the next.
 pub(super) const STEPS_MAX: usize = 100;
@@ -89,7 +90,7 @@ impl Pass<'_> {
     }
 
     fn is_available(&self, pod: &Pod) -> bool {
-        until_available(pod, self.strategy.min_ready, self.observed.now) == Some(Duration::ZERO)
+        health::is_available(pod, self.strategy.min_ready, self.observed.now)
     }
 
     /// Makes the claims of all pods belong to whom they go with.

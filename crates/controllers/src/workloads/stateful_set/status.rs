@@ -1,25 +1,11 @@
 //! What a stateful set says about itself.
 
-use std::time::Duration;
-
 use api::kinds::{Pod, StatefulSet};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSetStatus;
 
 use super::{pods::revision_of, revision::Versions, strategy::Strategy};
 use crate::workloads::health;
-
-/// How long a pod must still be ready before it counts as available; `None` if it is not ready.
-pub(super) fn until_available(pod: &Pod, min_ready: Duration, now: Timestamp) -> Option<Duration> {
-    if !health::is_ready(pod) {
-        return None;
-    }
-    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready")?;
-    let since = ready.last_transition_time.as_ref().map(|time| time.0);
-    let waited = since.map_or(min_ready, |since| Duration::try_from(now.duration_since(since)).unwrap_or_default());
-    Some(min_ready.saturating_sub(waited))
-}
 
 /// Status of a set over the pods it owns.
 pub(super) fn status(
@@ -43,7 +29,7 @@ pub(super) fn status(
         observed_generation: set.metadata.generation,
         replicas: total,
         ready_replicas: Some(ready),
-        available_replicas: Some(count(&|pod| until_available(pod, strategy.min_ready, now) == Some(Duration::ZERO))),
+        available_replicas: Some(count(&|pod| health::is_available(pod, strategy.min_ready, now))),
         current_replicas: Some(count(&|pod| revision_of(pod) == Some(current.as_str()))),
         updated_replicas: Some(updated),
         current_revision: Some(current.clone()),

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use api::kinds::StatefulSet;
 
+use crate::workloads::health;
+
 /// How the set wants its pods made and replaced.
 pub(super) struct Strategy {
     /// The first ordinal.
@@ -22,13 +24,12 @@ impl Strategy {
         let spec = set.spec.clone().unwrap_or_default();
         let update = spec.update_strategy.unwrap_or_default();
         let partition = update.rolling_update.and_then(|rolling| rolling.partition).unwrap_or(0).max(0);
-        let seconds = u64::try_from(spec.min_ready_seconds.unwrap_or(0)).unwrap_or(0);
         Self {
             start: spec.ordinals.map_or(0, |ordinals| ordinals.start.unwrap_or(0)).max(0).into(),
             replicas: spec.replicas.unwrap_or(1).max(0).into(),
             parallel: spec.pod_management_policy.as_deref() == Some("Parallel"),
             partition: (update.type_.as_deref() != Some("OnDelete")).then_some(partition.into()),
-            min_ready: Duration::from_secs(seconds),
+            min_ready: health::seconds(spec.min_ready_seconds),
         }
     }
 

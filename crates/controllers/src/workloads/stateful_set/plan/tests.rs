@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use api::{Resource, decode};
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,0 +1,98 @@
+//! ReplicaSet, ReplicationController and Deployment.
+
+use super::*;
+
+fn sample(plural: &'static str, name: &str) -> Sample {
+    let selector =
+        if plural == "replicationcontrollers" { json!({"a": "b"}) } else { json!({"matchLabels": {"a": "b"}}) };
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    Sample::new(
+        plural,
+        json!({"metadata": {"name": name, "namespace": "d"}, "spec": {"selector": selector, "template": template}}),
+    )
+}
+
+fn spec(change: Value) -> Value {
+    json!({"spec": change})
+}
+
+#[test]
+fn numbers_selectors_and_templates_are_checked() {
+    for plural in ["replicasets", "replicationcontrollers", "deployments"] {
+        sample(plural, "w").refuses([
+            (spec(json!({"replicas": -1})), "spec.replicas", INVALID),
+            (spec(json!({"replicas": 2_000_000_000})), "spec.replicas", INVALID),
+            (spec(json!({"minReadySeconds": -1})), "spec.minReadySeconds", INVALID),
+            (
+                spec(json!({"template": {"spec": {"restartPolicy": "Never"}}})),
+                "spec.template.spec.restartPolicy",
+                UNSUPPORTED,
+            ),
+            (
+                spec(json!({"template": {"spec": {"activeDeadlineSeconds": 5}}})),
+                "spec.template.spec.activeDeadlineSeconds",
+                FORBIDDEN,
+            ),
+            (spec(json!({"template": {"metadata": {"labels": {"a": "c"}}}})), "spec.template.metadata.labels", INVALID),
+            (json!({"status": {"replicas": 1, "readyReplicas": 2}}), "status.readyReplicas", INVALID),
+            (json!({"status": {"replicas": 1, "observedGeneration": -1}}), "status.observedGeneration", INVALID),
+        ]);
+    }
+    for plural in ["replicasets", "deployments"] {
+        let sample = sample(plural, "w");
+        sample.refuses([
+            (spec(json!({"selector": {"matchLabels": null}})), "spec.selector", REQUIRED),
+            (spec(json!({"selector": {"matchLabels": {"a b": "c"}}})), "spec.selector.matchLabels", INVALID),
+        ]);
+        let other = json!({"selector": {"matchLabels": {"x": "y"}}, "template": {"metadata": {"labels": {"x": "y"}}}});
+        assert_eq!(sample.update(json!({}), spec(other)), [("spec.selector".to_owned(), INVALID)]);
+    }
+    for plural in ["replicasets", "replicationcontrollers"] {
+        let found = sample(plural, "w").create(spec(json!({"template": null})));
+        assert!(found.contains(&("spec.template".to_owned(), REQUIRED)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_strategy_can_always_replace_a_pod() {
+    let rolling = |surge: Value, missing: Value| {
+        spec(json!({"strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": missing}}}))
+    };
+    sample("deployments", "w").refuses([
+        (rolling(json!(0), json!(0)), "spec.strategy.rollingUpdate.maxUnavailable", INVALID),
+        (rolling(json!("0%"), json!("0%")), "spec.strategy.rollingUpdate.maxUnavailable", INVALID),
+        (rolling(json!(1), json!("101%")), "spec.strategy.rollingUpdate.maxUnavailable", INVALID),
+        (rolling(json!(-1), json!(1)), "spec.strategy.rollingUpdate.maxSurge", INVALID),
+        (rolling(json!("a lot"), json!(1)), "spec.strategy.rollingUpdate.maxSurge", INVALID),
+        (spec(json!({"strategy": {"type": "Bogus"}})), "spec.strategy.type", UNSUPPORTED),
+        (
+            spec(json!({"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}})),
+            "spec.strategy.rollingUpdate",
+            FORBIDDEN,
+        ),
+        (spec(json!({"revisionHistoryLimit": -1})), "spec.revisionHistoryLimit", INVALID),
+        (spec(json!({"progressDeadlineSeconds": 5, "minReadySeconds": 5})), "spec.progressDeadlineSeconds", INVALID),
+    ]);
+    sample("deployments", "w").accepts([
+        rolling(json!("200%"), json!(0)),
+        rolling(json!(0), json!("100%")),
+        spec(json!({"strategy": {"type": "Recreate"}})),
+        spec(json!({"progressDeadlineSeconds": i32::MAX})),
+        spec(json!({"paused": true, "revisionHistoryLimit": 0})),
+    ]);
+}
+
+#[test]
+fn omitted_fields_get_kubernetes_values() {
+    let stored = sample("deployments", "w").stored(json!({}));
+    let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}});
+    assert_eq!(stored["spec"]["strategy"], strategy);
+    for (field, value) in [("replicas", 1), ("revisionHistoryLimit", 10), ("progressDeadlineSeconds", 600)] {
+        assert_eq!(stored["spec"][field], value, "{field}");
+    }
+    assert_eq!(stored["spec"]["template"]["spec"]["restartPolicy"], "Always");
+    let controller = sample("replicationcontrollers", "w").stored(json!({"spec": {"selector": null}}));
+    assert_eq!(controller["spec"]["selector"], json!({"a": "b"}));
+    assert_eq!(controller["metadata"]["labels"], json!({"a": "b"}));
+    assert_eq!(controller["spec"]["replicas"], 1);
+}
