@@ -62,6 +62,16 @@ pub mod label {
     pub const REVISION_HASH: &str = "controller.kubernetes.io/hash";
     /// Replica set and pod: hash of the template of the deployment that they belong to.
     pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+    /// Pod: name of its job.
+    pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+    /// The same, without a prefix, as it was first.
+    pub const JOB_NAME_LEGACY: &str = "job-name";
+    /// Pod: uid of its job.
+    pub const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+    /// The same, without a prefix, as it was first.
+    pub const CONTROLLER_UID_LEGACY: &str = "controller-uid";
+    /// Pod of an indexed job: its index. An annotation, too.
+    pub const COMPLETION_INDEX: &str = "batch.kubernetes.io/job-completion-index";
     /// Name of the node.
     pub const HOSTNAME: &str = "kubernetes.io/hostname";
     /// Operating system of the node.
@@ -135,6 +145,14 @@ pub mod annotation {
     pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
     /// Pod: pods of a replica set with lower values are deleted first.
     pub const POD_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+    /// Pod of an indexed job: how often pods of its index had failed before.
+    pub const INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
+    /// The same for failures that the job ignores.
+    pub const INDEX_IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
+    /// Job: the time of the schedule of its cron job.
+    pub const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
+    /// Job: the cron job that a person made it from.
+    pub const INSTANTIATE: &str = "cronjob.kubernetes.io/instantiate";
     /// Secret: the service account of the token in it.
     pub const SERVICE_ACCOUNT: &str = "kubernetes.io/service-account.name";
     /// Pod: AppArmor profile of the container whose name follows this prefix; a field replaced it.
@@ -161,6 +179,8 @@ pub mod finalizer {
 
     /// Bundle: its bindings are revoked, and its volumes deleted or set free, before it goes.
     pub const BUNDLE_CLEANUP: Finalizer = Finalizer::renamed("nanocloud.io/bundle-cleanup", "nanocloud.io/volumes");
+    /// Pod of a job: how it ends has not been counted yet.
+    pub const JOB_TRACKING: Finalizer = Finalizer::new("batch.kubernetes.io/job-tracking");
     /// Persistent volume claim: a node has made its volume, or was about to; the data go before the claim.
     pub const VOLUME_DATA: Finalizer = Finalizer::renamed("nanocloud.io/volume-data", "nanocloud.io/volume");
     /// Binding: what its command made in the target is revoked before it goes.
@@ -189,6 +209,8 @@ pub mod user_extra {
 pub mod manager {
     /// The command line, unless it is given another name; also the value of [`super::label::MANAGED_BY`].
     pub const NANOCLOUD: &str = "nanocloud";
+    /// Job: `spec.managedBy` of jobs that are left to the built-in controller.
+    pub const JOB_CONTROLLER: &str = "kubernetes.io/job-controller";
 }
 
 /// Types of secrets.

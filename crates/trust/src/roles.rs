@@ -122,8 +122,8 @@ pub(crate) fn is_own_node_object(node: &str, request: &Attributes<'_>) -> bool {
     own && change && (node_itself || lease)
 }
 
-const CONTROLLER_GROUPS: &[&str] = &["", "apps", "discovery.k8s.io", "nanocloud.io"];
-const WORKLOAD_GROUPS: &[&str] = &["apps"];
+const CONTROLLER_GROUPS: &[&str] = &["", "apps", "batch", "discovery.k8s.io", "nanocloud.io"];
+const WORKLOAD_GROUPS: &[&str] = &["apps", "batch"];
 
 const CONTROLLERS_ROLE: Role = Role {
     name: CONTROLLERS,

@@ -8,6 +8,7 @@
 //!
 //! Types that several kinds share (containers, probes, selectors) have one table, which the others refer to.
 
+pub(crate) mod batch;
 mod claim;
 mod container;
 mod core;

@@ -54,6 +54,8 @@ kinds! {
     replica_set::ReplicaSet,
     replication_controller::ReplicationController,
     deployment::Deployment,
+    job::Job,
+    cron_job::CronJob,
     controller_revision::ControllerRevision,
     lease::Lease,
     bundle::Bundle,

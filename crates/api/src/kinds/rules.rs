@@ -3,6 +3,7 @@
 mod claims;
 mod data;
 mod endpoints;
+mod jobs;
 mod nanocloud;
 mod places;
 mod services;

@@ -6,6 +6,7 @@
 
 mod binding;
 mod event;
+mod job;
 mod namespace;
 mod persistent_volume_claim;
 mod pod;
@@ -15,7 +16,7 @@ mod strategy;
 
 use api::{
     Kind, Resource,
-    kinds::{Binding, Event, Namespace, PersistentVolumeClaim, Pod, Secret, Service},
+    kinds::{Binding, Event, Job, Namespace, PersistentVolumeClaim, Pod, Secret, Service},
 };
 
 pub(crate) use self::strategy::{NodeAccess, Objects, Strategy};
@@ -30,7 +31,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
     const fn is<R: Resource>() -> (&'static str, &'static str) {
         (R::GROUP, R::KIND)
     }
-    let all: [((&str, &str), &'static dyn Strategy); 7] = [
+    let all: [((&str, &str), &'static dyn Strategy); 8] = [
         (is::<Namespace>(), &namespace::Namespaces),
         (is::<Pod>(), &pod::Pods),
         (is::<Service>(), &service::Services),
@@ -38,6 +39,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         (is::<Event>(), &event::Events),
         (is::<PersistentVolumeClaim>(), &persistent_volume_claim::Claims),
         (is::<Binding>(), &binding::Bindings),
+        (is::<Job>(), &job::Jobs),
     ];
     all.into_iter().find(|(name, _)| *name == (kind.group(), kind.kind())).map_or(&Plain, |(_, strategy)| strategy)
 }

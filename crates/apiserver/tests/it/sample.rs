@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 /// A valid object. A kind without a line here must be valid with metadata alone.
 pub fn object(kind: &Kind, name: &str) -> Value {
     let pod = json!({"containers": [{"name": "main", "image": "redis:7"}]});
+    let mut ending = pod.clone();
+    ending["restartPolicy"] = json!("Never");
     let mut object = match kind.kind() {
         "Pod" => json!({"spec": pod}),
         "Service" => json!({"spec": {"ports": [{"port": 80}], "selector": {"app": "x"}}}),
@@ -16,6 +18,8 @@ pub fn object(kind: &Kind, name: &str) -> Value {
             "selector": {"matchLabels": {"app": "x"}},
             "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod},
         }}),
+        "Job" => json!({"spec": {"template": {"spec": ending}}}),
+        "CronJob" => json!({"spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": {"spec": ending}}}}}),
         "ReplicationController" => {
             json!({"spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}})
         }

@@ -97,10 +97,19 @@ impl Nodes {
         };
         let next = Ipv4Addr::from(0x0a09_0000 + u32::try_from(self.addresses.len()).unwrap());
         let address = *self.addresses.entry(pod.metadata.uid.clone().unwrap()).or_insert(next);
+        let ends = pod.spec.as_ref().is_some_and(|spec| spec.restart_policy.as_deref() == Some("Never"));
+        let phase = match (ends, health::phase(&pod), fault) {
+            (false, ..) => "Running",
+            (true, "Succeeded" | "Failed", _) => return,
+            // It runs for one step.
+            (true, "Pending", _) => "Running",
+            (true, _, Fault::None) => "Succeeded",
+            (true, _, Fault::Fails) => "Failed",
+        };
         let mut pod = encode(&pod);
         let name = pod["spec"]["containers"][0]["name"].clone();
         let last = json!({"terminated": {"exitCode": 3, "message": "cannot open the data directory"}});
-        let status = json!({"phase": "Running", "podIP": address, "startTime": "1970-01-01T00:00:00Z",
+        let status = json!({"phase": phase, "podIP": address, "startTime": "1970-01-01T00:00:00Z",
             "conditions": [{"type": "Ready", "status": ready}],
             "containerStatuses": [{"name": name, "image": "i", "imageID": "i", "ready": ready == "True", "restartCount": 1,
                 "state": state, "lastState": last}]});

@@ -1,5 +1,7 @@
 //! Random edits, faults and kills over the real API server; then quiet. The cluster must converge, and then be idle.
 
+mod workloads;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -173,9 +175,10 @@ impl Simulation {
     async fn edit(&mut self) {
         let name = ["db", "blog", "blog2"][self.random.below(3)];
         let key = ObjectKey::namespaced("default", name);
-        match self.random.below(13) {
+        match self.random.below(16) {
             11 => self.spoil_endpoints().await,
             12 => self.edit_addresses().await,
+            13.. => self.edit_workload().await,
             8 => self.trouble().await,
             9 | 10 => self.edit_set().await,
             0 => self.install("mariadb", MARIADB).await,
@@ -387,7 +390,10 @@ impl Simulation {
         }
         self.judge_set(seed);
         self.judge_endpoints(seed);
-        for pod in self.world.all::<Pod>().iter().filter(|pod| pod["metadata"]["labels"]["app"] != "web") {
+        self.judge_workloads(seed);
+        let others = ["web", workloads::DEPLOYMENT, workloads::CONTROLLER, workloads::RELEASED, workloads::JOB];
+        let of_bundle = |pod: &&Value| !others.iter().any(|app| pod["metadata"]["labels"]["app"] == *app);
+        for pod in self.world.all::<Pod>().iter().filter(of_bundle) {
             let set = pod["metadata"]["name"].as_str().unwrap().trim_end_matches("-0");
             assert!(bundles.get(set).is_some_and(|bundle| bundle.spec.start), "seed {seed}: a pod too many {set}");
         }

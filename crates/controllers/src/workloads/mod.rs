@@ -1,7 +1,10 @@
 //! What runs: the kinds that make pods, and the scheduler.
 
+mod cron_job;
 mod deployment;
 pub(crate) mod health;
+mod job;
+mod order;
 mod ownership;
 mod replica_set;
 pub mod scheduler;
@@ -13,7 +16,9 @@ use std::sync::Arc;
 
 use api::kinds::{ReplicaSet, ReplicationController};
 
-use self::{deployment::Deployments, replica_set::Replicas, scheduler::Scheduler, stateful_set::StatefulSets};
+use self::{
+    deployment::Deployments, job::Jobs, replica_set::Replicas, scheduler::Scheduler, stateful_set::StatefulSets,
+};
 use crate::controller::Controller;
 
 /// The controllers of all kinds that make pods, and the scheduler.
@@ -21,6 +26,8 @@ pub(crate) fn all() -> Vec<Arc<dyn Controller>> {
     vec![
         Arc::new(StatefulSets),
         Arc::new(Deployments::default()),
+        Arc::new(Jobs::default()),
+        Arc::new(CronJobs),
         Arc::new(Replicas::<ReplicaSet>::default()),
         Arc::new(Replicas::<ReplicationController>::default()),
         Arc::new(Scheduler),

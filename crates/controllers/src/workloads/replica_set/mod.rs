@@ -1,7 +1,7 @@
 //! `apps/v1 ReplicaSet` and `v1 ReplicationController`: a number of equal pods.
 
 mod kind;
-mod order;
+
 mod plan;
 mod status;
 

@@ -3,12 +3,12 @@
 use api::{kinds::Pod, names::label::POD_TEMPLATE_HASH};
 use jiff::Timestamp;
 
-use super::{kind::Replicated, order};
+use super::kind::Replicated;
 use crate::{
     controller::Next,
     step::Step,
     workloads::{
-        health, ownership,
+        health, order, ownership,
         template::{self, PodNames},
     },
 };
