@@ -1,4 +1,4 @@
-//! Reconcilers: bundles, stateful sets, claims, scheduling, endpoints of services, garbage collection, namespaces, nodes,
+//! Reconcilers: bundles, workloads, claims, scheduling, endpoints of services, garbage collection, namespaces, nodes,
 //! tokens.
 //!
 //! ```text

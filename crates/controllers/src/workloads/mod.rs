@@ -17,7 +17,8 @@ use std::sync::Arc;
 use api::kinds::{ReplicaSet, ReplicationController};
 
 use self::{
-    deployment::Deployments, job::Jobs, replica_set::Replicas, scheduler::Scheduler, stateful_set::StatefulSets,
+    cron_job::CronJobs, deployment::Deployments, job::Jobs, replica_set::Replicas, scheduler::Scheduler,
+    stateful_set::StatefulSets,
 };
 use crate::controller::Controller;
 
