@@ -173,6 +173,24 @@ pub mod annotation {
     pub const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 }
 
+/// Taints of nodes.
+pub mod taint {
+    /// The node is not ready.
+    pub const NOT_READY: &str = "node.kubernetes.io/not-ready";
+    /// The node has not been heard of.
+    pub const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+    /// The disk of the node is full.
+    pub const DISK_PRESSURE: &str = "node.kubernetes.io/disk-pressure";
+    /// The memory of the node is short.
+    pub const MEMORY_PRESSURE: &str = "node.kubernetes.io/memory-pressure";
+    /// The node runs too many processes.
+    pub const PID_PRESSURE: &str = "node.kubernetes.io/pid-pressure";
+    /// The node is cordoned: `spec.unschedulable`.
+    pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+    /// Pods of the node do not reach others yet.
+    pub const NETWORK_UNAVAILABLE: &str = "node.kubernetes.io/network-unavailable";
+}
+
 /// Finalizers.
 pub mod finalizer {
     use crate::Finalizer;

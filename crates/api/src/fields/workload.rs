@@ -22,10 +22,20 @@ static DEPLOYMENT_SPEC: Shape = Shape(&[
     done("replicas"),
     done("revisionHistoryLimit"),
     of("selector", &LABEL_SELECTOR),
-    of("strategy", &DEPLOYMENT_STRATEGY),
+    of("strategy", &UPDATE_STRATEGY),
     of("template", &POD_TEMPLATE),
 ]);
 
-static DEPLOYMENT_STRATEGY: Shape = Shape(&[of("rollingUpdate", &ROLLING_UPDATE), done("type")]);
+static UPDATE_STRATEGY: Shape = Shape(&[of("rollingUpdate", &ROLLING_UPDATE), done("type")]);
 
 static ROLLING_UPDATE: Shape = Shape(&[done("maxSurge"), done("maxUnavailable")]);
+
+pub(crate) static DAEMON_SET: Shape = Shape(&[shared("metadata"), of("spec", &DAEMON_SET_SPEC), reported("status")]);
+
+static DAEMON_SET_SPEC: Shape = Shape(&[
+    done("minReadySeconds"),
+    done("revisionHistoryLimit"),
+    of("selector", &LABEL_SELECTOR),
+    of("template", &POD_TEMPLATE),
+    of("updateStrategy", &UPDATE_STRATEGY),
+]);

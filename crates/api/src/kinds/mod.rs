@@ -54,6 +54,7 @@ kinds! {
     replica_set::ReplicaSet,
     replication_controller::ReplicationController,
     deployment::Deployment,
+    daemon_set::DaemonSet,
     job::Job,
     cron_job::CronJob,
     controller_revision::ControllerRevision,

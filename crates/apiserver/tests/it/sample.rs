@@ -14,7 +14,7 @@ pub fn object(kind: &Kind, name: &str) -> Value {
         "PersistentVolumeClaim" => {
             json!({"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})
         }
-        "StatefulSet" | "ReplicaSet" | "Deployment" => json!({"spec": {
+        "StatefulSet" | "ReplicaSet" | "Deployment" | "DaemonSet" => json!({"spec": {
             "selector": {"matchLabels": {"app": "x"}},
             "template": {"metadata": {"labels": {"app": "x"}}, "spec": pod},
         }}),

@@ -1,8 +1,10 @@
 //! What runs: the kinds that make pods, and the scheduler.
 
 mod cron_job;
+mod daemon_set;
 mod deployment;
 pub(crate) mod health;
+mod history;
 mod job;
 mod order;
 mod ownership;
@@ -17,8 +19,8 @@ use std::sync::Arc;
 use api::kinds::{ReplicaSet, ReplicationController};
 
 use self::{
-    cron_job::CronJobs, deployment::Deployments, job::Jobs, replica_set::Replicas, scheduler::Scheduler,
-    stateful_set::StatefulSets,
+    cron_job::CronJobs, daemon_set::DaemonSets, deployment::Deployments, job::Jobs, replica_set::Replicas,
+    scheduler::Scheduler, stateful_set::StatefulSets,
 };
 use crate::controller::Controller;
 
@@ -26,6 +28,7 @@ use crate::controller::Controller;
 pub(crate) fn all() -> Vec<Arc<dyn Controller>> {
     vec![
         Arc::new(StatefulSets),
+        Arc::new(DaemonSets::default()),
         Arc::new(Deployments::default()),
         Arc::new(Jobs::default()),
         Arc::new(CronJobs),

@@ -26,6 +26,11 @@ impl Selectors {
         ]
     }
 
+    /// All workloads that are known.
+    pub(crate) fn known(&self) -> Vec<ObjectKey> {
+        self.0.lock().keys().cloned().collect()
+    }
+
     fn note(&self, change: Change<'_>) -> Vec<ObjectKey> {
         let keys = itself(change);
         for key in &keys {

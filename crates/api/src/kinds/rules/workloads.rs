@@ -1,4 +1,4 @@
-//! ReplicaSet, ReplicationController and Deployment.
+//! ReplicaSet, ReplicationController, Deployment and DaemonSet.
 
 use super::*;
 
@@ -95,4 +95,27 @@ fn omitted_fields_get_kubernetes_values() {
     assert_eq!(controller["spec"]["selector"], json!({"a": "b"}));
     assert_eq!(controller["metadata"]["labels"], json!({"a": "b"}));
     assert_eq!(controller["spec"]["replicas"], 1);
+}
+
+#[test]
+fn a_daemon_set_replaces_pods_or_doubles_them() {
+    let rolling = |missing: Value, surge: Value| {
+        spec(json!({"updateStrategy": {"rollingUpdate": {"maxUnavailable": missing, "maxSurge": surge}}}))
+    };
+    sample("daemonsets", "w").refuses([
+        (rolling(json!(0), json!(0)), "spec.updateStrategy.rollingUpdate.maxUnavailable", INVALID),
+        (rolling(json!(1), json!(1)), "spec.updateStrategy.rollingUpdate.maxSurge", INVALID),
+        (rolling(json!("101%"), json!(0)), "spec.updateStrategy.rollingUpdate.maxUnavailable", INVALID),
+        (spec(json!({"updateStrategy": {"type": "Bogus"}})), "spec.updateStrategy.type", UNSUPPORTED),
+        (spec(json!({"revisionHistoryLimit": -1})), "spec.revisionHistoryLimit", INVALID),
+        (spec(json!({"selector": {"matchLabels": null}})), "spec.selector", REQUIRED),
+        (json!({"status": {"numberReady": -1}}), "status.numberReady", INVALID),
+    ]);
+    sample("daemonsets", "w")
+        .accepts([rolling(json!(0), json!("50%")), spec(json!({"updateStrategy": {"type": "OnDelete"}}))]);
+    let stored = sample("daemonsets", "w").stored(json!({}));
+    let update = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}});
+    assert_eq!(stored["spec"]["updateStrategy"], update);
+    let other = json!({"selector": {"matchLabels": {"x": "y"}}, "template": {"metadata": {"labels": {"x": "y"}}}});
+    assert_eq!(sample("daemonsets", "w").update(json!({}), spec(other)), [("spec.selector".to_owned(), INVALID)]);
 }

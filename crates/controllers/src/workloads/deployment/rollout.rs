@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use api::{
-    ObjectMeta, Resource,
+    ObjectMeta,
     kinds::{Deployment, ReplicaSet, workload::share},
     meta::controller_reference,
     names::{
@@ -17,7 +17,7 @@ use k8s_openapi::api::{
     core::v1::PodTemplateSpec,
 };
 
-use crate::{digest, step::Step};
+use crate::{digest, step::Step, workloads::history};
 
 /// Characters of the hash of a template.
 const HASH_LEN: usize = 10;
@@ -213,9 +213,7 @@ impl<'a> Rollout<'a> {
 
 /// A template as it is compared with others: without the hash, and with all defaults.
 fn comparable(template: Option<PodTemplateSpec>) -> Option<PodTemplateSpec> {
-    let mut set = ReplicaSet { spec: Some(ReplicaSetSpec { template, ..Default::default() }), ..Default::default() };
-    set.apply_defaults();
-    let mut template = set.spec?.template?;
+    let mut template = history::normal(template?);
     if let Some(labels) = template.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
         labels.remove(POD_TEMPLATE_HASH);
     }

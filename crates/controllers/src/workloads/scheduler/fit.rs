@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::{
     kinds::{Node, Pod},
+    names::taint::UNSCHEDULABLE,
     quantity,
 };
 use k8s_openapi::{
@@ -87,22 +88,16 @@ impl Candidate<'_> {
     /// Why the pod cannot go to this node; `None` if it can.
     pub(crate) fn obstacle(&self, spec: &PodSpec, needs: &Needs, place: &Place) -> Option<String> {
         let says = |text: &str| Some(text.to_owned());
-        if !is_ready(self.node) {
+        if readiness(self.node) != Some(true) {
             return says("node(s) were not ready");
         }
-        let node_spec = self.node.spec.as_ref();
-        if self.node.metadata.deletion_timestamp.is_some()
-            || node_spec.and_then(|spec| spec.unschedulable) == Some(true)
-        {
+        if self.node.metadata.deletion_timestamp.is_some() || is_cordoned(spec, self.node) {
             return says("node(s) were unschedulable");
         }
         if !affinity::matches(spec, self.node) {
             return says("node(s) didn't match Pod's node affinity/selector");
         }
-        let tolerations = spec.tolerations.as_deref().unwrap_or_default();
-        let taints = node_spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-        let mut taints = taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
-        if let Some(taint) = taints.find(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint))) {
+        if let Some(taint) = untolerated(spec, self.node).next() {
             return Some(format!("node(s) had untolerated taint {{{}}}", taint.key));
         }
         if !place.allows(self.name) {
@@ -122,9 +117,26 @@ impl Candidate<'_> {
     }
 }
 
-fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+/// Whether a node is ready; nothing if it has not said.
+pub(crate) fn readiness(node: &Node) -> Option<bool> {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.find(|condition| condition.type_ == "Ready").map(|condition| condition.status == "True")
+}
+
+/// Taints that keep a pod from a node.
+pub(crate) fn untolerated<'a>(spec: &'a PodSpec, node: &'a Node) -> impl Iterator<Item = &'a Taint> {
+    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
+    taints.filter(|taint| taint.effect != "PreferNoSchedule" && !is_tolerated(spec, taint))
+}
+
+/// Whether the node is closed to the pod. It stands for a taint, which a pod may tolerate.
+fn is_cordoned(spec: &PodSpec, node: &Node) -> bool {
+    let taint = Taint { key: UNSCHEDULABLE.into(), effect: "NoSchedule".into(), ..Taint::default() };
+    node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) && !is_tolerated(spec, &taint)
+}
+
+fn is_tolerated(spec: &PodSpec, taint: &Taint) -> bool {
+    spec.tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
 }
 
 fn amounts<'a>(quantities: impl Iterator<Item = (&'a String, &'a Quantity)>) -> Amounts {

@@ -16,6 +16,10 @@ use async_trait::async_trait;
 use client::chain;
 use serde_json::Value;
 
+pub(crate) use self::{
+    affinity::matches as admits,
+    fit::{readiness, untolerated},
+};
 use crate::{
     controller::{Change, Controller, Next, Watch},
     error::Error,

@@ -9,14 +9,16 @@ use api::{
     meta::controller_reference,
     names::label,
 };
-use k8s_openapi::{
-    api::{apps::v1::StatefulSetSpec, core::v1::PodTemplateSpec},
-    apimachinery::pkg::runtime::RawExtension,
-};
+use k8s_openapi::{api::core::v1::PodTemplateSpec, apimachinery::pkg::runtime::RawExtension};
 use serde_json::{Value, json};
 
 use super::pods::{desired_pod, name, ordinal, revision_of};
-use crate::{digest, step::Step, world::is_applied};
+use crate::{
+    digest,
+    step::Step,
+    workloads::history::{normal, template_of},
+    world::is_applied,
+};
 
 /// Characters of a revision's hash.
 const HASH_LEN: usize = 10;
@@ -47,14 +49,6 @@ fn template(set: &StatefulSet) -> PodTemplateSpec {
     set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default()
 }
 
-/// The template with all defaults: what an earlier version left out counts as what it meant.
-fn normal(template: PodTemplateSpec) -> PodTemplateSpec {
-    let spec = StatefulSetSpec { template, ..StatefulSetSpec::default() };
-    let mut set = StatefulSet { spec: Some(spec), ..StatefulSet::default() };
-    set.apply_defaults();
-    set.spec.map(|spec| spec.template).unwrap_or_default()
-}
-
 /// Name of the revision of the set's template: equal templates have equal names.
 pub(super) fn revision_name(set: &StatefulSet, collisions: i32) -> String {
     let text = serde_json::to_string(&set.spec.as_ref().map(|spec| &spec.template)).unwrap_or_default();
@@ -62,13 +56,6 @@ pub(super) fn revision_name(set: &StatefulSet, collisions: i32) -> String {
     let parts = [text.as_bytes(), again.as_bytes()];
     let parts = if collisions == 0 { &parts[..1] } else { &parts[..] };
     format!("{}-{}", name(set), &digest::hex_of(parts.iter().copied())[..HASH_LEN])
-}
-
-/// The template that a revision keeps.
-pub(super) fn template_of(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
-    let mut kept = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
-    kept.as_object_mut()?.shift_remove("$patch");
-    serde_json::from_value(kept).ok()
 }
 
 /// A revision of the set's template. Its data are a strategic merge patch, by which clients go back to it.

@@ -261,7 +261,7 @@ fn history_is_kept_renewed_and_pruned() {
             .revisions
             .values()
             .map(|kept| {
-                let template = revision::template_of(kept).unwrap();
+                let template = crate::workloads::history::template_of(kept).unwrap();
                 (kept.revision, template.spec.unwrap().containers[0].image.clone().unwrap())
             })
             .collect();
