@@ -141,8 +141,6 @@ pub mod annotation {
     pub const DESIRED_REPLICAS: &str = "deployment.kubernetes.io/desired-replicas";
     /// Replica set: most pods that its deployment might have had when the replica set was last scaled.
     pub const MAX_REPLICAS: &str = "deployment.kubernetes.io/max-replicas";
-    /// What `kubectl apply` sent last.
-    pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
     /// Pod: pods of a replica set with lower values are deleted first.
     pub const POD_DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
     /// Pod of an indexed job: how often pods of its index had failed before.
