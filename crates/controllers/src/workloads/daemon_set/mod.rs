@@ -3,6 +3,7 @@
 mod nodes;
 mod plan;
 mod status;
+mod view;
 
 use api::{
     Kind, ObjectKey,

@@ -1,6 +1,6 @@
 //! Which pods to create and which to delete, now.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use api::{
     kinds::{ControllerRevision, DaemonSet, Node, Pod, workload::share},
@@ -11,14 +11,13 @@ use jiff::Timestamp;
 use super::{
     nodes::{self, Fit},
     status::status,
+    view::{Place, View},
 };
 use crate::{
     controller::Next,
     step::Step,
     workloads::{
-        health,
-        history::{self, Current},
-        ownership,
+        health, history, ownership,
         template::{self, PodNames},
     },
 };
@@ -34,22 +33,6 @@ pub(super) struct Observed {
     pub(super) pods: Vec<Pod>,
     pub(super) revisions: Vec<ControllerRevision>,
     pub(super) nodes: Vec<Node>,
-    pub(super) now: Timestamp,
-}
-
-/// A node and the set's pods that are for it, oldest first.
-pub(super) struct Place<'a> {
-    pub(super) node: &'a str,
-    pub(super) fit: Fit,
-    pub(super) pods: Vec<&'a Pod>,
-}
-
-/// A set held against its nodes.
-pub(super) struct View<'a> {
-    pub(super) set: &'a DaemonSet,
-    pub(super) current: Current,
-    pub(super) places: Vec<Place<'a>>,
-    pub(super) min_ready: Duration,
     pub(super) now: Timestamp,
 }
 

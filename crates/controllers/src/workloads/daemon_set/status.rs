@@ -3,7 +3,7 @@
 use api::kinds::Pod;
 use k8s_openapi::api::apps::v1::DaemonSetStatus;
 
-use super::{nodes::Fit, plan::View};
+use super::{nodes::Fit, view::View};
 use crate::workloads::{health, history};
 
 /// The status over the nodes, each with its oldest pod.

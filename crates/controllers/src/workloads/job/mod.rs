@@ -10,6 +10,7 @@ mod plan;
 mod pods;
 mod policy;
 mod status;
+mod view;
 
 use api::{
     Kind, ObjectKey, Resource,

@@ -6,9 +6,9 @@ use api::kinds::{Pod, job};
 
 use super::{
     conditions::{FAILURE_TARGET, SUCCESS_CRITERIA_MET, holding},
-    plan::View,
     pods,
     status::Tally,
+    view::View,
 };
 
 /// What was decided about a job.

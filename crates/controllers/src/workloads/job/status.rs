@@ -7,9 +7,9 @@ use k8s_openapi::api::batch::v1::UncountedTerminatedPods;
 
 use super::{
     indexes,
-    plan::View,
     pods::{self, Failures},
     policy::{Verdict, verdict},
+    view::View,
 };
 use crate::step::Step;
 

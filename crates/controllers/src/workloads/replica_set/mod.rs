@@ -4,6 +4,7 @@ mod kind;
 
 mod plan;
 mod status;
+mod view;
 
 use std::marker::PhantomData;
 
@@ -12,8 +13,9 @@ use async_trait::async_trait;
 
 use self::{
     kind::Replicated,
-    plan::{Observed, plan},
+    plan::plan,
     status::{Failure, status},
+    view::Observed,
 };
 use super::selectors::Selectors;
 use crate::{

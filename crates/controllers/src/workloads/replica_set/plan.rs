@@ -1,9 +1,11 @@
 //! Which pods to create and which to delete, now.
 
 use api::{kinds::Pod, names::label::POD_TEMPLATE_HASH};
-use jiff::Timestamp;
 
-use super::kind::Replicated;
+use super::{
+    kind::Replicated,
+    view::{Observed, is_active},
+};
 use crate::{
     controller::Next,
     step::Step,
@@ -15,13 +17,6 @@ use crate::{
 
 /// Most pods that are created or deleted in one pass; the changes bring the next one.
 pub(super) const BURST: usize = 500;
-
-/// A set and the pods of its namespace.
-pub(super) struct Observed<S> {
-    pub(super) set: S,
-    pub(super) pods: Vec<Pod>,
-    pub(super) now: Timestamp,
-}
 
 /// What to do.
 pub(super) struct Plan {
@@ -57,11 +52,6 @@ pub(super) fn plan<S: Replicated>(observed: &Observed<S>) -> Plan {
     let waits = active.iter().filter_map(|pod| health::until_available(pod, min_ready, observed.now));
     let next = waits.filter(|wait| !wait.is_zero()).map(Next::After).fold(Next::OnChange, Next::sooner);
     Plan { steps, owned: Some(owned.objects), next }
-}
-
-/// Whether a pod counts as one of the set's.
-pub(super) fn is_active(pod: &Pod) -> bool {
-    !health::has_ended(pod) && !health::is_terminating(pod)
 }
 
 fn create<S: Replicated>(observed: &Observed<S>, count: usize) -> Vec<Step> {

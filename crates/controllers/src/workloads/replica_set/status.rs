@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 
 use super::{
     kind::Replicated,
-    plan::{Observed, is_active},
+    view::{Observed, is_active},
 };
 use crate::workloads::health;
 
