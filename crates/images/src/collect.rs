@@ -42,10 +42,10 @@ pub struct Collected {
 type Documents = BTreeMap<String, (Option<(Manifest, ImageSettings)>, bool)>;
 
 impl ImageStore {
-    /// How full the store's file system is, in percent.
-    pub fn used_percent(&self) -> Result<u8, ImageError> {
+    /// Whether more than a share of the store's file system is used, in percent.
+    pub fn is_fuller_than(&self, percent: u8) -> Result<bool, ImageError> {
         let root = &self.inner.config.root;
-        disk(root).map(|disk| disk.percent_after(0)).map_err(ImageError::store(root))
+        disk(root).map(|disk| disk.is_fuller_than(percent)).map_err(ImageError::store(root))
     }
 
     /// Removes what the policy lets go: images that no container uses, and what only they needed. `in_use` are the

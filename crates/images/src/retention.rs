@@ -42,6 +42,10 @@ impl Disk {
         u64::try_from(u128::from(self.total) * u128::from(percent.min(100)) / 100).unwrap_or(u64::MAX)
     }
 
+    pub(crate) fn is_fuller_than(self, percent: u8) -> bool {
+        self.used > self.share(percent)
+    }
+
     /// The used share, after some bytes were freed.
     pub(crate) fn percent_after(self, freed: u64) -> u8 {
         let used = u128::from(self.used.saturating_sub(freed));
@@ -120,7 +124,8 @@ pub(crate) fn plan(stock: &Stock, disk: Disk, policy: &CollectPolicy, now: Syste
     candidates.sort_by_key(|image| (image.named, image.last_used, image.digest.clone()));
     let (old, young): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|image| age(image.last_used) >= policy.age_min);
-    let fuller = |freed: u64, percent: u8| disk.used.saturating_sub(freed) > disk.share(percent);
+    let fuller =
+        |freed: u64, percent: u8| Disk { used: disk.used.saturating_sub(freed), ..disk }.is_fuller_than(percent);
     let mut pressed = None;
     for image in old {
         let due = !image.named || policy.age_max.is_some_and(|most| age(image.last_used) >= most);

@@ -84,8 +84,8 @@ pub trait Images: Send + Sync + 'static {
     async fn present(&self, reference: &str) -> bool;
     /// Finds, verifies and unpacks an image. Where it must be fetched, the logins are tried in order.
     async fn ensure(&self, reference: &str, pull: Pull, logins: &[Credentials]) -> Result<ImageFacts, BoxError>;
-    /// How full the disk of the images is, in percent.
-    fn used_percent(&self) -> Result<u8, BoxError>;
+    /// Whether more than a share of the disk of the images is used, in percent.
+    fn is_fuller_than(&self, percent: u8) -> Result<bool, BoxError>;
     /// Removes images that nothing uses, as the marks say; `in_use` are layers of containers.
     async fn collect(&self, in_use: &BTreeSet<PathBuf>, marks: ImageMarks) -> Result<Room, BoxError>;
     /// A user the image's own user database describes, by number.

@@ -45,8 +45,8 @@ pub(crate) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
 pub(crate) async fn before_pull(shared: &Shared) {
     let mut in_vain = shared.collection.lock().await;
     let rests = in_vain.is_some_and(|at| at.elapsed() < REST);
-    match shared.ports.images.used_percent() {
-        Ok(used) if used > shared.config.images.high_percent && !rests => collect(shared, &mut in_vain).await,
+    match shared.ports.images.is_fuller_than(shared.config.images.high_percent) {
+        Ok(true) if !rests => collect(shared, &mut in_vain).await,
         Ok(_) => {}
         Err(error) => tracing::warn!(error = chain(error.as_ref()), "how full the disk of the images is, is not known"),
     }

@@ -109,8 +109,8 @@ impl Images for NodeImages {
         Ok(ImageFacts { reference: reference.to_owned(), digest, layers, settings: config, user })
     }
 
-    fn used_percent(&self) -> Result<u8, BoxError> {
-        Ok(self.0.used_percent()?)
+    fn is_fuller_than(&self, percent: u8) -> Result<bool, BoxError> {
+        Ok(self.0.is_fuller_than(percent)?)
     }
 
     async fn collect(&self, in_use: &BTreeSet<PathBuf>, marks: ImageMarks) -> Result<Room, BoxError> {

@@ -270,8 +270,8 @@ impl Images for World {
         Ok(ImageFacts { reference: reference.into(), digest: "sha256:0".into(), layers: vec![], settings, user })
     }
 
-    fn used_percent(&self) -> Result<u8, BoxError> {
-        Ok(self.state.lock().used_percent)
+    fn is_fuller_than(&self, percent: u8) -> Result<bool, BoxError> {
+        Ok(self.state.lock().used_percent > percent)
     }
 
     async fn collect(&self, in_use: &BTreeSet<PathBuf>, _: ImageMarks) -> Result<Room, BoxError> {
