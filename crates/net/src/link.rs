@@ -1,6 +1,6 @@
 //! Interfaces, addresses and routes over netlink.
 
-use std::{collections::BTreeSet, io, net::Ipv4Addr, os::fd::AsRawFd as _, path::Path};
+use std::{collections::BTreeSet, io, net::Ipv4Addr, os::fd::AsRawFd as _, path::Path, time::Duration};
 
 use futures::TryStreamExt as _;
 use rtnetlink::{
@@ -20,6 +20,15 @@ const LEAVING: u32 = 0x6e63_6c76;
 
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
+
+/// Longest time the kernel may take over a pod's interfaces; a second is much. Who waits has the lock of the network.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does some work with interfaces; an error when the kernel does not answer.
+pub(crate) async fn in_time<T>(action: &'static str, name: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| failed(action, name, io::ErrorKind::TimedOut.into());
+    tokio::time::timeout(PATIENCE, work).await.map_err(late).flatten()
+}
 
 /// One netlink connection; it belongs to the namespace it was opened in.
 pub(crate) struct Links {

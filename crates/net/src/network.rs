@@ -15,7 +15,7 @@ use crate::{
     flow::Translations,
     guard,
     lease::Leases,
-    link::{Links, Mac, controller_of, is_up, mac_of},
+    link::{Links, Mac, controller_of, in_time, is_up, mac_of},
     netns, nft, render, sysctl,
     tables::{Part, Tables},
 };
@@ -161,7 +161,10 @@ impl Network {
     pub(crate) async fn plug(&self, attachment: &Attachment) -> Result<()> {
         netns::pin(&attachment.netns)?;
         let inner = Links::open_in(&attachment.netns)?;
-        if self.is_wired(&inner, attachment).await? { Ok(()) } else { self.wire(&inner, attachment).await }
+        let plugged = async {
+            if self.is_wired(&inner, attachment).await? { Ok(()) } else { self.wire(&inner, attachment).await }
+        };
+        in_time("plug in", &attachment.host_veth, plugged).await
     }
 
     async fn is_wired(&self, inner: &Links, attachment: &Attachment) -> Result<bool> {
@@ -215,7 +218,8 @@ impl Network {
     }
 
     async fn detach_all(&self, ids: &BTreeSet<String>, state: &mut State) -> Result<()> {
-        self.links.remove_all(ids.iter().map(|id| self.veth_name(id))).await?;
+        let removed = self.links.remove_all(ids.iter().map(|id| self.veth_name(id)));
+        in_time("remove", "interfaces of pods", removed).await?;
         let mut change = String::new();
         for id in ids {
             netns::unpin(&self.pin(id))?;

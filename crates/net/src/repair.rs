@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Network, NetworkConfig, Result,
-    link::is_up,
+    link::{in_time, is_up},
     netns,
     network::{State, bridge_parameters},
     sysctl,
@@ -77,7 +77,7 @@ impl Network {
     /// When the host's state cannot be read.
     pub async fn check(&self) -> Result<Vec<Finding>> {
         let mut state = self.state.lock().await;
-        let mut findings = self.check_bridge(&state).await?;
+        let mut findings = in_time("check", &self.config.bridge, self.check_bridge(&state)).await?;
         match state.tables.standing().await? {
             Standing::Right => {}
             Standing::Changed => findings.push(Finding::Table(self.config.table.clone())),
