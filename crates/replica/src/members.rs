@@ -267,15 +267,19 @@ impl Members {
             sleep(timing.election_max + timing.heartbeat / 5).await;
         }
         let mut servers = parts.raft.server_metrics();
+        // To ask again ends the election that goes on, so the pauses grow: where disks are slow, votes take longer to
+        // store than a heartbeat.
+        let mut pause = timing.heartbeat;
         while Instant::now() < until {
             let address = parts.address_of(id);
             if let Err(error) = parts.links.ask(id, &address, Lane::Control, &Request::Elect).await {
                 tracing::warn!(member = format!("{id:x}"), %error, "a member cannot be told to lead");
             }
             let leads = servers.wait_for(|metrics| metrics.current_leader == Some(id));
-            if timeout(timing.heartbeat, leads).await.is_ok() {
+            if timeout_at(until.min(Instant::now() + pause), leads).await.is_ok() {
                 return Ok(());
             }
+            pause *= 2;
         }
         Err(unavailable("the other member was not elected in time"))
     }

@@ -123,7 +123,9 @@ fn must_move(leader: Option<u64>, me: u64, target: u64) -> Result<bool, Status> 
     match leader {
         Some(leader) if leader == target => Ok(false),
         Some(leader) if leader == me => Ok(true),
-        _ => Err(refuse::NOT_LEADER.into()),
+        Some(_) => Err(refuse::NOT_LEADER.into()),
+        // It may be handed over right now: clients ask again.
+        None => Err(refuse::NO_LEADER.into()),
     }
 }
 
@@ -135,13 +137,15 @@ mod tests {
     fn only_the_leader_hands_over_and_asking_again_is_no_error() {
         let (me, other) = (1, 2);
         for (leader, target, wanted) in [
-            (Some(me), other, Some(true)),
-            (Some(me), me, Some(false)),
-            (Some(other), other, Some(false)),
-            (Some(other), me, None),
-            (None, other, None),
+            (Some(me), other, Ok(true)),
+            (Some(me), me, Ok(false)),
+            (Some(other), other, Ok(false)),
+            (Some(other), me, Err("etcdserver: not leader")),
+            (None, other, Err("etcdserver: no leader")),
         ] {
-            assert_eq!(must_move(leader, me, target).ok(), wanted, "{leader:?} leads, {target} is to");
+            let answer = must_move(leader, me, target);
+            let answer = answer.as_ref().copied().map_err(Status::message);
+            assert_eq!(answer, wanted, "{leader:?} leads, {target} is to");
         }
     }
 }
