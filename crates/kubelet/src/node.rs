@@ -29,8 +29,10 @@ use crate::{
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Seconds after which a lease that was not renewed means a lost node (Kubernetes).
 const LEASE_SECONDS: i32 = 40;
-/// Renewals between two writes of an unchanged status.
+/// Heartbeats between two writes of an unchanged status.
 const STATUS_EVERY: u32 = 30;
+/// How often a status is written before a conflict is an error (Kubernetes).
+const REPORT_ATTEMPTS: u32 = 5;
 /// Pause before a failed registration is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// Below this share of free space, in percent, the node says that its disk is under pressure (Kubernetes).
@@ -157,7 +159,20 @@ pub(crate) fn status(config: &Config, host: &Host, before: Option<&NodeStatus>, 
     }
 }
 
-/// Registers the node and renews its lease until `stop`. A change of the network's health is written at once.
+/// Whether a status has to be written: it differs in more than the times of its heartbeats, or it is `due` anyway.
+fn must_write(before: Option<&NodeStatus>, after: &NodeStatus, due: bool) -> bool {
+    let without_heartbeats = |status: &NodeStatus| {
+        let mut status = status.clone();
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_heartbeat_time = None;
+        }
+        status
+    };
+    due || before.map(without_heartbeats) != Some(without_heartbeats(after))
+}
+
+/// Registers the node, keeps its status true and renews its lease until `stop`. A change of the network's health is
+/// written at once.
 pub(crate) async fn run(
     client: Client,
     config: Config,
@@ -165,20 +180,15 @@ pub(crate) async fn run(
     stop: CancellationToken,
 ) {
     let mut beats = 0_u32;
-    let mut told = Pressure::default();
     loop {
-        // Pressure that comes or goes is told with the next beat.
-        let pressure = look(&config.state_root).pressure();
-        let due = beats.is_multiple_of(STATUS_EVERY) || pressure != told;
         let health = network.borrow_and_update().clone();
-        let result = match if due { register(&client, &config, health).await } else { Ok(()) } {
+        let result = match report(&client, &config, health, beats.is_multiple_of(STATUS_EVERY)).await {
             Ok(()) => renew(&client, &config).await,
             failed => failed,
         };
         let pause = match result {
             Ok(()) => {
                 beats = beats.wrapping_add(1);
-                told = pressure;
                 HEARTBEAT
             }
             Err(error) => {
@@ -190,32 +200,42 @@ pub(crate) async fn run(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            Ok(()) = network.changed() => beats = 0,
+            Ok(()) = network.changed() => {}
         }
     }
 }
 
-async fn register(client: &Client, config: &Config, network: net::Health) -> client::Result<()> {
+/// Creates the node if there is none, and writes its status where it is not what it should be: another writer may have
+/// changed it, as the controller does with a node that was not heard of for a while.
+async fn report(client: &Client, config: &Config, network: net::Health, due: bool) -> client::Result<()> {
     let nodes = Api::<Node>::all(client.clone());
-    let known = match nodes.get_opt(&config.node_name).await? {
-        Some(node) => node,
-        None => {
-            let mut node = Node::default();
-            node.metadata.name = Some(config.node_name.clone());
-            node.metadata.labels = Some(BTreeMap::from([
-                (label::HOSTNAME.to_owned(), config.node_name.clone()),
-                (label::OS.to_owned(), std::env::consts::OS.to_owned()),
-            ]));
-            nodes.create(&node).await?
-        }
-    };
     let host = Host { network, ..look(&config.state_root) };
-    let status = status(config, &host, known.status.as_ref(), Timestamp::now());
-    match nodes.replace_status(&Node { status: Some(status), ..known }).await {
-        // Somebody changed the node meanwhile: the next round writes again.
-        Err(error) if error.is_conflict() => Ok(()),
-        other => other.map(drop),
+    let mut attempt = 1;
+    loop {
+        let known = match nodes.get_opt(&config.node_name).await? {
+            Some(node) => node,
+            None => nodes.create(&new_node(config)).await?,
+        };
+        let status = status(config, &host, known.status.as_ref(), Timestamp::now());
+        if !must_write(known.status.as_ref(), &status, due) {
+            return Ok(());
+        }
+        match nodes.replace_status(&Node { status: Some(status), ..known }).await {
+            // The node was changed meanwhile, as the controller of nodes does with a new one.
+            Err(error) if error.is_conflict() && attempt < REPORT_ATTEMPTS => attempt += 1,
+            other => return other.map(drop),
+        }
     }
+}
+
+fn new_node(config: &Config) -> Node {
+    let mut node = Node::default();
+    node.metadata.name = Some(config.node_name.clone());
+    node.metadata.labels = Some(BTreeMap::from([
+        (label::HOSTNAME.to_owned(), config.node_name.clone()),
+        (label::OS.to_owned(), std::env::consts::OS.to_owned()),
+    ]));
+    node
 }
 
 async fn renew(client: &Client, config: &Config) -> client::Result<()> {
@@ -279,6 +299,27 @@ mod tests {
         };
         assert_eq!(changed("Ready"), ("True".into(), Timestamp::UNIX_EPOCH));
         assert_eq!(changed("DiskPressure"), ("True".into(), later));
+    }
+
+    #[test]
+    fn a_status_is_written_when_it_is_not_true_or_due() {
+        let config = Config::new("n", Ipv4Addr::LOCALHOST, "/run/x", "/var/x");
+        let host = look(Path::new("/"));
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let first = status(&config, &host, None, at(0));
+        assert!(must_write(None, &first, false), "a node without a status");
+        let second = status(&config, &host, Some(&first), at(10));
+        assert!(!must_write(Some(&first), &second, false), "only a heartbeat");
+        assert!(must_write(Some(&first), &second, true));
+
+        // The controller did not hear of the node for a while.
+        let mut lost = first.clone();
+        lost.conditions.iter_mut().flatten().find(|c| c.type_ == "Ready").unwrap().status = "Unknown".into();
+        let third = status(&config, &host, Some(&lost), at(20));
+        assert!(must_write(Some(&lost), &third, false), "a node that came back");
+
+        let full = Host { disk_free_percent: 1, ..host };
+        assert!(must_write(Some(&first), &status(&config, &full, Some(&first), at(30)), false), "pressure");
     }
 
     #[test]
