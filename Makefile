@@ -156,7 +156,7 @@ proof-keyspace: ## Prove the keyspace at length: 500 kills, 100 faults of three,
 		cargo test --release --package keyspace-sim --test it -- --include-ignored --nocapture --test-threads 1
 
 .PHONY: etcd-client
-etcd-client: ## Run the etcd-client crate on a real etcd and on the face, and compare the answers
+etcd-client: ## Run the etcd-client crate on a real etcd and on the server, and compare the answers
 	@scripts/install-deps test
 	@scripts/install-deps clients
 	@$(ROCKSDB) && cargo build --release --package etcd --example serve
@@ -175,4 +175,4 @@ bench-keyspace: ## Measure the keyspace beside Debian's etcd and print a table o
 	@scripts/install-deps test
 	@$(ROCKSDB) && cargo build --release --workspace --example bench_keyspace --example serve
 	@$(CARGO_TARGET_DIR)/release/examples/bench_keyspace \
-		--face $(CARGO_TARGET_DIR)/release/examples/serve --dir $(CACHE)/bench-keyspace
+		--server $(CARGO_TARGET_DIR)/release/examples/serve --dir $(CACHE)/bench-keyspace

@@ -42,10 +42,10 @@ async fn main() -> Result<(), Failure> {
     };
     let listener = TcpListener::bind(address).await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let face = EtcdServer::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
+    let server = EtcdServer::open(served.0, served.1, &url, &std::env::temp_dir()).await?;
     println!("ready");
     let connections = OwnRuntime::start("etcd", etcd::workers())?;
-    Ok(connections.host(serve(face, listener, Access::Loopback, CancellationToken::new())).await?)
+    Ok(connections.host(serve(server, listener, Access::Loopback, CancellationToken::new())).await?)
 }
 
 /// A keyspace, and the port to its members.

@@ -1,8 +1,8 @@
-//! What can go wrong in running the face or reaching a cluster.
+//! What can go wrong in running the server or reaching a cluster.
 
 use thiserror::Error;
 
-/// Why the face cannot run.
+/// Why the server cannot run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {

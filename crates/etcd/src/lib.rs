@@ -1,4 +1,4 @@
-//! etcd's v3 protocol, both ways: a gRPC face of the keyspace for etcd's clients, and a keyspace that lives in an
+//! etcd's v3 protocol, both ways: a gRPC server of the keyspace for etcd's clients, and a keyspace that lives in an
 //! existing etcd cluster.
 //!
 //! ```text
@@ -17,9 +17,9 @@
 //! Invariants:
 //! - Answers, codes and messages of errors are those of etcd 3.4, so that its clients react as usual.
 //! - Who may not administer the cluster may not use the raw keyspace: it is below every role and every sealed value.
-//! - Keys that begin with a zero byte are the keyspace's own: the face neither shows nor changes them.
+//! - Keys that begin with a zero byte are the keyspace's own: the server neither shows nor changes them.
 //! - Of several servers on one etcd cluster at most one acts for all of them.
-//! - The face keeps nothing: what it answers comes from the keyspace. A watch that its client does not read is held
+//! - The server keeps nothing: what it answers comes from the keyspace. A watch that its client does not read is held
 //!   up by its own queue and nobody else's.
 //!
 //! Limits: see [`limits`]. Users, roles and passwords of etcd are not kept; clients prove who they are by certificate.
@@ -28,8 +28,8 @@ mod bolt;
 mod candidacy;
 mod convert;
 mod error;
-mod external;
-mod face;
+mod backend;
+mod server;
 pub mod limits;
 mod refuse;
 mod serve;
@@ -38,6 +38,6 @@ pub mod wire;
 
 pub use candidacy::Candidacy;
 pub use error::Error;
-pub use external::{Endpoints, EndpointsError, EtcdBackend};
-pub use face::{Alone, EtcdServer, cluster_id};
+pub use backend::{Endpoints, EndpointsError, EtcdBackend};
+pub use server::{Alone, EtcdServer, cluster_id};
 pub use serve::{Access, serve, workers};

@@ -42,7 +42,7 @@ pub const WATCH_BURST: usize = 32;
 /// How long such a stream rests, while events gather.
 pub const WATCH_REST: Duration = Duration::from_millis(50);
 
-/// How often the face asks for term and leader, which every answer names.
+/// How often the server asks for term and leader, which every answer names.
 pub const STANDING_EVERY: Duration = Duration::from_millis(500);
 
 /// Time to live of the lease that is granted to a lock or a candidate without one, seconds (etcd's value).

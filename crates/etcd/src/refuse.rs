@@ -73,7 +73,7 @@ vocabulary! {
     NO_ELECTION_LEADER = Unknown "election: no leader";
 }
 
-/// How the face answers what the keyspace says.
+/// How the server answers what the keyspace says.
 pub(crate) fn status(error: &Error) -> Status {
     let known = match error {
         Error::Refused(refusal) => refusal_of(refusal),

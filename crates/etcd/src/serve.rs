@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 use trust::{Attributes, Subject, authorize};
 
-use crate::face::Routes;
+use crate::server::Routes;
 use crate::streams::Streams;
 use crate::{Error, EtcdServer, limits, refuse};
 
@@ -48,9 +48,9 @@ pub fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
-/// Serves `face` until `stop`; then open requests have a moment to end.
+/// Serves `server` until `stop`; then open requests have a moment to end.
 pub async fn serve(
-    face: Arc<EtcdServer>,
+    server: Arc<EtcdServer>,
     listener: TcpListener,
     access: Access,
     stop: CancellationToken,
@@ -65,8 +65,8 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(limits::MAX_CONNECTIONS));
     let connections = TaskTracker::new();
     let closing = CancellationToken::new();
-    let door = Arc::new(Door { face: face.clone(), routes: Routes::all(), acceptor, closing: closing.clone() });
-    let mut follow = pin!(face.follow());
+    let door = Arc::new(Door { server: server.clone(), routes: Routes::all(), acceptor, closing: closing.clone() });
+    let mut follow = pin!(server.follow());
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &places) => accepted,
@@ -104,7 +104,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpS
 
 /// What every connection needs.
 struct Door {
-    face: Arc<EtcdServer>,
+    server: Arc<EtcdServer>,
     routes: Routes,
     acceptor: Option<TlsAcceptor>,
     closing: CancellationToken,
@@ -139,7 +139,7 @@ impl Door {
                 if !admitted {
                     return Ok(Status::from(refuse::PERMISSION_DENIED).into_http());
                 }
-                Ok::<_, std::convert::Infallible>(door.routes.answer(&door.face, request).await)
+                Ok::<_, std::convert::Infallible>(door.routes.answer(&door.server, request).await)
             }
         });
         let streams = Streams::default();

@@ -33,11 +33,11 @@ async fn only_administrators_with_a_certificate_get_in() {
     let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 7, "one"));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
-    let face = EtcdServer::open(keyspace.clone(), cluster, &format!("https://{address}"), &std::env::temp_dir())
+    let server = EtcdServer::open(keyspace.clone(), cluster, &format!("https://{address}"), &std::env::temp_dir())
         .await
-        .expect("a face");
+        .expect("a server");
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(face, listener, Access::Certificates(Arc::new(tls)), stop.clone()));
+    let serving = tokio::spawn(serve(server, listener, Access::Certificates(Arc::new(tls)), stop.clone()));
     let connect = async |identity: Option<Identity>| {
         let tls = client_config(authority.certificate_pem(), identity.as_ref()).expect("a configuration");
         let endpoints = Endpoints::parse(&format!("https://{address}"), Some(Arc::new(tls))).expect("an endpoint");
@@ -62,8 +62,8 @@ async fn in_clear_only_loopback_is_served() {
     let keyspace: Arc<dyn Keyspace> = Arc::new(MemoryKeyspace::new());
     let cluster: Arc<dyn Cluster> = Arc::new(Alone::new(keyspace.clone(), 7, "one"));
     let listener = TcpListener::bind("0.0.0.0:0").await.expect("a port");
-    let face = EtcdServer::open(keyspace, cluster, "http://0.0.0.0", &std::env::temp_dir()).await.expect("a face");
-    let serving = serve(face, listener, Access::Loopback, CancellationToken::new());
+    let server = EtcdServer::open(keyspace, cluster, "http://0.0.0.0", &std::env::temp_dir()).await.expect("a server");
+    let serving = serve(server, listener, Access::Loopback, CancellationToken::new());
     let refused = serving.await.expect_err("not on every interface");
     assert!(matches!(refused, Error::Unprotected { .. }), "{refused}");
 }

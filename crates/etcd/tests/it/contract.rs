@@ -1,11 +1,11 @@
-//! The contract of the keyspace, over the protocol: on Debian's etcd, and on this crate's own face.
+//! The contract of the keyspace, over the protocol: on Debian's etcd, and on this crate's own server.
 
 use std::sync::Arc;
 
 use keyspace::MemoryKeyspace;
 use keyspace::testing::{against_model_sparing_deletes, against_model_sparing_reserved, contract};
 
-use crate::harness::{Etcd, external, face};
+use crate::harness::{Etcd, backend, server};
 
 macro_rules! promises {
     ($($name:ident),* $(,)?) => {
@@ -15,7 +15,7 @@ macro_rules! promises {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 let etcd = Etcd::start();
-                contract::$name(external(etcd.address()).await).await;
+                contract::$name(backend(etcd.address()).await).await;
             })*
         }
 
@@ -24,8 +24,8 @@ macro_rules! promises {
 
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                let (address, _stop) = face(Arc::new(MemoryKeyspace::new())).await;
-                contract::$name(external(address).await).await;
+                let (address, _stop) = server(Arc::new(MemoryKeyspace::new())).await;
+                contract::$name(backend(address).await).await;
             })*
         }
     };
@@ -36,8 +36,8 @@ keyspace::promises!(promises);
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_on_the_face_agree_with_the_model() {
     for seed in 0..5 {
-        let (address, _stop) = face(Arc::new(MemoryKeyspace::new())).await;
-        against_model_sparing_reserved(external(address).await, seed, 300).await;
+        let (address, _stop) = server(Arc::new(MemoryKeyspace::new())).await;
+        against_model_sparing_reserved(backend(address).await, seed, 300).await;
     }
 }
 
@@ -45,6 +45,6 @@ async fn random_histories_on_the_face_agree_with_the_model() {
 async fn random_histories_on_etcd_agree_with_the_model() {
     for seed in 0..3 {
         let etcd = Etcd::start();
-        against_model_sparing_deletes(external(etcd.address()).await, seed, 300).await;
+        against_model_sparing_deletes(backend(etcd.address()).await, seed, 300).await;
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use prometheus_client::registry::Registry;
 use replica::{Config, Replica};
 
-use crate::harness::face;
+use crate::harness::server;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/etcdctl-compare");
 
@@ -20,7 +20,7 @@ async fn answers_as_etcd_does() {
     let dir = tempfile::tempdir().expect("a folder");
     let config = Config { keep_revisions: 0, ..Config::new(dir.path().join("keyspace")) };
     let replica = Replica::open(config, &mut Registry::default()).await.expect("a replica");
-    let (address, stop) = face(replica.clone()).await;
+    let (address, stop) = server(replica.clone()).await;
     compare(address).await;
     drop(stop);
     replica.shutdown().await.expect("it ends");

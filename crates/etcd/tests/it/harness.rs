@@ -1,4 +1,4 @@
-//! Real etcds and faces, each with a folder and ports of its own, gone at the end of the test.
+//! Real etcds and servers of this crate, each with a folder and ports of its own, gone at the end of the test.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -64,12 +64,12 @@ impl Drop for Etcd {
 }
 
 /// A keyspace on what serves there.
-pub async fn external(address: SocketAddr) -> Arc<EtcdBackend> {
+pub async fn backend(address: SocketAddr) -> Arc<EtcdBackend> {
     let endpoints = || Endpoints::parse(&format!("http://{address}"), None).expect("an endpoint");
     let connected = async {
         loop {
             match EtcdBackend::connect(endpoints()).await {
-                Ok(external) => return external,
+                Ok(backend) => return backend,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
@@ -77,8 +77,8 @@ pub async fn external(address: SocketAddr) -> Arc<EtcdBackend> {
     tokio::time::timeout(PATIENCE, connected).await.expect("it serves in time")
 }
 
-/// A face of `keyspace` on loopback, in clear, until the guard is dropped.
-pub async fn face(keyspace: Arc<dyn Keyspace>) -> (SocketAddr, DropGuard) {
+/// A server of `keyspace` on loopback, in clear, until the guard is dropped.
+pub async fn server(keyspace: Arc<dyn Keyspace>) -> (SocketAddr, DropGuard) {
     face_at(SocketAddr::from(([127, 0, 0, 1], 0)), keyspace, 77).await
 }
 
@@ -95,9 +95,9 @@ pub async fn face_at(address: SocketAddr, keyspace: Arc<dyn Keyspace>, id: u64) 
     };
     let listener = tokio::time::timeout(PATIENCE, bound).await.expect("the address is free in time");
     let address = listener.local_addr().expect("an address");
-    let face =
-        EtcdServer::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a face");
+    let server =
+        EtcdServer::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a server");
     let stop = CancellationToken::new();
-    tokio::spawn(serve(face, listener, Access::Loopback, stop.clone()));
+    tokio::spawn(serve(server, listener, Access::Loopback, stop.clone()));
     (address, stop.drop_guard())
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use keyspace::testing::events_until;
 use keyspace::{Compare, Delete, KeyRange, Keyspace, KeyspaceExt, MemoryKeyspace, Op, RangeRequest, Txn, WatchRequest};
 
-use crate::harness::{external, face};
+use crate::harness::{backend, server};
 
 const OWN: &[u8] = b"\0nanocloud/members/removed/3";
 
@@ -15,8 +15,8 @@ async fn clients_neither_see_nor_touch_reserved_keys() {
     let below = Arc::new(MemoryKeyspace::new());
     below.put(OWN, "three").await.expect("put");
     below.put("a", "1").await.expect("put");
-    let (address, _stop) = face(below.clone()).await;
-    let client = external(address).await;
+    let (address, _stop) = server(below.clone()).await;
+    let client = backend(address).await;
     let own = || KeyRange::key(OWN);
     let everything = [KeyRange::all(), KeyRange::From(Bytes::from_static(b"\0")), KeyRange::span("\0", "zz")];
     let mut watch = client.watch(WatchRequest::new(KeyRange::all(), 2)).await.expect("watch");

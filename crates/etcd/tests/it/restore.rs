@@ -1,4 +1,4 @@
-//! A snapshot that etcdctl saves from the face, restored by etcdctl, is a working etcd with the same content.
+//! A snapshot that etcdctl saves from the server, restored by etcdctl, is a working etcd with the same content.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use keyspace::{Compare, KeyRange, Keyspace, KeyspaceExt, Op, Put, RangeRequest, 
 use prometheus_client::registry::Registry;
 use replica::{Config, Replica};
 
-use crate::harness::{Etcd, external, face};
+use crate::harness::{Etcd, backend, server};
 
 async fn etcdctl(words: &[&str]) -> String {
     let mut command = tokio::process::Command::new("etcdctl");
@@ -47,7 +47,7 @@ async fn etcd_goes_on_from_a_snapshot_of_the_face() {
     let config = Config { keep_revisions: 0, ..Config::new(dir.path().join("keyspace")) };
     let replica = Replica::open(config, &mut Registry::default()).await.expect("a replica");
     fill(&*replica).await;
-    let (address, stop) = face(replica.clone()).await;
+    let (address, stop) = server(replica.clone()).await;
     etcdctl(&["--endpoints", &address.to_string(), "snapshot", "save", &path("saved.db")]).await;
     let status = etcdctl(&["snapshot", "status", &path("saved.db"), "-w", "json"]).await;
     let before = replica.status().await.expect("status");
@@ -55,7 +55,7 @@ async fn etcd_goes_on_from_a_snapshot_of_the_face() {
     etcdctl(&["snapshot", "restore", &path("saved.db"), "--data-dir", &path("data")]).await;
 
     let etcd = Etcd::start_in(Path::new(&path("data")));
-    let restored = external(etcd.address()).await;
+    let restored = backend(etcd.address()).await;
     let all = || RangeRequest::new(KeyRange::all());
     let (ours, theirs) = (replica.range(all()).await.expect("range"), restored.range(all()).await.expect("range"));
     assert_eq!(ours, theirs, "keys, values, revisions, leases");
@@ -79,7 +79,7 @@ async fn a_snapshot_with_a_flipped_byte_is_refused_by_etcdctl() {
     let (saved, data) = (dir.path().join("saved.db"), dir.path().join("data"));
     let keyspace = std::sync::Arc::new(keyspace::MemoryKeyspace::new());
     keyspace.put("k", "v").await.expect("put");
-    let (address, _stop) = face(keyspace).await;
+    let (address, _stop) = server(keyspace).await;
     etcdctl(&["--endpoints", &address.to_string(), "snapshot", "save", &saved.display().to_string()]).await;
     let mut bytes = std::fs::read(&saved).expect("a file");
     let middle = bytes.len() / 2;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyspace::testing::{events_until, next};
 use keyspace::{KeyRange, Keyspace, KeyspaceExt, MemoryKeyspace, WatchRequest};
 
-use crate::harness::{external, face, face_at};
+use crate::harness::{backend, server, face_at};
 
 async fn filled(puts: usize) -> Arc<MemoryKeyspace> {
     let keyspace = Arc::new(MemoryKeyspace::new());
@@ -21,9 +21,9 @@ async fn a_restored_cluster_ends_every_watch() {
     for puts in [3, 40] {
         // On threads of its own, which end as those of a process do: with everything that is open.
         let process = tokio::runtime::Runtime::new().expect("threads");
-        let served = process.spawn(async { face(filled(20).await).await }).await;
+        let served = process.spawn(async { server(filled(20).await).await }).await;
         let (address, _stop) = served.expect("serves");
-        let subject = external(address).await;
+        let subject = backend(address).await;
         let mut watch = subject.watch(WatchRequest::new(KeyRange::all(), 0)).await.expect("watch");
         process.shutdown_background();
         let (_, _stop) = face_at(address, filled(puts).await, 78).await;

@@ -36,7 +36,7 @@ pub async fn against_model_sparing_deletes(subject: Subject, seed: u64, steps: u
     run(subject, seed, steps, Spare { deletes: true, ..Spare::default() }).await;
 }
 
-/// As [`against_model`], but without keys that begin with a zero byte, which a face for etcd's clients keeps for itself.
+/// As [`against_model`], but without keys that begin with a zero byte, which a server of etcd's protocol keeps for itself.
 pub async fn against_model_sparing_reserved(subject: Subject, seed: u64, steps: u64) {
     run(subject, seed, steps, Spare { reserved: true, ..Spare::default() }).await;
 }

@@ -1,4 +1,4 @@
-//! The `etcd-client` crate, unchanged, on a real etcd and on nanocloud's face: what it is answered must be the same.
+//! The `etcd-client` crate, unchanged, on a real etcd and on nanocloud's server: what it is answered must be the same.
 //!
 //! `etcd-client-check ETCD FACE`, each an address of a fresh server in clear; `make etcd-client` runs it.
 
@@ -156,12 +156,12 @@ async fn all(server: &str) -> Result<Told, Error> {
 #[tokio::main]
 async fn main() -> ExitCode {
     let servers: Vec<String> = std::env::args().skip(1).collect();
-    let [etcd, face] = servers.as_slice() else {
+    let [etcd, server] = servers.as_slice() else {
         eprintln!("usage: etcd-client-check ETCD FACE");
         return ExitCode::from(2);
     };
     let mut both = Vec::new();
-    for (name, server) in [("etcd", etcd), ("nanocloud", face)] {
+    for (name, server) in [("etcd", etcd), ("nanocloud", server)] {
         match tokio::time::timeout(PATIENCE, all(server)).await {
             Ok(Ok(told)) => both.push(told),
             Ok(Err(error)) => {
@@ -174,9 +174,9 @@ async fn main() -> ExitCode {
             }
         }
     }
-    let differing = both[0].iter().zip(&both[1]).filter(|(etcd, face)| etcd != face);
-    for (etcd, face) in differing.clone() {
-        println!("etcd:      {etcd}\nnanocloud: {face}");
+    let differing = both[0].iter().zip(&both[1]).filter(|(etcd, server)| etcd != server);
+    for (etcd, server) in differing.clone() {
+        println!("etcd:      {etcd}\nnanocloud: {server}");
     }
     let differ = differing.count() > 0 || both[0].len() != both[1].len();
     println!("{} answers compared, {}", both[0].len(), if differ { "and some differ" } else { "all equal" });

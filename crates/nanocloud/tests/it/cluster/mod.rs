@@ -149,7 +149,7 @@ impl std::ops::Deref for Member {
 }
 
 impl Member {
-    /// A server whose face for etcd's clients is at this port.
+    /// A server that serves etcd's clients at this port.
     fn new(name: &'static str, host: &str, etcd: u16) -> Self {
         let [listen, peer] = [(), ()].map(|()| format!("{host}:{}", free_port(&[host])));
         Self::at(Place { name, folder: PathBuf::new(), listen, peer, etcd: format!("{host}:{etcd}") })

@@ -21,7 +21,7 @@ type Handler = Box<dyn Fn(Arc<EtcdServer>, Call) -> BoxFuture<'static, Answer> +
 /// What a method that answers with a stream returns.
 pub(super) type ResponseStream<A> = BoxStream<'static, Result<A, Status>>;
 
-/// All methods of the face.
+/// All methods of the server.
 pub(crate) struct Routes {
     handlers: HashMap<&'static str, Handler>,
 }
@@ -44,9 +44,9 @@ impl Routes {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, face: &Arc<EtcdServer>, request: Call) -> Answer {
+    pub(crate) async fn answer(&self, server: &Arc<EtcdServer>, request: Call) -> Answer {
         match self.handlers.get(request.uri().path()) {
-            Some(handler) => handler(face.clone(), request).await,
+            Some(handler) => handler(server.clone(), request).await,
             None => Status::unimplemented(format!("unknown method {}", request.uri().path())).into_http(),
         }
     }
@@ -122,10 +122,10 @@ impl Routes {
         F: Fn(Arc<EtcdServer>, Q) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<A, Status>> + Send + 'static,
     {
-        self.insert(method.path, move |face, call| {
+        self.insert(method.path, move |server, call| {
             let run = run.clone();
             let service = tower::service_fn(move |request: Request<Q>| {
-                let answer = run(face.clone(), request.into_inner());
+                let answer = run(server.clone(), request.into_inner());
                 async move { answer.await.map(Response::new) }
             });
             async move { grpc(method).unary(service, call).await }.boxed()
@@ -140,10 +140,10 @@ impl Routes {
         F: Fn(Arc<EtcdServer>, Q) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<ResponseStream<A>, Status>> + Send + 'static,
     {
-        self.insert(method.path, move |face, call| {
+        self.insert(method.path, move |server, call| {
             let run = run.clone();
             let service = tower::service_fn(move |request: Request<Q>| {
-                let answers = run(face.clone(), request.into_inner());
+                let answers = run(server.clone(), request.into_inner());
                 async move { answers.await.map(Response::new) }
             });
             async move { grpc(method).server_streaming(service, call).await }.boxed()
@@ -158,10 +158,10 @@ impl Routes {
         F: Fn(Arc<EtcdServer>, Streaming<Q>) -> R + Clone + Send + Sync + 'static,
         R: Future<Output = Result<ResponseStream<A>, Status>> + Send + 'static,
     {
-        self.insert(method.path, move |face, call| {
+        self.insert(method.path, move |server, call| {
             let run = run.clone();
             let service = tower::service_fn(move |request: Request<Streaming<Q>>| {
-                let answers = run(face.clone(), request.into_inner());
+                let answers = run(server.clone(), request.into_inner());
                 async move { answers.await.map(Response::new) }
             });
             async move { grpc(method).streaming(service, call).await }.boxed()

@@ -1,4 +1,4 @@
-//! The face: every service of the protocol over a keyspace.
+//! The server: every service of the protocol over a keyspace.
 
 mod alone;
 mod auth;
@@ -9,7 +9,7 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
-mod paced;
+mod batching;
 mod routes;
 mod session;
 mod snapshot;
@@ -51,7 +51,7 @@ impl std::fmt::Debug for EtcdServer {
 }
 
 impl EtcdServer {
-    /// A face of `keyspace`, whose members `cluster` knows. `url` (`https://HOST:PORT`) is where clients reach it.
+    /// A server of `keyspace`, whose members `cluster` knows. `url` (`https://HOST:PORT`) is where clients reach it.
     /// Snapshots for them are made in the folder `scratch`, in files without a name, as large as the keyspace.
     pub async fn open(
         keyspace: Arc<dyn Keyspace>,
@@ -108,7 +108,7 @@ fn failed(error: keyspace::Error) -> Status {
     refuse::status(&error)
 }
 
-/// Where clients reach the faces of the members. The others' are expected at the port this one has.
+/// Where clients reach the servers of the members. The others' are expected at the port this one has.
 struct ClientUrls {
     own: String,
 }

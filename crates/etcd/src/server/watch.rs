@@ -16,7 +16,7 @@ use keyspace::{Error, Refusal, Revision, WatchBatch, WatchEvent};
 use prost::Message;
 use tonic::{Status, Streaming};
 
-use super::paced::Paced;
+use super::batching::Batching;
 use super::routes::ResponseStream;
 use super::{EtcdServer, failed};
 use crate::convert::{self, signed};
@@ -32,10 +32,10 @@ impl EtcdServer {
         requests: Streaming<WatchRequest>,
     ) -> Result<ResponseStream<WatchResponse>, Status> {
         let session = Session {
-            face: self,
+            server: self,
             requests: Some(requests),
             watches: HashMap::new(),
-            batches: Paced::new(SelectAll::new()),
+            batches: Batching::new(SelectAll::new()),
             outbox: VecDeque::new(),
             next_id: 0,
             marks: VecDeque::new(),
@@ -52,11 +52,11 @@ type Batches = BoxStream<'static, (i64, Result<WatchBatch, Error>)>;
 
 /// One stream of a client.
 struct Session {
-    face: Arc<EtcdServer>,
+    server: Arc<EtcdServer>,
     /// None once the client has said all.
     requests: Option<Streaming<WatchRequest>>,
     watches: HashMap<i64, Watch>,
-    batches: Paced<SelectAll<Batches>>,
+    batches: Batching<SelectAll<Batches>>,
     outbox: VecDeque<WatchResponse>,
     next_id: i64,
     /// Progress requests that are not answered yet: the revision each waits for.
@@ -141,7 +141,7 @@ impl Session {
             Err(reason) => return self.refuse(reason).await,
         };
         let (request, mute) = convert::watch(&create)?;
-        let compacted = match self.face.keyspace.watch(request).await {
+        let compacted = match self.server.keyspace.watch(request).await {
             Ok(stream) => {
                 let created = WatchResponse { created: true, ..self.response(id, stream.revision()) };
                 self.outbox.push_back(created);
@@ -151,7 +151,7 @@ impl Session {
             Err(Error::Refused(Refusal::Compacted { compacted, .. })) => compacted,
             Err(error) => return Err(failed(error)),
         };
-        let header = Some(self.face.newest_header().await?);
+        let header = Some(self.server.newest_header().await?);
         self.outbox.push_back(WatchResponse {
             header: header.clone(),
             watch_id: id,
@@ -192,7 +192,7 @@ impl Session {
 
     async fn refuse(&mut self, reason: &str) -> Result<(), Status> {
         self.outbox.push_back(WatchResponse {
-            header: Some(self.face.newest_header().await?),
+            header: Some(self.server.newest_header().await?),
             watch_id: NO_WATCH,
             created: true,
             canceled: true,
@@ -217,7 +217,7 @@ impl Session {
     async fn cancel(&mut self, id: i64) -> Result<(), Status> {
         let Some(watch) = self.watches.remove(&id) else { return Ok(()) };
         watch.ends.abort();
-        let header = Some(self.face.newest_header().await?);
+        let header = Some(self.server.newest_header().await?);
         self.outbox.push_back(WatchResponse { header, watch_id: id, canceled: true, ..Default::default() });
         self.mark();
         Ok(())
@@ -225,7 +225,7 @@ impl Session {
 
     /// The client asks how far all watches have come: it is told once each has come to where the keyspace is now.
     async fn progress(&mut self) -> Result<(), Status> {
-        self.marks.push_back(self.face.standing().await?.revision);
+        self.marks.push_back(self.server.standing().await?.revision);
         let ids: Vec<i64> = self.watches.keys().copied().collect();
         ids.into_iter().for_each(|id| self.remind(id));
         self.mark();
@@ -270,7 +270,7 @@ impl Session {
             }
             Err(Error::Refused(Refusal::Compacted { compacted, .. })) => {
                 self.watches.remove(&id);
-                let header = Some(self.face.newest_header().await?);
+                let header = Some(self.server.newest_header().await?);
                 self.outbox.push_back(WatchResponse {
                     header,
                     watch_id: id,
@@ -308,6 +308,6 @@ impl Session {
     }
 
     fn response(&self, watch_id: i64, revision: Revision) -> WatchResponse {
-        WatchResponse { header: Some(self.face.header(revision)), watch_id, ..Default::default() }
+        WatchResponse { header: Some(self.server.header(revision)), watch_id, ..Default::default() }
     }
 }

@@ -20,11 +20,11 @@ impl EtcdServer {
         self: Arc<Self>,
         _: HealthCheckRequest,
     ) -> Result<ResponseStream<HealthCheckResponse>, Status> {
-        let changes = futures::stream::unfold((self, None), |(face, told)| async move {
+        let changes = futures::stream::unfold((self, None), |(server, told)| async move {
             loop {
-                let health = face.health().await;
+                let health = server.health().await;
                 if told != Some(health) {
-                    return Some((Ok(HealthCheckResponse { status: health as i32 }), (face, Some(health))));
+                    return Some((Ok(HealthCheckResponse { status: health as i32 }), (server, Some(health))));
                 }
                 tokio::time::sleep(STANDING_EVERY).await;
             }

@@ -5,7 +5,7 @@
 //!        │ watch                      ▲
 //!        ▼                            │ one watch of all keys
 //!       Hub ◄── changes ──── Feed ────┘
-//!        └── behind ──► Past: a watch from a revision, read until it meets the Hub
+//!        └── behind ──► StoredHistory: a watch from a revision, read until it meets the Hub
 //! ```
 //!
 //! The cluster should be nanocloud's alone: every watch here is served from one watch of everything there, so that a
@@ -18,7 +18,7 @@ mod connect;
 mod errors;
 mod feed;
 mod inner;
-mod past;
+mod history;
 mod refusals;
 
 use std::sync::Arc;
@@ -45,7 +45,7 @@ use crate::wire::services::Anything;
 use calls::Calls;
 use errors::{failure, garbled, of_lease};
 use inner::{Inner, newest, revision, standing};
-use past::Past;
+use history::StoredHistory;
 
 /// A [`Keyspace`] that keeps everything in an etcd cluster.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Inner {
             self.range(probe.at(request.from_revision)).await?;
         }
         self.reached(newest).await?;
-        let past = Arc::new(Past(self.clone()));
+        let past = Arc::new(StoredHistory(self.clone()));
         let stream = self.hub.watch(past, request, newest, 0)?;
         let (inner, marker) = (self.clone(), stream.marker());
         let marker = Marker::new(move || {

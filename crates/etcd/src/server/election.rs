@@ -51,7 +51,7 @@ impl EtcdServer {
     ) -> Result<ResponseStream<LeaderResponse>, Status> {
         let changes = WatchRequest::new(KeyRange::prefix(queue(&request.name)), 0);
         let changes = self.keyspace.watch(changes).await.map_err(failed)?;
-        let observer = Observer { face: self, name: request.name, changes, told: None };
+        let observer = Observer { server: self, name: request.name, changes, told: None };
         Ok(futures::stream::unfold(Some(observer), |observer| async move {
             let mut observer = observer?;
             match observer.next().await {
@@ -76,7 +76,7 @@ impl EtcdServer {
 
 /// Somebody who follows an election.
 struct Observer {
-    face: Arc<EtcdServer>,
+    server: Arc<EtcdServer>,
     name: Bytes,
     changes: WatchStream,
     /// Key and revision of what was told last.
@@ -87,11 +87,11 @@ impl Observer {
     /// The next leader, or the next value of the same.
     async fn next(&mut self) -> Result<LeaderResponse, Status> {
         loop {
-            let (first, revision) = self.face.first_place(&self.name).await?;
+            let (first, revision) = self.server.first_place(&self.name).await?;
             let news = first.filter(|kv| self.told.as_ref() != Some(&(kv.key.clone(), kv.mod_revision)));
             if let Some(kv) = news {
                 self.told = Some((kv.key.clone(), kv.mod_revision));
-                let header = Some(self.face.header(revision));
+                let header = Some(self.server.header(revision));
                 return Ok(LeaderResponse { header, kv: Some(convert::key_value(kv)) });
             }
             match self.changes.next().await {

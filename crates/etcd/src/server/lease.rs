@@ -37,8 +37,8 @@ impl EtcdServer {
         requests: Streaming<wire::LeaseKeepAliveRequest>,
     ) -> Result<BoxStream<'static, Result<wire::LeaseKeepAliveResponse, Status>>, Status> {
         let answers = requests.then(move |request| {
-            let face = self.clone();
-            async move { face.keep_alive(request?.id).await }
+            let server = self.clone();
+            async move { server.keep_alive(request?.id).await }
         });
         Ok(answers.boxed())
     }

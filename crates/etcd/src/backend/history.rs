@@ -14,9 +14,9 @@ use super::inner::Inner;
 use crate::limits::{CALL_TIMEOUT, FORGOTTEN_AFTER};
 
 /// The cluster's history, read by a watch from the past.
-pub(super) struct Past(pub(super) Arc<Inner>);
+pub(super) struct StoredHistory(pub(super) Arc<Inner>);
 
-impl History for Past {
+impl History for StoredHistory {
     fn changes(&self, from: Revision, range: KeyRange, prev: bool) -> BoxFuture<'_, Result<Changes, Error>> {
         async move {
             let read = self.read(from, &range, prev);
@@ -27,7 +27,7 @@ impl History for Past {
     }
 }
 
-impl Past {
+impl StoredHistory {
     async fn read(&self, from: Revision, range: &KeyRange, prev: bool) -> Result<Changes, Error> {
         let head = *self.0.head.borrow();
         // The first revision of all has no events.

@@ -13,16 +13,16 @@ use tokio::time::{Sleep, sleep};
 use crate::limits::{WATCH_BURST, WATCH_REST};
 
 /// Items of `inner`, which is left alone for [`WATCH_REST`] whenever it gave [`WATCH_BURST`] items without a pause.
-pub(super) struct Paced<S> {
+pub(super) struct Batching<S> {
     inner: S,
     /// Items since it last had none.
     given: usize,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Paced<S> {
+impl<S> Batching<S> {
     pub(super) fn new(inner: S) -> Self {
-        Paced { inner, given: 0, rest: None }
+        Batching { inner, given: 0, rest: None }
     }
 
     pub(super) fn get_mut(&mut self) -> &mut S {
@@ -34,7 +34,7 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: Stream + Unpin> Stream for Paced<S> {
+impl<S: Stream + Unpin> Stream for Batching<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -67,19 +67,19 @@ mod tests {
     async fn a_busy_stream_rests_and_a_quiet_one_does_not() {
         for (items, rest) in [(WATCH_BURST, WATCH_REST), (WATCH_BURST - 1, std::time::Duration::ZERO)] {
             let (sender, receiver) = mpsc::unbounded();
-            let mut paced = Paced::new(receiver);
+            let mut batching = Batching::new(receiver);
             (0..items).for_each(|item| sender.unbounded_send(item).unwrap());
             for item in 0..items {
-                assert_eq!(paced.next().await, Some(item));
+                assert_eq!(batching.next().await, Some(item));
             }
-            assert_eq!(futures::poll!(paced.next()), Poll::Pending);
+            assert_eq!(futures::poll!(batching.next()), Poll::Pending);
             let start = Instant::now();
             sender.unbounded_send(items).unwrap();
-            assert_eq!(paced.next().await, Some(items));
+            assert_eq!(batching.next().await, Some(items));
             assert_eq!(start.elapsed(), rest, "after {items} items");
             // Rested: the next one comes at once.
             sender.unbounded_send(0).unwrap();
-            assert_eq!((paced.next().await, start.elapsed()), (Some(0), rest));
+            assert_eq!((batching.next().await, start.elapsed()), (Some(0), rest));
         }
     }
 }
