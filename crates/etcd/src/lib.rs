@@ -24,20 +24,20 @@
 //!
 //! Limits: see [`limits`]. Users, roles and passwords of etcd are not kept; clients prove who they are by certificate.
 
+mod backend;
 mod bolt;
 mod candidacy;
 mod convert;
 mod error;
-mod backend;
-mod server;
 pub mod limits;
 mod refuse;
 mod serve;
+mod server;
 mod streams;
 pub mod wire;
 
+pub use backend::{Endpoints, EndpointsError, EtcdBackend};
 pub use candidacy::Candidacy;
 pub use error::Error;
-pub use backend::{Endpoints, EndpointsError, EtcdBackend};
-pub use server::{Alone, EtcdServer, cluster_id};
 pub use serve::{Access, serve, workers};
+pub use server::{Alone, EtcdServer, cluster_id};

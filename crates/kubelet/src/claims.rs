@@ -17,7 +17,7 @@ use client::{Next, Reconciler, Severity, Store};
 
 use crate::{
     error::{Error, Result},
-    ports::{Cluster, Events, VolumeDriver},
+    ports::{Events, PodApi, VolumeDriver},
 };
 
 /// Wait for pods that still use a claim.
@@ -80,7 +80,7 @@ pub(crate) fn volume_of(claim: &PersistentVolumeClaim) -> String {
 /// Writes down the volumes of this node, and deletes those of claims that are being deleted.
 pub(crate) struct Claims {
     pub(crate) node: String,
-    pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) api: Arc<dyn PodApi>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
     pub(crate) pods: Store<Pod>,
     pub(crate) volumes: Arc<dyn VolumeDriver>,
@@ -142,7 +142,7 @@ impl Claims {
         if self.volumes.holds(&volume_of(claim)).await?
             && let Some(held) = held(claim, &self.node)
         {
-            self.cluster.replace_claim(&held).await?;
+            self.api.replace_claim(&held).await?;
         }
         Ok(Next::OnChange)
     }
@@ -152,7 +152,7 @@ impl Claims {
         if !VOLUME_DATA.holds(&claim.metadata) && self.volumes.holds(&volume_of(claim)).await? {
             let mut kept = claim.clone();
             VOLUME_DATA.add(&mut kept.metadata);
-            self.cluster.replace_claim(&kept).await?;
+            self.api.replace_claim(&kept).await?;
         }
         Ok(Next::OnChange)
     }
@@ -187,12 +187,12 @@ impl Claims {
             return Ok(Next::After(RECHECK));
         }
         self.volumes.delete(&volume_of(claim)).await?;
-        let Some(mut fresh) = self.cluster.claim(namespace, &key.name).await? else { return Ok(Next::OnChange) };
+        let Some(mut fresh) = self.api.claim(namespace, &key.name).await? else { return Ok(Next::OnChange) };
         if fresh.metadata.uid != claim.metadata.uid {
             return Ok(Next::OnChange);
         }
         VOLUME_DATA.remove(&mut fresh.metadata);
-        self.cluster.replace_claim(&fresh).await?;
+        self.api.replace_claim(&fresh).await?;
         Ok(Next::OnChange)
     }
 }

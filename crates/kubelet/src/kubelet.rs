@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adapters::{ApiCluster, ApiEvents, FileTail, HostNetwork, HostVolumes, NodeContainers, NodeImages},
+    adapters::{ApiEvents, ClientPodApi, FileTail, HostNetwork, HostVolumes, NodeContainers, NodeImages},
     binding::{Bindings, target_of},
     claims::{Claims, claims_of, keys_of},
     config::Config,
@@ -97,7 +97,7 @@ impl Kubelet {
             images: Arc::new(NodeImages(images)),
             network: Arc::new(HostNetwork(Arc::clone(&network))),
             volumes: Arc::new(HostVolumes(volumes)),
-            cluster: Arc::new(ApiCluster::new(client.clone())),
+            api: Arc::new(ClientPodApi::new(client.clone())),
             events: Arc::new(ApiEvents::new(recorder.clone())),
             logs: Arc::new(FileTail),
         };
@@ -214,7 +214,7 @@ impl Kubelet {
     fn claim_controller(&self, claims: Store<PersistentVolumeClaim>) -> Controller<Claims> {
         let reconciler = Claims {
             node: self.shared.config.node_name.clone(),
-            cluster: Arc::clone(&self.shared.ports.cluster),
+            api: Arc::clone(&self.shared.ports.api),
             claims: claims.clone(),
             pods: self.pods.clone(),
             volumes: Arc::clone(&self.shared.ports.volumes),

@@ -5,7 +5,7 @@
 //!                                │  observe ─► step (pure) ─► act           │
 //!                                │       ▲                     │            └─► rules, names (pure) ─► net
 //!                                └───────┴── status, events ◄──┘
-//!   ports: Containers  Images  PodNetwork  VolumeDriver  Cluster            adapters: runtime, net, storage, client
+//!   ports: Containers  Images  PodNetwork  VolumeDriver  PodApi             adapters: runtime, net, storage, client
 //! ```
 //!
 //! Invariants:

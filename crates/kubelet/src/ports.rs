@@ -150,7 +150,7 @@ impl std::fmt::Debug for AccountToken {
 
 /// The API, as far as a pod's worker needs it.
 #[async_trait]
-pub trait Cluster: Send + Sync + 'static {
+pub trait PodApi: Send + Sync + 'static {
     /// Writes a pod's status if the pod of this uid still exists; returns the pod as it is then.
     async fn write_status(&self, pod: &Pod, status: PodStatus) -> Result<Option<Pod>>;
     /// Deletes the object of a pod that is being deleted, for good.
@@ -203,7 +203,7 @@ pub struct Ports {
     /// Volumes.
     pub volumes: Arc<dyn VolumeDriver>,
     /// API.
-    pub cluster: Arc<dyn Cluster>,
+    pub api: Arc<dyn PodApi>,
     /// Events.
     pub events: Arc<dyn Events>,
     /// Logs.

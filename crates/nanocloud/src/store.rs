@@ -123,12 +123,12 @@ pub async fn serve_etcd(
     let tls =
         trust::tls::server_config(assets.authority(), ServerCertificate::new(assets.server()), ClientAuth::Required)?;
     let url = format!("https://{}", listener.local_addr()?);
-    let server = EtcdServer::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
+    let server =
+        EtcdServer::open(store.keyspace(), store.cluster(settings, assets), &url, &settings.state_root).await?;
     let (access, stop) = (Access::Certificates(Arc::new(tls)), serving.token());
     let own = OwnRuntime::start("etcd", etcd::workers()).context("no thread for etcd's clients")?;
-    serving.spawn(
-        "etcd server",
-        async move { own.host(etcd::serve(server, listener, access, stop)).await.map_err(Into::into) },
-    );
+    serving.spawn("etcd server", async move {
+        own.host(etcd::serve(server, listener, access, stop)).await.map_err(Into::into)
+    });
     Ok(())
 }

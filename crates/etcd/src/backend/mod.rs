@@ -17,8 +17,8 @@ mod calls;
 mod connect;
 mod errors;
 mod feed;
-mod inner;
 mod history;
+mod inner;
 mod refusals;
 
 use std::sync::Arc;
@@ -44,8 +44,8 @@ use crate::wire::methods;
 use crate::wire::services::Anything;
 use calls::Calls;
 use errors::{failure, garbled, of_lease};
-use inner::{Inner, newest, revision, standing};
 use history::StoredHistory;
+use inner::{Inner, newest, revision, standing};
 
 /// A [`Keyspace`] that keeps everything in an etcd cluster.
 #[derive(Debug)]

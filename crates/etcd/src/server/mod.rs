@@ -2,6 +2,7 @@
 
 mod alone;
 mod auth;
+mod batching;
 mod cluster;
 mod election;
 mod health;
@@ -9,7 +10,6 @@ mod kv;
 mod lease;
 mod lock;
 mod maintenance;
-mod batching;
 mod routes;
 mod session;
 mod snapshot;

@@ -95,8 +95,9 @@ pub async fn face_at(address: SocketAddr, keyspace: Arc<dyn Keyspace>, id: u64) 
     };
     let listener = tokio::time::timeout(PATIENCE, bound).await.expect("the address is free in time");
     let address = listener.local_addr().expect("an address");
-    let server =
-        EtcdServer::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir()).await.expect("a server");
+    let server = EtcdServer::open(keyspace, cluster, &format!("http://{address}"), &std::env::temp_dir())
+        .await
+        .expect("a server");
     let stop = CancellationToken::new();
     tokio::spawn(serve(server, listener, Access::Loopback, stop.clone()));
     (address, stop.drop_guard())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyspace::testing::{events_until, next};
 use keyspace::{KeyRange, Keyspace, KeyspaceExt, MemoryKeyspace, WatchRequest};
 
-use crate::harness::{backend, server, face_at};
+use crate::harness::{backend, face_at, server};
 
 async fn filled(puts: usize) -> Arc<MemoryKeyspace> {
     let keyspace = Arc::new(MemoryKeyspace::new());

@@ -1,7 +1,7 @@
 //! The ports over the real mechanism crates.
 
-mod cluster;
 mod mechanism;
+mod pod_api;
 
-pub use cluster::{ApiCluster, ApiEvents};
 pub use mechanism::{FileTail, HostNetwork, HostVolumes, NodeContainers, NodeImages};
+pub use pod_api::{ApiEvents, ClientPodApi};

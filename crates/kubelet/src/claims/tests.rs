@@ -56,7 +56,7 @@ impl Api {
 }
 
 #[async_trait]
-impl Cluster for Api {
+impl PodApi for Api {
     async fn write_status(&self, _: &Pod, _: PodStatus) -> KubeletResult<Option<Pod>> {
         Ok(None)
     }
@@ -169,10 +169,10 @@ impl Node {
         let (claims, pods) = (Store::default(), Store::default());
         claims.apply(Event::Restarted(self.api.claims.lock().values().cloned().collect()));
         pods.apply(Event::Restarted(self.pods.clone()));
-        let cluster: Arc<dyn Cluster> = Arc::clone(&self.api) as _;
+        let api: Arc<dyn PodApi> = Arc::clone(&self.api) as _;
         let volumes: Arc<dyn VolumeDriver> = Arc::clone(&self.disk) as _;
         let events: Arc<dyn Events> = Arc::clone(&self.told) as _;
-        let claims = Claims { node: self.name.into(), cluster, claims, pods, volumes, events };
+        let claims = Claims { node: self.name.into(), api, claims, pods, volumes, events };
         claims.reconcile(&ObjectKey::namespaced("default", name)).await
     }
 }
@@ -278,7 +278,7 @@ async fn a_claim_made_again_under_its_name_is_not_touched() {
     api.put(claim("new", json!({SELECTED_NODE: "a"}), false));
     let claims = Claims {
         node: "a".into(),
-        cluster: api.clone() as _,
+        api: api.clone() as _,
         claims,
         pods,
         volumes: a.disk.clone() as _,

@@ -62,7 +62,7 @@ impl Worker {
                 (cache.sandbox, cache.mounted, cache.cleaned) = (None, None, true);
             }
             Action::Release => {
-                shared.ports.cluster.release(pod).await?;
+                shared.ports.api.release(pod).await?;
                 cache.released = true;
             }
             Action::Wake(_) => {}
@@ -175,7 +175,7 @@ async fn logins(shared: &Arc<Shared>, pod: &Pod) -> Result<Vec<Login>> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let mut secrets = Vec::new();
     for name in pull_secrets::names(pod) {
-        let secret = shared.ports.cluster.secret(namespace, &name).await?;
+        let secret = shared.ports.api.secret(namespace, &name).await?;
         secrets.push((name, secret));
     }
     let found = pull_secrets::logins(secrets.iter().map(|(name, secret)| (name.as_str(), secret.as_ref())));

@@ -30,8 +30,8 @@ use crate::{
         plan::Backoff,
     },
     ports::{
-        AccountToken, BoxError, Cluster, Containers, Events, ImageFacts, Images, LogTail, PodNetwork, Ports, Pull,
-        Room, Severity, VolumeDriver,
+        AccountToken, BoxError, Containers, Events, ImageFacts, Images, LogTail, PodApi, PodNetwork, Ports, Pull, Room,
+        Severity, VolumeDriver,
     },
 };
 
@@ -142,7 +142,7 @@ impl World {
                 images: world(),
                 network: world(),
                 volumes: world(),
-                cluster: world(),
+                api: world(),
                 events: world(),
                 logs: world(),
             },
@@ -378,7 +378,7 @@ impl VolumeDriver for World {
 }
 
 #[async_trait]
-impl Cluster for World {
+impl PodApi for World {
     async fn write_status(&self, _: &Pod, status: PodStatus) -> Result<Option<Pod>> {
         Ok(self.with(|things| {
             let pod = things.pod.as_mut()?;

@@ -64,15 +64,15 @@ pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
     let (secrets, maps) = references(pod);
     let mut found = References::default();
     for name in secrets {
-        let secret = shared.ports.cluster.secret(namespace, &name).await?;
+        let secret = shared.ports.api.secret(namespace, &name).await?;
         found.secrets.insert(name, secret.map(Arc::new));
     }
     for name in maps {
-        let map = shared.ports.cluster.config_map(namespace, &name).await?;
+        let map = shared.ports.api.config_map(namespace, &name).await?;
         found.config_maps.insert(name, map.map(Arc::new));
     }
     for wish in tokens(pod) {
-        let token = shared.tokens.of(&*shared.ports.cluster, pod, &wish, Timestamp::now()).await?;
+        let token = shared.tokens.of(&*shared.ports.api, pod, &wish, Timestamp::now()).await?;
         found.tokens.insert(wish, token);
     }
     Ok(found)
@@ -80,11 +80,11 @@ pub(super) async fn fetch(shared: &Shared, pod: &Pod) -> Result<References> {
 
 /// Fetches the services whose variables a pod gets.
 pub(super) async fn services(shared: &Shared, pod: &Pod) -> Result<Vec<Service>> {
-    let cluster = &shared.ports.cluster;
-    let mut found: Vec<Service> = cluster.service(DEFAULT_NAMESPACE, api_service::NAME).await?.into_iter().collect();
+    let api = &shared.ports.api;
+    let mut found: Vec<Service> = api.service(DEFAULT_NAMESPACE, api_service::NAME).await?.into_iter().collect();
     if wants_links(pod) {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        found.extend(cluster.services(namespace).await?);
+        found.extend(api.services(namespace).await?);
     }
     Ok(found)
 }
@@ -182,7 +182,7 @@ async fn mount_claim(
 ) -> Result<PathBuf> {
     let namespace = pod.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let refuse = |problem: &str| Error::Claim { name: claim_name.to_owned(), problem: problem.to_owned() };
-    let claim = shared.ports.cluster.claim(namespace, claim_name).await?;
+    let claim = shared.ports.api.claim(namespace, claim_name).await?;
     let claim = claim.ok_or_else(|| Error::Missing { kind: "persistentvolumeclaim", name: claim_name.to_owned() })?;
     if claim.metadata.deletion_timestamp.is_some() {
         return Err(refuse("it is being deleted"));
@@ -204,7 +204,7 @@ async fn mount_claim(
     let mode = if owner.group_reads { CLAIM_GROUP_MODE } else { CLAIM_MODE };
     let ownership = Ownership { uid: owner.uid, gid: owner.gid, mode };
     // The claim knows its node and is kept by its finalizer before there is data to lose.
-    shared.ports.cluster.bind_claim(&claim, node, &size).await?;
+    shared.ports.api.bind_claim(&claim, node, &size).await?;
     let encrypted = spec.and_then(|s| s.storage_class_name.as_deref()) == Some(ENCRYPTED_CLASS);
     let request = VolumeRequest { id: storage::Id::new(volume.as_str())?, capacity_bytes, ownership, encrypted };
     shared.ports.volumes.create(request).await.map_err(|error| match &error {

@@ -230,7 +230,7 @@ impl Worker {
         if gone || self.cache.reported.as_ref() == Some(&status) && !self.spoken_for() {
             return true;
         }
-        match self.shared.ports.cluster.write_status(pod, status.clone()).await {
+        match self.shared.ports.api.write_status(pod, status.clone()).await {
             Ok(Some(_)) => {
                 self.tell_back_off(pod, &waiting);
                 self.cache.reported = Some(status);

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::{
     error::Result,
     pod::lookup::TokenWish,
-    ports::{AccountToken, Cluster},
+    ports::{AccountToken, PodApi},
 };
 
 /// Longest time for which a token is used, however long it is valid (Kubernetes).
@@ -28,13 +28,7 @@ struct Held {
 
 impl Tokens {
     /// A token for a pod: the one it has, or another when that one is used up.
-    pub(crate) async fn of(
-        &self,
-        cluster: &dyn Cluster,
-        pod: &Pod,
-        wish: &TokenWish,
-        now: Timestamp,
-    ) -> Result<String> {
+    pub(crate) async fn of(&self, api: &dyn PodApi, pod: &Pod, wish: &TokenWish, now: Timestamp) -> Result<String> {
         let key = (pod.metadata.uid.clone().unwrap_or_default(), wish.clone());
         let held = self.0.lock().get(&key).map(|held| (held.token.clone(), held.renew));
         if let Some((token, renew)) = &held
@@ -42,7 +36,7 @@ impl Tokens {
         {
             return Ok(token.value.clone());
         }
-        let token = match (cluster.token(pod, wish).await, held) {
+        let token = match (api.token(pod, wish).await, held) {
             (Ok(token), _) => token,
             // The old one is good for a while.
             (Err(error), Some((old, _))) if now < old.expires => {

@@ -18,7 +18,7 @@ use crate::{
     claims::held,
     error::{Error, Result},
     pod::{lookup::TokenWish, status::take_foreign_conditions},
-    ports::{AccountToken, Cluster, Events, Severity},
+    ports::{AccountToken, Events, PodApi, Severity},
 };
 
 /// Tries of a write that loses against others.
@@ -26,11 +26,11 @@ const CONFLICTS_MAX: usize = 8;
 
 /// The API.
 #[derive(Debug, Clone)]
-pub struct ApiCluster {
+pub struct ClientPodApi {
     client: Client,
 }
 
-impl ApiCluster {
+impl ClientPodApi {
     /// Over a client with the kubelet's own rights.
     #[must_use]
     pub fn new(client: Client) -> Self {
@@ -47,7 +47,7 @@ impl ApiCluster {
 }
 
 #[async_trait]
-impl Cluster for ApiCluster {
+impl PodApi for ClientPodApi {
     async fn write_status(&self, pod: &Pod, status: PodStatus) -> Result<Option<Pod>> {
         let api = self.pods(pod);
         let name = pod.metadata.name.clone().unwrap_or_default();
