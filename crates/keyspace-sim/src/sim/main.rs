@@ -1,7 +1,7 @@
 //! Real replicas on a simulated network, disk and clock. One seed decides everything: the same seed gives the same run.
 //!
 //! ```text
-//!   sim SEED [--members N] [--seconds N] [--plant BUG] [--quiet]
+//!   sim SEED [--members N] [--seconds N] [--handover SYNC_MS] [--plant BUG] [--quiet]
 //! ```
 //!
 //! One thread runs all members (turmoil). Their disks are [`disk::Disk`], their network is turmoil's, their clocks are
@@ -29,7 +29,7 @@ use rand::rngs::StdRng;
 use crate::plant::Plant;
 use crate::run::{Report, Setup};
 
-const USAGE: &str = "usage: sim SEED [--members N] [--seconds N] [--plant BUG] [--quiet]";
+const USAGE: &str = "usage: sim SEED [--members N] [--seconds N] [--handover SYNC_MS] [--plant BUG] [--quiet]";
 
 fn setup(mut words: impl Iterator<Item = String>) -> Option<Setup> {
     let seed = words.next()?.parse().ok()?;
@@ -37,6 +37,7 @@ fn setup(mut words: impl Iterator<Item = String>) -> Option<Setup> {
         seed,
         members: if seed % 4 == 0 { 1 } else { 3 },
         faulty_ms: 20_000,
+        handover_sync_ms: None,
         plant: Plant::Nothing,
         loud: true,
     };
@@ -44,6 +45,7 @@ fn setup(mut words: impl Iterator<Item = String>) -> Option<Setup> {
         match word.as_str() {
             "--members" => setup.members = words.next()?.parse().ok()?,
             "--seconds" => setup.faulty_ms = words.next()?.parse::<u64>().ok()?.checked_mul(1_000)?,
+            "--handover" => setup.handover_sync_ms = Some(words.next()?.parse().ok()?),
             "--plant" => setup.plant = Plant::named(&words.next()?)?,
             "--quiet" => setup.loud = false,
             _ => return None,

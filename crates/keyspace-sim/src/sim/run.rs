@@ -7,7 +7,7 @@ use keyspace_sim::checker::{linearizability, revisions, watch};
 use turmoil::{Builder, Sim};
 
 use crate::faults::Faults;
-use crate::member::{Cluster, Member};
+use crate::member::{Cluster, Member, Order};
 use crate::net::host;
 use crate::notes::Notes;
 use crate::plant::Plant;
@@ -23,6 +23,8 @@ pub struct Setup {
     pub members: u64,
     /// How long there are faults, milliseconds.
     pub faulty_ms: u64,
+    /// In place of faults, the leader hands over while every sync of a disk takes so long, milliseconds.
+    pub handover_sync_ms: Option<u64>,
     /// The bug that is planted.
     pub plant: Plant,
     /// Whether the trace is printed.
@@ -53,6 +55,8 @@ const HEAL_MS: u64 = 40_000;
 const CALM_MS: u64 = 2_000;
 /// Longest lease, and longest that a client waits for one, milliseconds: by then all leases must have ended.
 const LEASES_MS: u64 = 13_000;
+/// Longest that a handover may take, milliseconds: a lease, and votes that are stored slowly.
+const HANDOVER_MS: u64 = 4_000;
 /// Steps between comparisons of whole logs.
 const LOGS_EVERY: u64 = 500;
 
@@ -104,10 +108,15 @@ pub fn run(setup: Setup) -> Report {
 
 impl Run<'_> {
     fn all(&mut self, setup: Setup) -> Result<(), String> {
-        while now(&self.sim) < setup.faulty_ms {
-            let now_ms = now(&self.sim);
-            self.faults.step(&mut self.sim, &self.members, now_ms);
-            self.step()?;
+        match setup.handover_sync_ms {
+            Some(sync_ms) => self.hand_over(sync_ms)?,
+            None => {
+                while now(&self.sim) < setup.faulty_ms {
+                    let now_ms = now(&self.sim);
+                    self.faults.step(&mut self.sim, &self.members, now_ms);
+                    self.step()?;
+                }
+            }
         }
         self.faults.end(&mut self.sim, &self.members);
         self.until("every member answers again", HEAL_MS, Run::well)?;
@@ -123,6 +132,21 @@ impl Run<'_> {
         }
         self.until("all members have everything in the end", HEAL_MS, Run::agreed)?;
         self.judge()
+    }
+
+    /// The leader hands over while all disks are slow.
+    fn hand_over(&mut self, sync_ms: u64) -> Result<(), String> {
+        self.until("every member answers", HEAL_MS, Run::well)?;
+        for member in &self.members {
+            member.disk.set(|mood| (mood.sync_from_ms, mood.sync_to_ms) = (sync_ms, sync_ms));
+        }
+        let leads = |member: &Member, id: u64| member.status().is_some_and(|status| status.leader == Some(id));
+        let leader = self.members.iter().position(|member| leads(member, member.id)).ok_or("no member leads")?;
+        let next = self.members[(leader + 1) % self.members.len()].id;
+        self.members[leader].order(Order::Lead(next));
+        self.until("the member leads that was to", HANDOVER_MS, |run| {
+            run.members.iter().all(|member| leads(member, next))
+        })
     }
 
     fn step(&mut self) -> Result<(), String> {

@@ -58,6 +58,14 @@ fn new_seeds_find_nothing() {
     println!("{tried} new seeds found nothing");
 }
 
+/// Two votes take longer to store than a heartbeat; the member that was told to lead is not interrupted by being told again.
+#[test]
+fn a_handover_bears_slow_disks() {
+    let next = AtomicU64::new(FIXED.start);
+    let seeds = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|seed| FIXED.contains(seed));
+    try_all(&["--members", "3", "--handover", "200"], seeds);
+}
+
 #[test]
 fn equal_seeds_give_equal_runs() {
     for seed in FIXED.take(2) {
