@@ -3,11 +3,12 @@
 use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 use jiff::Timestamp;
-use schemars::{Schema, SchemaGenerator};
+use schemars::SchemaGenerator;
 use serde_json::Value;
 
 use crate::{
     codec::{decode_from, decode_lenient, encode, unknown_fields},
+    custom::schema::Schema,
     field_error::FieldError,
     fields::Findings,
     resource::{Resource, Scope, Subresource},
@@ -40,6 +41,8 @@ pub struct Names {
     pub plural: Cow<'static, str>,
     /// Singular.
     pub singular: Cow<'static, str>,
+    /// Kind of a list of objects.
+    pub list_kind: Cow<'static, str>,
     /// Abbreviations.
     pub short_names: Vec<Cow<'static, str>>,
     /// Categories such as `all`.
@@ -55,6 +58,7 @@ impl Names {
             kind: R::KIND.into(),
             plural: R::PLURAL.into(),
             singular: R::SINGULAR.into(),
+            list_kind: format!("{}List", R::KIND).into(),
             short_names: all(R::SHORT_NAMES),
             categories: all(R::CATEGORIES),
         }
@@ -78,6 +82,37 @@ pub struct Facts {
     pub shown_when_deleted: bool,
     /// How many seconds objects are kept after they were made; forever without.
     pub ttl_seconds: Option<i64>,
+    /// Where the subresource `scale` finds its numbers.
+    pub scale: ScalePaths,
+    /// What is so of a kind that a CustomResourceDefinition defines, and of no other.
+    pub custom: Option<Custom>,
+}
+
+/// The fields of an object that its `scale` is made of, as JSON pointers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScalePaths {
+    /// The number that is wanted.
+    pub spec: Cow<'static, str>,
+    /// The number that there is.
+    pub status: Cow<'static, str>,
+    /// The selector: a `LabelSelector`, or its text.
+    pub selector: Option<Cow<'static, str>>,
+}
+
+impl Default for ScalePaths {
+    fn default() -> Self {
+        let selector = Some("/spec/selector".into());
+        Self { spec: "/spec/replicas".into(), status: "/status/replicas".into(), selector }
+    }
+}
+
+/// One version of the kind of a CustomResourceDefinition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Custom {
+    /// The `apiVersion` that objects are stored with. All versions show the same objects.
+    pub stored_as: String,
+    /// The text of the warning that every answer in a deprecated version carries.
+    pub deprecation: Option<String>,
 }
 
 impl Facts {
@@ -91,6 +126,8 @@ impl Facts {
             deletes_collection: true,
             shown_when_deleted: false,
             ttl_seconds: None,
+            scale: ScalePaths::default(),
+            custom: None,
         }
     }
 
@@ -103,6 +140,7 @@ impl Facts {
             deletes_collection: R::DELETES_COLLECTION,
             shown_when_deleted: R::SHOWN_WHEN_DELETED,
             ttl_seconds: R::TTL_SECONDS,
+            ..Self::new(R::SCOPE)
         }
     }
 }
@@ -115,6 +153,16 @@ pub trait Behaviour: Send + Sync + 'static {
     /// Every field that is wrong.
     fn admit(&self, document: Value, old: Option<&Value>) -> Result<Admitted, Vec<FieldError>>;
 
+    /// The schema of a kind that is made of one.
+    fn structure(&self) -> Option<&Schema> {
+        None
+    }
+
+    /// A stored object as this version of the kind shows it.
+    fn shown(&self, stored: Value) -> Value {
+        stored
+    }
+
     /// The cells of an object's row, in the order of the columns.
     fn row(&self, object: &Value, now: Timestamp) -> Vec<Value>;
 
@@ -125,7 +173,7 @@ pub trait Behaviour: Send + Sync + 'static {
     fn fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)>;
 
     /// JSON schema of the kind (draft 2020-12), registered with the generator's definitions.
-    fn schema(&self, generator: &mut SchemaGenerator) -> Schema;
+    fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema;
 }
 
 /// The behaviour of a Rust type.
@@ -148,7 +196,7 @@ impl<R: Resource> Behaviour for Typed<R> {
         fields::<R>(object)
     }
 
-    fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+    fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema {
         generator.subschema_for::<R>()
     }
 }
@@ -198,6 +246,11 @@ impl Kind {
     /// Singular.
     pub fn singular(&self) -> &str {
         &self.0.names.singular
+    }
+
+    /// Kind of a list of objects.
+    pub fn list_kind(&self) -> &str {
+        &self.0.names.list_kind
     }
 
     /// Abbreviations.
@@ -255,6 +308,16 @@ impl Kind {
         self.0.behaviour.admit(document, old)
     }
 
+    /// The schema of a kind that is made of one.
+    pub fn structure(&self) -> Option<&Schema> {
+        self.0.behaviour.structure()
+    }
+
+    /// A stored object as this version of the kind shows it.
+    pub fn shown(&self, stored: Value) -> Value {
+        self.0.behaviour.shown(stored)
+    }
+
     /// The cells of an object's row, in the order of [`Kind::columns`].
     pub fn row(&self, object: &Value, now: Timestamp) -> Vec<Value> {
         self.0.behaviour.row(object, now)
@@ -271,7 +334,7 @@ impl Kind {
     }
 
     /// JSON schema of the kind (draft 2020-12), registered with the generator's definitions.
-    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> schemars::Schema {
         self.0.behaviour.schema(generator)
     }
 }

@@ -12,6 +12,7 @@
 //! idempotent. Limits: the named constants in [`meta`].
 
 mod codec;
+pub mod custom;
 mod field_error;
 pub mod fields;
 mod finalizer;
@@ -35,7 +36,7 @@ pub use field_error::FieldError;
 pub use finalizer::Finalizer;
 pub use k8s_openapi;
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, OwnerReference, Time};
-pub use kind::{Admitted, Behaviour, Facts, Kind, Names};
+pub use kind::{Admitted, Behaviour, Custom, Facts, Kind, Names, ScalePaths};
 pub use kinds::Kinds;
 pub use meta::ObjectKey;
 pub use path::Path;

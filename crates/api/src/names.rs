@@ -96,6 +96,8 @@ pub mod label {
 
 /// Annotations.
 pub mod annotation {
+    /// CustomResourceDefinition in a group of Kubernetes' own: where its API was approved.
+    pub const API_APPROVED: &str = "api-approved.kubernetes.io";
     /// Bundle: its volumes stay when it is deleted.
     pub const KEEP_VOLUMES: &str = "nanocloud.io/keep-volumes";
     /// Bundle and pod: a changed value restarts the bundle's workload.
@@ -207,6 +209,8 @@ pub mod finalizer {
     pub const ORPHAN: Finalizer = Finalizer::new("orphan");
     /// In the spec of a namespace: its contents go before it.
     pub const NAMESPACE_CONTENTS: Finalizer = Finalizer::new("kubernetes");
+    /// CustomResourceDefinition: its objects go before it.
+    pub const CUSTOM_RESOURCES: Finalizer = Finalizer::new("customresourcecleanup.apiextensions.k8s.io");
 }
 
 /// Further facts about a user (`extra` of a `SelfSubjectReview`).

@@ -1,5 +1,7 @@
 //! Tables for people, after Kubernetes' `meta.k8s.io/v1 Table`.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -8,31 +10,30 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ColumnDefinition {
     /// Title.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// OpenAPI type: `string`, `integer` or `date`.
     #[serde(rename = "type")]
-    pub r#type: &'static str,
+    pub r#type: Cow<'static, str>,
     /// OpenAPI format; `name` marks the column that identifies the row.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// What the column shows.
-    pub description: &'static str,
+    pub description: Cow<'static, str>,
     /// 0 is always shown, 1 only in wide tables.
     pub priority: i32,
 }
 
 impl ColumnDefinition {
     pub(crate) fn name() -> Self {
-        Self { name: "Name", r#type: "string", format: "name", description: "Name of the object", priority: 0 }
+        Self { format: "name".into(), ..Self::text("Name", "Name of the object") }
     }
 
     pub(crate) fn age() -> Self {
-        Self {
-            name: "Age",
-            r#type: "string",
-            format: "",
-            description: "Time since the object was created",
-            priority: 0,
-        }
+        Self::text("Age", "Time since the object was created")
+    }
+
+    fn text(name: &'static str, description: &'static str) -> Self {
+        let (kind, format) = ("string".into(), "".into());
+        Self { name: name.into(), r#type: kind, format, description: description.into(), priority: 0 }
     }
 }
 
@@ -48,7 +49,7 @@ pub struct Column<R> {
 impl<R> Column<R> {
     /// A text column that every table shows.
     pub fn text(name: &'static str, description: &'static str, cell: fn(&R, Timestamp) -> Value) -> Self {
-        Self { definition: ColumnDefinition { name, r#type: "string", format: "", description, priority: 0 }, cell }
+        Self { definition: ColumnDefinition::text(name, description), cell }
     }
 
     /// Shows this column only in wide tables.
@@ -61,7 +62,7 @@ impl<R> Column<R> {
     /// Marks the cells as integers.
     #[must_use]
     pub fn integer(mut self) -> Self {
-        self.definition.r#type = "integer";
+        self.definition.r#type = "integer".into();
         self
     }
 }

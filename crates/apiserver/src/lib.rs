@@ -27,6 +27,8 @@
 //! Limits: see [`limits`].
 
 mod api_error;
+mod catalog;
+mod definitions;
 mod document;
 mod endpoint;
 mod endpoints;

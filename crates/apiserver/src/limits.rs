@@ -97,3 +97,5 @@ pub(crate) const FRESHNESS_WAIT: Duration = Duration::from_millis(500);
 pub(crate) const FRESHNESS_LOOK: Duration = Duration::from_millis(50);
 /// Longest name of a field manager in bytes (Kubernetes).
 pub(crate) const MAX_MANAGER_BYTES: usize = 128;
+/// Pause before the definitions of kinds are read again when their watch ended.
+pub(crate) const DEFINITIONS_RETRY: Duration = Duration::from_secs(1);

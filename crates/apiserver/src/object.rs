@@ -77,6 +77,18 @@ pub(crate) fn set(object: &mut Value, field: &str, value: Option<Value>) {
     }
 }
 
+/// Sets the value at a JSON pointer of names, with the maps that lead there.
+pub(crate) fn set_at(object: &mut Value, pointer: &str, value: Value) {
+    let mut at = object;
+    for name in pointer.split('/').skip(1) {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        at = &mut at[name.replace("~1", "/").replace("~0", "~").as_str()];
+    }
+    *at = value;
+}
+
 /// The compact JSON of a value. `Display` gives the same text, but checks and copies it piece by piece.
 pub(crate) fn to_json(value: &Value) -> Vec<u8> {
     // A value has only text keys and finite numbers, and memory does not refuse a write.
@@ -100,12 +112,12 @@ pub(crate) fn published(mut object: Value, revision: u64) -> Value {
     object
 }
 
-/// Whether anything but `metadata` and `status` differs: what `generation` counts.
-pub(crate) fn desired_differs(old: &Value, new: &Value) -> bool {
+/// Whether anything but `metadata` and `status` differs: what `generation` counts. It may count the status, too.
+pub(crate) fn desired_differs(old: &Value, new: &Value, counts_status: bool) -> bool {
     let desired = |object: &Value| -> Map<String, Value> {
         let fields = object.as_object().into_iter().flatten();
         fields
-            .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "status"))
+            .filter(|(key, _)| key.as_str() != "metadata" && (counts_status || key.as_str() != "status"))
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     };
@@ -132,9 +144,10 @@ mod tests {
     fn only_wishes_count_for_the_generation() {
         let object = json!({"metadata": {"name": "a"}, "spec": {"x": 1, "y": 2}, "status": {}});
         let mut other = json!({"metadata": {"name": "b"}, "spec": {"y": 2, "x": 1}, "status": {"z": 1}});
-        assert!(!desired_differs(&object, &other));
+        assert!(!desired_differs(&object, &other, false));
+        assert!(desired_differs(&object, &other, true));
         other["spec"]["x"] = 2.into();
-        assert!(desired_differs(&object, &other));
+        assert!(desired_differs(&object, &other, false));
     }
 
     #[test]

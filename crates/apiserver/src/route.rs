@@ -72,6 +72,14 @@ impl<'a> Route<'a> {
         row(Some(method)).or_else(|| of_kind(kinds, &parts)).or_else(|| row(None))
     }
 
+    /// The kind whose objects it is for.
+    pub(crate) fn kind(&self) -> Option<&'a Kind> {
+        match self {
+            Self::Endpoint(_) => None,
+            Self::Collection { kind, .. } | Self::Object { kind, .. } => Some(kind),
+        }
+    }
+
     /// Methods that are served.
     pub(crate) fn methods(&self, endpoints: &Endpoints) -> Vec<Method> {
         match self {

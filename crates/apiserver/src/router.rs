@@ -4,6 +4,7 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use api::Reason;
 use axum::{
+    body::Body,
     extract::{Request, State},
     response::Response,
 };
@@ -16,10 +17,11 @@ use trust::Subject;
 
 use crate::{
     api_error::{ApiError, Result},
+    catalog::Served,
     endpoint::{Access, Load, Params},
     endpoints::{Handler, account_token, collection, object, pod_binding, pod_streams, scale, watch},
     listen::Activity,
-    places::Memory,
+    places::{Lane, Memory},
     protobuf,
     query::{
         negotiate::{self, Encoding},
@@ -61,10 +63,11 @@ pub(crate) async fn serve(State(service): State<Arc<Service>>, request: Request)
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let span = tracing::info_span!("request", trace_id = %trace, %method, path, user = tracing::field::Empty);
     let is_own = request.extensions().get::<Subject>().is_some();
-    let route = Route::parse(&service.state.kinds, &service.state.endpoints, &method, &decoded(&path));
+    let served = service.state.catalog.now();
+    let route = Route::parse(&served.kinds, &service.state.endpoints, &method, &decoded(&path));
     let encoding = encoding(route.as_ref(), &request);
     let label = label(route.as_ref(), &method, request.uri().query());
-    let handled = AssertUnwindSafe(handle(&service, route, request, trace.clone())).catch_unwind();
+    let handled = AssertUnwindSafe(handle(&service, served.clone(), route, request, trace.clone())).catch_unwind();
     let outcome = handled.instrument(span.clone()).await.unwrap_or_else(|_| {
         let message = "the server failed on this request";
         Err(ApiError::new(Reason::InternalError, message)
@@ -151,11 +154,18 @@ fn label<'a>(route: Option<&Route<'a>>, method: &Method, query: Option<&str>) ->
     Label { verb, group, resource }
 }
 
-async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, trace: Arc<str>) -> Result<Response> {
+async fn handle(
+    service: &Service,
+    served: Arc<Served>,
+    route: Option<Route<'_>>,
+    request: Request,
+    trace: Arc<str>,
+) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let mut context = RequestContext {
         state: service.state.clone(),
+        served,
         parts,
         body: Bytes::new(),
         params: Params::default(),
@@ -169,6 +179,25 @@ async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, t
     // An impersonated request takes the places of its caller.
     let lane = service.state.places.of(&subject);
     context.subject = auth::impersonate(&context, subject)?;
+    if route.is_none() && !context.subject.is_anonymous() {
+        let path = decoded(context.parts.uri.path());
+        if let Some(served) = service.state.catch_up(&path).await? {
+            context.served = served.clone();
+            let route = Route::parse(&served.kinds, &service.state.endpoints, &context.parts.method, &path);
+            return admitted(service, context, body, route, lane).await;
+        }
+    }
+    admitted(service, context, body, route, lane).await
+}
+
+/// Serves a request of a subject that is known.
+async fn admitted(
+    service: &Service,
+    mut context: RequestContext,
+    body: Body,
+    route: Option<Route<'_>>,
+    lane: &Lane,
+) -> Result<Response> {
     let Some(route) = route else {
         return Err(auth::unknown_route(&context));
     };
@@ -188,7 +217,9 @@ async fn handle(service: &Service, route: Option<Route<'_>>, request: Request, t
     let _place = takes_place(&route).then(|| lane.admit()).transpose()?;
     auth::confine_node(&context.state, &context.subject, &context.parts.method, &route).await?;
     tracing::debug!("authorised");
-    dispatch(service, context, route).await
+    let deprecation = route.kind().and_then(|kind| kind.facts().custom.as_ref()?.deprecation.clone());
+    let response = dispatch(service, context, route).await?;
+    Ok(response::warn(response, deprecation.as_slice()))
 }
 
 /// Whether the request's body is read before it is served. Sessions have none: what follows is their conversation.

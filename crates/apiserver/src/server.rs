@@ -12,11 +12,11 @@ use tokio_util::sync::CancellationToken;
 use trust::{Authority, Envelope, Tokens};
 
 use crate::{
+    catalog::Catalog,
     endpoints,
     error::Error,
     limits, listen,
     metrics::{Metrics, MetricsRegistry},
-    openapi::OpenApi,
     places::Places,
     ports::{Membership, PodStreams},
     readiness::Readiness,
@@ -75,7 +75,6 @@ impl ApiServer {
         let kinds = config.kinds;
         let registry = Registry::new(kinds.clone(), keyspace, seal, config.service_cidr, config.now, unreadable);
         let (endpoints, handlers) = endpoints::table();
-        let openapi = OpenApi::build(&kinds, &endpoints);
         let state = ServerState {
             registry: Arc::new(registry),
             authority: security.authority,
@@ -83,9 +82,8 @@ impl ApiServer {
             streams,
             membership: OnceLock::new(),
             metrics,
-            kinds,
+            catalog: Catalog::new(kinds),
             endpoints,
-            openapi,
             stop: CancellationToken::new(),
             places: Places::default(),
             readiness: Readiness::default(),
@@ -101,17 +99,22 @@ impl ApiServer {
         let _ = self.service.state.membership.set(membership);
     }
 
-    /// Makes the namespaces that always exist. Call it once the keyspace answers; `/readyz` does it too.
+    /// Makes the namespaces that always exist, and reads which kinds are defined. Call it once the keyspace answers; `/readyz` does it too.
     ///
     /// # Errors
     /// When the keyspace cannot be written.
     pub async fn prepare(&self) -> Result<(), Error> {
-        self.service
-            .state
-            .registry
-            .ensure_namespaces()
-            .await
-            .map_err(|failure| Error::Prepare { source: Box::new(failure) })
+        let state = &self.service.state;
+        let done = async {
+            state.registry.ensure_namespaces().await?;
+            state.load_definitions().await
+        };
+        done.await.map(drop).map_err(|failure| Error::Prepare { source: Box::new(failure) })
+    }
+
+    /// Follows the CustomResourceDefinitions until `stop`, so that the kinds they define are served as they change.
+    pub async fn follow_definitions(&self, stop: CancellationToken) {
+        self.service.state.follow_definitions(stop).await;
     }
 
     /// The whole API as a tower service.

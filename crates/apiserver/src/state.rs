@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use api::{Kinds, Reason};
+use api::Reason;
 use keyspace::AlarmKind;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,10 +14,10 @@ use trust::{Authority, Tokens};
 
 use crate::{
     api_error::{ApiError, Result},
+    catalog::Catalog,
     endpoint::Endpoints,
     limits,
     metrics::Metrics,
-    openapi::OpenApi,
     places::Places,
     ports::{Membership, PodStreams},
     readiness::Readiness,
@@ -33,11 +33,10 @@ pub(crate) struct ServerState {
     /// Set when the server's keyspace has members of its own.
     pub(crate) membership: OnceLock<Membership>,
     pub(crate) metrics: Metrics,
-    /// The kinds that are served.
-    pub(crate) kinds: Kinds,
+    /// What is served.
+    pub(crate) catalog: Catalog,
     /// Every endpoint that belongs to no stored kind.
     pub(crate) endpoints: Endpoints,
-    pub(crate) openapi: OpenApi,
     /// Ends watches and sessions at shutdown.
     pub(crate) stop: CancellationToken,
     pub(crate) places: Places,
@@ -83,7 +82,8 @@ impl ServerState {
             if status.leader.is_none() {
                 return Err(ApiError::new(Reason::ServiceUnavailable, "the keyspace has no leader"));
             }
-            self.registry.ensure_namespaces().await
+            self.registry.ensure_namespaces().await?;
+            self.load_definitions().await.map(drop)
         };
         self.readiness.check(look).await
     }

@@ -126,7 +126,7 @@ pub fn table(kind: &Kind, items: &[Value], wide: bool, namespaces: bool) -> Tabl
     let columns = kind.columns();
     let shown = |column: &ColumnDefinition| wide || column.priority == 0;
     let namespace = namespaces.then(|| "namespace".to_owned());
-    let titles = columns.iter().filter(|column| shown(column)).map(|column| column.name.to_owned());
+    let titles = columns.iter().filter(|column| shown(column)).map(|column| column.name.clone().into_owned());
     let mut table = Table::new(namespace.into_iter().chain(titles));
     for item in items {
         table.row(row(kind, item, wide, namespaces));

@@ -13,6 +13,7 @@ mod claim;
 mod container;
 mod core;
 mod discovery;
+mod extensions;
 mod lifecycle;
 mod nanocloud;
 mod pod;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     claim::PERSISTENT_VOLUME_CLAIM,
     core::{CONFIG_MAP, EVENT, LEASE, NAMESPACE, NODE, SECRET, SERVICE_ACCOUNT},
     discovery::{ENDPOINT_SLICE, ENDPOINTS},
+    extensions::CUSTOM_RESOURCE_DEFINITION,
     nanocloud::{BINDING, BUNDLE, TOKEN},
     pod::POD,
     service::SERVICE,
@@ -59,6 +61,8 @@ enum Treatment {
     Each(&'static Shape),
     /// Metadata, which the server treats alike for all kinds.
     Shared,
+    /// A type of which the kind's own validation looks at each field, such as a schema, which holds itself.
+    Walked,
     /// What is observed; written by the kind's own controllers.
     Reported,
     /// A detail of another field of the same type, and treated with it.
@@ -91,6 +95,11 @@ const fn each(field: &'static str, shape: &'static Shape) -> Row {
 /// The metadata of an object or a template.
 const fn shared(field: &'static str) -> Row {
     row(field, Treatment::Shared)
+}
+
+/// A field of a type that the kind's validation walks.
+const fn walked(field: &'static str) -> Row {
+    row(field, Treatment::Walked)
 }
 
 /// The status of a kind.

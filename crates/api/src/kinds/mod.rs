@@ -59,6 +59,7 @@ kinds! {
     cron_job::CronJob,
     controller_revision::ControllerRevision,
     lease::Lease,
+    custom_resource_definition::CustomResourceDefinition,
     bundle::Bundle,
     binding::Binding,
     token::Token,

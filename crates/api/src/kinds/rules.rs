@@ -2,6 +2,7 @@
 
 mod claims;
 mod data;
+mod definitions;
 mod endpoints;
 mod jobs;
 mod nanocloud;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::Kind;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+use crate::{Kind, custom};
 
 /// The kinds that a server has. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -19,6 +21,28 @@ impl Kinds {
     pub fn with(mut self, kind: Kind) -> Self {
         Arc::make_mut(&mut self.0).push(kind);
         self
+    }
+
+    /// These kinds and those that definitions define, in an order in which clients prefer versions.
+    #[must_use]
+    pub fn with_custom(mut self, mut kinds: Vec<Kind>) -> Self {
+        kinds.sort_by_cached_key(|kind| {
+            (kind.group().to_owned(), custom::by_priority(kind.version()), kind.plural().to_owned())
+        });
+        Arc::make_mut(&mut self.0).extend(kinds);
+        self
+    }
+
+    /// These kinds and those of the definitions that are established.
+    #[must_use]
+    pub fn with_definitions<'a>(self, definitions: impl IntoIterator<Item = &'a CustomResourceDefinition>) -> Self {
+        self.with_custom(definitions.into_iter().flat_map(custom::kinds).collect())
+    }
+
+    /// One kind for all objects that are stored together: the preferred version of each resource.
+    pub fn resources(&self) -> impl Iterator<Item = &Kind> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.iter().filter(move |kind| seen.insert(kind.resource()))
     }
 
     /// Every kind.

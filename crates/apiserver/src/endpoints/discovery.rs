@@ -76,7 +76,7 @@ pub(super) async fn paths(context: RequestContext) -> Result<Response> {
     let fixed = context.state.endpoints.iter();
     let fixed = fixed.filter(|row| row.access == Access::Path && !row.is_pattern() && row.path != "/");
     let fixed = fixed.map(|row| row.path.clone().into_owned());
-    let kinds = &context.state.kinds;
+    let kinds = &context.served.kinds;
     let groups = names(kinds).into_iter().map(|group| format!("/apis/{group}"));
     let versions = route::groups(kinds).into_iter().map(|(group, version)| match group {
         "" => format!("/api/{version}"),
@@ -89,7 +89,9 @@ pub(super) async fn paths(context: RequestContext) -> Result<Response> {
 /// `/api`.
 pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
     match format(&context)? {
-        DiscoveryFormat::Aggregated(version) => Ok(aggregated(&context.state.kinds, version, |group| group.is_empty())),
+        DiscoveryFormat::Aggregated(version) => {
+            Ok(aggregated(&context.served.kinds, version, |group| group.is_empty()))
+        }
         DiscoveryFormat::Plain => Ok(response::document(
             StatusCode::OK,
             json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
@@ -101,10 +103,10 @@ pub(super) async fn core_versions(context: RequestContext) -> Result<Response> {
 pub(super) async fn groups(context: RequestContext) -> Result<Response> {
     match format(&context)? {
         DiscoveryFormat::Aggregated(version) => {
-            Ok(aggregated(&context.state.kinds, version, |group| !group.is_empty()))
+            Ok(aggregated(&context.served.kinds, version, |group| !group.is_empty()))
         }
         DiscoveryFormat::Plain => {
-            let kinds = &context.state.kinds;
+            let kinds = &context.served.kinds;
             let groups: Vec<_> = names(kinds).into_iter().map(|group| describe(kinds, group)).collect();
             Ok(response::document(
                 StatusCode::OK,
@@ -117,7 +119,7 @@ pub(super) async fn groups(context: RequestContext) -> Result<Response> {
 /// `/apis/{group}`.
 pub(super) async fn group(context: RequestContext) -> Result<Response> {
     format(&context)?;
-    let mut body = describe(&context.state.kinds, context.params.get("group"));
+    let mut body = describe(&context.served.kinds, context.params.get("group"));
     body["kind"] = "APIGroup".into();
     body["apiVersion"] = "v1".into();
     Ok(response::document(StatusCode::OK, body))
@@ -128,7 +130,7 @@ pub(super) async fn resources(context: RequestContext) -> Result<Response> {
     format(&context)?;
     let (group, version) = (context.params.get("group"), context.params.get("version"));
     let mut resources = Vec::new();
-    for kind in of(&context.state.kinds, group, version) {
+    for kind in of(&context.served.kinds, group, version) {
         resources.push(json!({
             "name": kind.plural(),
             "singularName": kind.singular(),
@@ -174,10 +176,13 @@ fn group_version(group: &str, version: &str) -> String {
 }
 
 fn names(kinds: &Kinds) -> Vec<&str> {
-    let mut names: Vec<_> =
-        route::groups(kinds).into_iter().map(|(group, _)| group).filter(|group| !group.is_empty()).collect();
-    names.dedup();
-    names
+    groups_of(kinds).into_iter().filter(|group| !group.is_empty()).collect()
+}
+
+/// Every group, once.
+fn groups_of(kinds: &Kinds) -> Vec<&str> {
+    let mut seen = BTreeSet::new();
+    route::groups(kinds).into_iter().map(|(group, _)| group).filter(|group| seen.insert(*group)).collect()
 }
 
 fn describe(kinds: &Kinds, group: &str) -> Value {
@@ -191,11 +196,9 @@ fn describe(kinds: &Kinds, group: &str) -> Value {
 
 /// Every group that is wanted in one document (`apidiscovery.k8s.io`).
 fn aggregated(kinds: &Kinds, format: &'static str, wanted: fn(&str) -> bool) -> Response {
-    let mut groups: Vec<&str> =
-        route::groups(kinds).into_iter().map(|(group, _)| group).filter(|group| wanted(group)).collect();
-    groups.dedup();
-    let items: Vec<_> = groups
+    let items: Vec<_> = groups_of(kinds)
         .into_iter()
+        .filter(|group| wanted(group))
         .map(|group| {
             let versions: Vec<_> = route::groups(kinds)
                 .into_iter()

@@ -7,9 +7,14 @@ use http::StatusCode;
 
 use crate::{
     api_error::{ApiError, Result, not_acceptable},
+    openapi::OpenApi,
     query::negotiate::{self, OpenApiFormat},
     request::{context::RequestContext, response},
 };
+
+fn openapi(context: &RequestContext) -> &OpenApi {
+    context.served.openapi(&context.state.endpoints)
+}
 
 fn serve(context: &RequestContext, body: &Bytes) -> Result<Response> {
     if !negotiate::json(context.accept()) {
@@ -22,10 +27,10 @@ fn serve(context: &RequestContext, body: &Bytes) -> Result<Response> {
 pub(super) async fn v2(context: RequestContext) -> Result<Response> {
     match negotiate::openapi(context.accept()) {
         Some(OpenApiFormat::Json) => {
-            Ok(response::typed(StatusCode::OK, "application/json", context.state.openapi.v2.clone()))
+            Ok(response::typed(StatusCode::OK, "application/json", openapi(&context).v2.clone()))
         }
         Some(OpenApiFormat::Protobuf) => {
-            Ok(response::typed(StatusCode::OK, negotiate::OPENAPI_PROTOBUF, context.state.openapi.v2_protobuf.clone()))
+            Ok(response::typed(StatusCode::OK, negotiate::OPENAPI_PROTOBUF, openapi(&context).v2_protobuf.clone()))
         }
         None => Err(not_acceptable("application/json")),
     }
@@ -33,12 +38,12 @@ pub(super) async fn v2(context: RequestContext) -> Result<Response> {
 
 /// `/openapi/v3`.
 pub(super) async fn index(context: RequestContext) -> Result<Response> {
-    serve(&context, &context.state.openapi.index)
+    serve(&context, &openapi(&context).index)
 }
 
 /// `/openapi/v3/{api/version, apis/group/version}`.
 pub(super) async fn document(context: RequestContext) -> Result<Response> {
-    match context.state.openapi.document(context.params.get("group"), context.params.get("version")) {
+    match openapi(&context).document(context.params.get("group"), context.params.get("version")) {
         Some(body) => serve(&context, body),
         None => Err(ApiError::new(Reason::NotFound, "no such document")),
     }

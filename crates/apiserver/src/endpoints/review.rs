@@ -57,7 +57,7 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             let Some(namespace) = asked.spec.namespace.as_deref().filter(|name| !name.is_empty()) else {
                 return Err(ApiError::bad_request("spec.namespace: name the namespace that is asked about"));
             };
-            let status = rules(subject, namespace, &context.state);
+            let status = rules(subject, namespace, &context);
             written(&SelfSubjectRulesReview { status: Some(status), ..asked })
         }
         Question::Access => {
@@ -192,7 +192,7 @@ fn access(
 }
 
 /// What the subject may do in a namespace: each endpoint is asked for, so that it cannot differ from what is decided.
-fn rules(subject: &Subject, namespace: &str, state: &ServerState) -> SubjectRulesReviewStatus {
+fn rules(subject: &Subject, namespace: &str, context: &RequestContext) -> SubjectRulesReviewStatus {
     let allowed = |attributes: &Attributes<'_>| trust::authorize(subject, attributes).is_allowed();
     let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| ResourceRule {
@@ -212,8 +212,8 @@ fn rules(subject: &Subject, namespace: &str, state: &ServerState) -> SubjectRule
             ..SubjectRulesReviewStatus::default()
         };
     }
-    let endpoints = &state.endpoints;
-    let targets = discovery::targets(&state.kinds, endpoints);
+    let endpoints = &context.state.endpoints;
+    let targets = discovery::targets(&context.served.kinds, endpoints);
     let resource_rules = targets.into_iter().filter_map(|Target { group, resource, subresource, verbs }| {
         let may = |verb: &&&str| {
             allowed(&Attributes { verb, group, resource, subresource, namespace, ..Attributes::default() })

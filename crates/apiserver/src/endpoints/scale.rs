@@ -1,6 +1,6 @@
-//! The `scale` subresource (`autoscaling/v1 Scale`) of stateful sets.
+//! The `scale` subresource (`autoscaling/v1 Scale`): three fields of an object, as its kind says where they are.
 
-use api::{Kind, LabelSelector, Reason};
+use api::{Kind, LabelSelector, Reason, ScalePaths};
 use axum::response::Response;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -22,14 +22,14 @@ pub(crate) async fn serve(
     let registry = context.state.registry.clone();
     if context.parts.method == Method::GET {
         let stored = registry.get(kind, namespace, name).await?;
-        return Ok(response::document(StatusCode::OK, scale(stored)));
+        return Ok(response::document(StatusCode::OK, scale(kind, stored)?));
     }
     let mut options = context.write_options()?;
     let edit = edit(&mut context, kind, &mut options)?;
     for _ in 0..limits::MAX_WRITE_ATTEMPTS {
         let stored = registry.get(kind, namespace, name).await?;
         let mut wanted = stored.clone().published();
-        let current = scale(stored);
+        let current = scale(kind, stored)?;
         let asked = match &edit {
             Edit::Replace(document) => document.clone(),
             Edit::Patch(patch) => patch.apply(kind, current)?,
@@ -48,21 +48,35 @@ pub(crate) async fn serve(
         if pinned {
             object::set_meta(&mut wanted, "resourceVersion", Some(insists.into()));
         }
-        wanted["spec"]["replicas"] = replicas.into();
+        object::set_at(&mut wanted, &kind.facts().scale.spec, replicas.into());
         match registry.update(kind, namespace, name, &Edit::Replace(wanted), Target::Object, &options).await {
             Err(failure) if failure.status.reason == Reason::Conflict && !pinned => {}
-            other => return Ok(response::document(StatusCode::OK, scale(other?.stored))),
+            other => return Ok(response::document(StatusCode::OK, scale(kind, other?.stored)?)),
         }
     }
     Err(ApiError::conflict(kind, name, "others kept changing it"))
 }
 
-fn scale(stored: Stored) -> Value {
+fn scale(kind: &Kind, stored: Stored) -> Result<Value> {
     let object = stored.published();
+    let ScalePaths { spec, status, selector } = &kind.facts().scale;
     let field = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
-    let selector = serde_json::from_value(field("/spec/selector")).ok();
-    let selector = selector.and_then(|selector| LabelSelector::of(&selector).ok()).unwrap_or_default();
-    json!({
+    let replicas = match field(spec).as_i64() {
+        None if kind.facts().custom.is_some() => {
+            let field = spec.replace('/', ".");
+            let message = format!("the spec replicas field {field:?} does not exist");
+            return Err(ApiError::new(Reason::InternalError, message).remedy("set it in the object itself"));
+        }
+        replicas => replicas.unwrap_or(1),
+    };
+    let selector = match selector.as_deref().map(field) {
+        Some(Value::String(text)) => text,
+        selector => {
+            let selector = serde_json::from_value(selector.unwrap_or_default()).ok();
+            selector.and_then(|selector| LabelSelector::of(&selector).ok()).unwrap_or_default().to_string()
+        }
+    };
+    Ok(json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {
@@ -72,10 +86,7 @@ fn scale(stored: Stored) -> Value {
             "resourceVersion": field("/metadata/resourceVersion"),
             "creationTimestamp": field("/metadata/creationTimestamp"),
         },
-        "spec": {"replicas": field("/spec/replicas").as_i64().unwrap_or(1)},
-        "status": {
-            "replicas": field("/status/replicas").as_i64().unwrap_or(0),
-            "selector": selector.to_string(),
-        },
-    })
+        "spec": {"replicas": replicas},
+        "status": {"replicas": field(status).as_i64().unwrap_or(0), "selector": selector},
+    }))
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     fields::{Fields, Path, Step},
-    shape::{self, Shape},
+    shape::{self, Place, Shape},
 };
 
 /// Leaves and their values; items of lists have a path of their own, without a value.
@@ -27,39 +27,40 @@ const NOBODYS: [&str; 11] = [
     "managedFields",
 ];
 
-/// The leaves of an object.
-pub(super) fn leaves(object: &Value) -> Leaves<'_> {
+/// The leaves of an object; `root` is where it begins.
+pub(super) fn leaves<'a>(root: Place<'_>, object: &'a Value) -> Leaves<'a> {
     let mut found = Leaves::new();
     let fields = object.as_object().into_iter().flatten();
     for (field, value) in fields.filter(|(field, _)| !matches!(field.as_str(), "apiVersion" | "kind")) {
+        let place = root.below(field);
         if field == "metadata" {
             let all = value.as_object().into_iter().flatten();
             for (name, value) in all.filter(|(name, _)| !NOBODYS.contains(&name.as_str())) {
                 let mut at = vec![Step::Field(field.clone()), Step::Field(name.clone())];
-                walk("metadata", name, value, &mut at, &mut found);
+                walk(place.below(name), value, &mut at, &mut found);
             }
         } else {
-            walk("", field, value, &mut vec![Step::Field(field.clone())], &mut found);
+            walk(place, value, &mut vec![Step::Field(field.clone())], &mut found);
         }
     }
     found
 }
 
 /// The fields of an object that a manager may own.
-pub(crate) fn fields(object: &Value) -> Fields {
-    Fields(leaves(object).into_keys().collect())
+pub(crate) fn fields(root: Place<'_>, object: &Value) -> Fields {
+    Fields(leaves(root, object).into_keys().collect())
 }
 
-fn walk<'a>(parent: &str, field: &str, value: &'a Value, at: &mut Path, found: &mut Leaves<'a>) {
-    match (shape::of(parent, field, value), value) {
-        (Shape::Fields, Value::Object(fields)) => below(field, fields, at, found),
+fn walk<'a>(place: Place<'_>, value: &'a Value, at: &mut Path, found: &mut Leaves<'a>) {
+    match (shape::of(place, value), value) {
+        (Shape::Fields, Value::Object(fields)) => below(place, fields, at, found),
         (Shape::Keyed(keys), Value::Array(items)) => {
             for item in items {
-                let Some(key) = shape::name(keys, item) else { continue };
+                let Some(key) = shape::name(&keys, item) else { continue };
                 at.push(Step::Key(key));
                 found.insert(at.clone(), None);
                 if let Value::Object(fields) = item {
-                    below(field, fields, at, found);
+                    below(place.item(), fields, at, found);
                 }
                 at.pop();
             }
@@ -79,10 +80,10 @@ fn walk<'a>(parent: &str, field: &str, value: &'a Value, at: &mut Path, found: &
     }
 }
 
-fn below<'a>(parent: &str, fields: &'a serde_json::Map<String, Value>, at: &mut Path, found: &mut Leaves<'a>) {
+fn below<'a>(place: Place<'_>, fields: &'a serde_json::Map<String, Value>, at: &mut Path, found: &mut Leaves<'a>) {
     for (field, value) in fields {
         at.push(Step::Field(field.clone()));
-        walk(parent, field, value, at, found);
+        walk(place.below(field), value, at, found);
         at.pop();
     }
 }

@@ -1,6 +1,7 @@
 //! An applied config merged into the live object, and the fields that go because no manager owns them any more.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
 };
@@ -11,7 +12,7 @@ use super::{
     entry::{Entries, Operation, Writer},
     fields::{Fields, Path, Step},
     leaves,
-    shape::{self, Key, Shape},
+    shape::{self, Key, Place, Shape},
 };
 
 /// A config laid over an object.
@@ -25,10 +26,10 @@ pub(crate) struct Merged {
 
 /// Merges `config` into `live` and removes what this manager applied before, does not apply now, and no other manager
 /// owns.
-pub(crate) fn merge(live: &Value, config: &Value, entries: &Entries, writer: &Writer) -> Merged {
-    let fields = leaves::fields(config);
+pub(crate) fn merge(root: Place<'_>, live: &Value, config: &Value, entries: &Entries, writer: &Writer) -> Merged {
+    let fields = leaves::fields(root, config);
     let mut object = live.clone();
-    lay_fields("", &mut object, config);
+    lay_fields(root, &mut object, config);
     let own = entries.find(writer, Operation::Apply);
     let wanted = |path: &[Step]| {
         fields.reaches(path)
@@ -38,12 +39,12 @@ pub(crate) fn merge(live: &Value, config: &Value, entries: &Entries, writer: &Wr
     };
     let before = own.iter().flat_map(|entry| &entry.fields.0);
     let unwanted: Vec<&Path> = before.filter(|path| !wanted(path)).collect();
-    remove(&mut object, &unwanted, &wanted);
+    remove(root, &mut object, &unwanted, &wanted);
     Merged { object, fields }
 }
 
 /// Removes what the paths lead to. Items go list by list, outer lists first, and what is below them goes with them.
-fn remove(object: &mut Value, unwanted: &[&Path], wanted: &dyn Fn(&[Step]) -> bool) {
+fn remove(root: Place<'_>, object: &mut Value, unwanted: &[&Path], wanted: &dyn Fn(&[Step]) -> bool) {
     let mut lists: BTreeMap<&[Step], HashSet<&Step>> = BTreeMap::new();
     let mut items: HashSet<&[Step]> = HashSet::new();
     for path in unwanted {
@@ -56,40 +57,40 @@ fn remove(object: &mut Value, unwanted: &[&Path], wanted: &dyn Fn(&[Step]) -> bo
     for (list, gone) in &lists {
         let Some(any) = gone.iter().next() else { continue };
         let path: Path = list.iter().chain([*any]).cloned().collect();
-        Removal { path: &path, gone, wanted, lookups: &lookups }.fields("", object, 0);
+        Removal { path: &path, gone, wanted, lookups: &lookups }.fields(root, object, 0);
     }
     let is_gone = |path: &Path| (1..=path.len()).any(|end| items.contains(&path[..end]));
     for path in unwanted.iter().filter(|path| !is_gone(path)) {
-        Removal { path, gone: &HashSet::new(), wanted, lookups: &lookups }.fields("", object, 0);
+        Removal { path, gone: &HashSet::new(), wanted, lookups: &lookups }.fields(root, object, 0);
     }
 }
 
 /// Where the items of a list are by their names, and the fields that name them; nothing when it is no such list.
-type Lookup = Option<(&'static [Key], HashMap<String, usize>)>;
+type Lookup = Option<(Cow<'static, [Key]>, HashMap<String, usize>)>;
 
-fn lay_fields(parent: &str, live: &mut Value, config: &Value) {
+fn lay_fields(place: Place<'_>, live: &mut Value, config: &Value) {
     let (Value::Object(live), Value::Object(config)) = (live, config) else { return };
     for (field, value) in config.iter().filter(|(_, value)| !value.is_null()) {
         match live.get_mut(field) {
-            Some(live) => lay(parent, field, live, value),
+            Some(live) => lay(place.below(field), live, value),
             None => drop(live.insert(field.clone(), value.clone())),
         }
     }
 }
 
-fn lay(parent: &str, field: &str, live: &mut Value, config: &Value) {
-    match (shape::declared(parent, field, config), &mut *live, config) {
-        (Shape::Fields, Value::Object(_), _) => lay_fields(field, live, config),
+fn lay(place: Place<'_>, live: &mut Value, config: &Value) {
+    match (shape::declared(place, config), &mut *live, config) {
+        (Shape::Fields, Value::Object(_), _) => lay_fields(place, live, config),
         (Shape::Keyed(keys), Value::Array(items), Value::Array(wanted)) => {
-            lay_items(field, items, wanted, |item| shape::name(keys, item).unwrap_or_default());
+            lay_items(place, items, wanted, |item| shape::name(&keys, item).unwrap_or_default());
         }
-        (Shape::Set, Value::Array(items), Value::Array(wanted)) => lay_items(field, items, wanted, Value::to_string),
+        (Shape::Set, Value::Array(items), Value::Array(wanted)) => lay_items(place, items, wanted, Value::to_string),
         _ => *live = config.clone(),
     }
 }
 
 /// Lays a list over another, whose items `id` tells apart.
-fn lay_items(field: &str, live: &mut Vec<Value>, config: &[Value], id: impl Fn(&Value) -> String) {
+fn lay_items(place: Place<'_>, live: &mut Vec<Value>, config: &[Value], id: impl Fn(&Value) -> String) {
     let names: (Vec<String>, Vec<String>) = (live.iter().map(&id).collect(), config.iter().map(&id).collect());
     let places: HashMap<&str, usize> =
         names.0.iter().enumerate().rev().map(|(place, name)| (name.as_str(), place)).collect();
@@ -100,7 +101,7 @@ fn lay_items(field: &str, live: &mut Vec<Value>, config: &[Value], id: impl Fn(&
             // A second item of the same name finds it taken, and is for admission to judge.
             Some(known) if !live[*known].is_null() => {
                 let mut item = live[*known].take();
-                lay_fields(field, &mut item, &config[at]);
+                lay_fields(place.item(), &mut item, &config[at]);
                 item
             }
             _ => config[at].clone(),
@@ -174,22 +175,22 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// Removes what the path leads to from `depth` on, and maps and lists that are empty then, unless somebody wants
     /// them as they are. Keys of items stay as long as their items.
-    fn fields(&self, parent: &str, value: &mut Value, depth: usize) {
+    fn fields(&self, place: Place<'_>, value: &mut Value, depth: usize) {
         let (Value::Object(fields), Some(Step::Field(field))) = (value, self.path.get(depth)) else { return };
         let Some(below) = fields.get_mut(field) else { return };
-        let next = depth + 1;
+        let (next, place) = (depth + 1, place.below(field));
         let emptied = match self.path.get(next) {
             None => true,
             Some(Step::Field(_)) => {
-                self.fields(field, below, next);
+                self.fields(place, below, next);
                 below.as_object().is_some_and(Map::is_empty)
             }
             Some(Step::Key(key)) if next + 1 < self.path.len() => {
-                self.item(parent, field, below, key, next);
+                self.item(place, below, key, next);
                 below.as_array().is_some_and(Vec::is_empty)
             }
             Some(Step::Key(_) | Step::Item(_)) => {
-                self.items(parent, field, below);
+                self.items(place, below);
                 below.as_array().is_some_and(Vec::is_empty)
             }
         };
@@ -199,10 +200,10 @@ impl Removal<'_> {
     }
 
     /// Removes the items that go.
-    fn items(&self, parent: &str, field: &str, list: &mut Value) {
-        let shape = shape::of(parent, field, list);
+    fn items(&self, place: Place<'_>, list: &mut Value) {
+        let shape = shape::of(place, list);
         let Value::Array(items) = list else { return };
-        let step = |item: &Value| match shape {
+        let step = |item: &Value| match &shape {
             Shape::Keyed(keys) => shape::name(keys, item).map(Step::Key),
             _ => Some(Step::Item(item.to_string())),
         };
@@ -210,26 +211,26 @@ impl Removal<'_> {
     }
 
     /// Goes on below an item.
-    fn item(&self, parent: &str, field: &str, list: &mut Value, key: &str, depth: usize) {
+    fn item(&self, place: Place<'_>, list: &mut Value, key: &str, depth: usize) {
         let mut lookups = self.lookups.borrow_mut();
-        let lookup = lookups.entry(self.path[..depth].to_vec()).or_insert_with(|| lookup(parent, field, list));
+        let lookup = lookups.entry(self.path[..depth].to_vec()).or_insert_with(|| lookup(place, list));
         let Some((keys, places)) = lookup else { return };
         let (Some(at), Value::Array(items)) = (places.get(key).copied(), list) else { return };
         match &self.path[depth + 1..] {
-            [Step::Field(name)] if keys.iter().any(|key| key.name == name) => {}
+            [Step::Field(name)] if keys.iter().any(|key| key.name == *name) => {}
             _ => {
                 drop(lookups);
                 if let Some(item) = items.get_mut(at) {
-                    self.fields(field, item, depth + 1);
+                    self.fields(place.item(), item, depth + 1);
                 }
             }
         }
     }
 }
 
-fn lookup(parent: &str, field: &str, list: &Value) -> Lookup {
-    let Shape::Keyed(keys) = shape::of(parent, field, list) else { return None };
-    let names = list.as_array().into_iter().flatten().map(|item| shape::name(keys, item).unwrap_or_default());
+fn lookup(place: Place<'_>, list: &Value) -> Lookup {
+    let Shape::Keyed(keys) = shape::of(place, list) else { return None };
+    let names = list.as_array().into_iter().flatten().map(|item| shape::name(&keys, item).unwrap_or_default());
     // The first of a name counts.
     let places: Vec<(String, usize)> = names.enumerate().map(|(place, name)| (name, place)).collect();
     Some((keys, places.into_iter().rev().collect()))
@@ -259,7 +260,7 @@ mod tests {
         let pod = |env: Vec<Value>| json!({"spec": {"containers": [{"name": "c", "env": env}]}});
         let all = pod(names.iter().rev().map(|name| json!({"name": name, "value": "v"})).collect());
         let writer = Writer { manager: "m".into(), api_version: "v1".into(), ..Writer::default() };
-        let laid = merge(&all, &all, &Entries::default(), &writer).object;
+        let laid = merge(Place::KNOWN, &all, &all, &Entries::default(), &writer).object;
         assert_eq!(laid, all);
         let owned: Map<String, Value> = names
             .iter()
@@ -270,7 +271,7 @@ mod tests {
         let entry = json!({"manager": "m", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
         let entries = Entries::of(&json!({"metadata": {"managedFields": [entry]}})).unwrap().unwrap();
         let bare = json!({"spec": {"containers": [{"name": "c"}]}});
-        assert_eq!(merge(&all, &bare, &entries, &writer).object, bare);
+        assert_eq!(merge(Place::KNOWN, &all, &bare, &entries, &writer).object, bare);
     }
 
     #[test]

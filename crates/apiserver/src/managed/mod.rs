@@ -26,6 +26,7 @@ pub(crate) use fields::Fields;
 pub(crate) use leaves::fields as fields_of;
 pub(crate) use merge::{Merged, merge};
 pub(crate) use record::{Change, Conflict, record};
+pub(crate) use shape::Place;
 
 #[cfg(test)]
 mod tests;

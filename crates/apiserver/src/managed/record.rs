@@ -9,6 +9,7 @@ use super::{
     entry::{Entries, Entry, Operation, Writer},
     fields::{Fields, Path, Shown},
     leaves::leaves,
+    shape::Place,
 };
 
 /// Name under which the oldest managers are counted together (Kubernetes).
@@ -44,13 +45,14 @@ pub(crate) enum Change<'a> {
 /// # Errors
 /// The conflicts with others.
 pub(crate) fn record(
+    root: Place<'_>,
     before: &Value,
     after: &Value,
     mut entries: Entries,
     writer: &Writer,
     change: Change<'_>,
 ) -> Result<Entries, Vec<Conflict>> {
-    let (old, new) = (leaves(before), leaves(after));
+    let (old, new) = (leaves(root, before), leaves(root, after));
     let changed: BTreeSet<&Path> =
         new.iter().filter(|(path, value)| old.get(*path) != Some(value)).map(|(p, _)| p).collect();
     let removed: BTreeSet<&Path> = old.keys().filter(|path| !new.contains_key(*path)).collect();

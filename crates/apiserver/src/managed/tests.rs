@@ -19,15 +19,16 @@ fn writer(manager: &str) -> Writer {
 impl World {
     fn apply(&mut self, manager: &str, config: &Value, force: bool) -> Result<(), Vec<Conflict>> {
         let live = if self.object.is_null() { json!({}) } else { self.object.clone() };
-        let merged = merge(&live, config, &self.entries, &writer(manager));
+        let merged = merge(Place::KNOWN, &live, config, &self.entries, &writer(manager));
         let change = Change::Applied { fields: &merged.fields, force };
-        self.entries = record(&live, &merged.object, self.entries.clone(), &writer(manager), change)?;
+        self.entries = record(Place::KNOWN, &live, &merged.object, self.entries.clone(), &writer(manager), change)?;
         self.object = merged.object;
         Ok(())
     }
 
     fn update(&mut self, manager: &str, next: Value) {
-        let entries = record(&self.object, &next, self.entries.clone(), &writer(manager), Change::Updated);
+        let entries =
+            record(Place::KNOWN, &self.object, &next, self.entries.clone(), &writer(manager), Change::Updated);
         self.entries = entries.unwrap();
         self.object = next;
     }
@@ -98,7 +99,7 @@ proptest! {
         both.apply("me", &first, false).unwrap();
         both.apply("me", &second, false).unwrap();
         only.apply("me", &second, false).unwrap();
-        prop_assert_eq!(leaves(&both.object), leaves(&only.object));
+        prop_assert_eq!(leaves(Place::KNOWN, &both.object), leaves(Place::KNOWN, &only.object));
         prop_assert_eq!(both.owns("me"), only.owns("me"));
     }
 
@@ -113,7 +114,7 @@ proptest! {
                 prop_assert!(!force && world == before, "a refused config changes nothing");
                 continue;
             }
-            let (live, wished) = (leaves(&world.object), leaves(&config));
+            let (live, wished) = (leaves(Place::KNOWN, &world.object), leaves(Place::KNOWN, &config));
             for (path, value) in wished.iter().filter(|(_, value)| !value.is_some_and(empty)) {
                 prop_assert_eq!(live.get(path), Some(value), "{}", fields::Shown(path));
             }
@@ -130,9 +131,9 @@ proptest! {
     fn nobody_loses_a_field_without_force(theirs in config(), mine in config()) {
         let mut world = World::default();
         world.apply("they", &theirs, false).unwrap();
-        let before = leaves(&world.object).into_iter().map(|(p, v)| (p, v.cloned())).collect::<Vec<_>>();
+        let before = leaves(Place::KNOWN, &world.object).into_iter().map(|(p, v)| (p, v.cloned())).collect::<Vec<_>>();
         if world.apply("me", &mine, false).is_ok() {
-            let after = leaves(&world.object);
+            let after = leaves(Place::KNOWN, &world.object);
             for (path, value) in before.iter().filter(|(_, value)| !value.as_ref().is_some_and(empty)) {
                 prop_assert_eq!(after.get(path), Some(&value.as_ref()), "{}", fields::Shown(path));
             }
@@ -141,7 +142,7 @@ proptest! {
 
     #[test]
     fn sets_are_read_as_they_are_written(wish in config()) {
-        let fields = fields_of(&wish);
+        let fields = fields_of(Place::KNOWN, &wish);
         prop_assert_eq!(Fields::parse(&fields.to_value()), Some(fields));
     }
 
@@ -152,11 +153,11 @@ proptest! {
         let old = world.object.clone();
         world.update("editor", next.clone());
         for path in world.entries.find(&writer("editor"), Operation::Update).iter().flat_map(|entry| &entry.fields.0) {
-            let (was, is) = (leaves(&old), leaves(&next));
+            let (was, is) = (leaves(Place::KNOWN, &old), leaves(Place::KNOWN, &next));
             prop_assert_ne!(was.get(path), is.get(path));
         }
         // Whoever applies the old wish again meets the editor where both speak of the same.
-        let differs = leaves(&before).iter().any(|(path, value)| leaves(&next).get(path).is_some_and(|now| now != value));
+        let differs = leaves(Place::KNOWN, &before).iter().any(|(path, value)| leaves(Place::KNOWN, &next).get(path).is_some_and(|now| now != value));
         prop_assert_eq!(world.apply("they", &before, false).is_err(), differs);
     }
 }

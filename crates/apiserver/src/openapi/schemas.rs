@@ -64,14 +64,16 @@ fn list(kind: &Kind, item: &str) -> Value {
             },
             "items": {"description": "The objects.", "type": "array", "items": {"$ref": item}},
         },
-        "x-kubernetes-group-version-kind": gvk(kind.group(), kind.version(), &format!("{}{LIST}", kind.kind())),
+        "x-kubernetes-group-version-kind": gvk(kind.group(), kind.version(), kind.list_kind()),
     })
 }
 
 /// Name of a kind's schema.
 pub(super) fn component(kind: &Kind) -> String {
+    // As Kubernetes names them: the group is turned round.
+    let domain = || kind.group().rsplit('.').collect::<Vec<_>>().join(".");
     referred(&kind.schema(&mut SchemaGenerator::default()))
-        .unwrap_or_else(|| format!("{}.{}.{}", kind.group(), kind.version(), kind.kind()))
+        .unwrap_or_else(|| format!("{}.{}.{}", domain(), kind.version(), kind.kind()))
 }
 
 /// Name of a review's schema.

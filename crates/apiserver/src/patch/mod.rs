@@ -53,7 +53,7 @@ impl Patch {
                 let Document { value, duplicates } = read()?;
                 (Self::Merge(value), duplicates)
             }
-            "application/strategic-merge-patch+json" if kind.group() != NANOCLOUD => {
+            "application/strategic-merge-patch+json" if kind.group() != NANOCLOUD && kind.facts().custom.is_none() => {
                 let Document { value, duplicates } = read()?;
                 (Self::Strategic(value), duplicates)
             }

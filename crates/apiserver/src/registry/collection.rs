@@ -112,7 +112,7 @@ impl Registry {
     }
 
     /// Everything of a collection, newest, and the revision it was read at.
-    pub(super) async fn everything(
+    pub(crate) async fn everything(
         &self,
         kind: &Kind,
         namespace: Option<&str>,

@@ -3,10 +3,10 @@
 use api::Kind;
 use async_trait::async_trait;
 use ipnet::Ipv4Net;
-use keyspace::Keyspace;
+use keyspace::{Compare, Keyspace};
 use serde_json::Value;
 
-use super::store::Registry;
+use super::store::{Registry, key};
 use crate::{
     api_error::{ApiError, Result},
     query::options::Selection,
@@ -32,6 +32,12 @@ impl Objects for Registry {
 
     async fn find(&self, plural: &str, namespace: Option<&str>, name: &str) -> Result<Option<Value>> {
         Ok(Self::find(self, self.kind(plural)?, namespace, name).await?.map(|stored| stored.object))
+    }
+
+    async fn pinned(&self, plural: &str, name: &str) -> Result<Option<(Value, Compare)>> {
+        let kind = self.kind(plural)?;
+        let found = Self::find(self, kind, None, name).await?;
+        Ok(found.map(|stored| (stored.object, Compare::unchanged(key(kind, None, name), stored.revision))))
     }
 
     async fn list(&self, plural: &str, namespace: &str) -> Result<Vec<Value>> {

@@ -106,6 +106,9 @@ impl Registry {
     pub(super) fn value(&self, kind: &Kind, key: &str, object: &Value) -> Result<Vec<u8>> {
         let mut object = object.clone();
         object::set_meta(&mut object, "resourceVersion", None);
+        if let Some(custom) = &kind.facts().custom {
+            object::set(&mut object, "apiVersion", Some(custom.stored_as.as_str().into()));
+        }
         let plain = object::to_json(&object);
         if kind.facts().confidential { self.seal.close(key, &plain) } else { Ok(plain) }
     }
@@ -121,7 +124,7 @@ impl Registry {
         let object = object.map_err(|error| {
             ApiError::internal(&format!("the stored value of {key} is no JSON"), error).remedy(DAMAGED)
         })?;
-        Ok(Stored { object, revision: kv.mod_revision, lease: kv.lease })
+        Ok(Stored { object: kind.shown(object), revision: kv.mod_revision, lease: kv.lease })
     }
 
     /// The object of a stored value, or nothing when it cannot be read: then it is left out, counted and logged. One

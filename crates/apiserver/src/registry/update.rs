@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api_error::{ApiError, Result},
     limits,
-    managed::{self, Change, Conflict, Entries, Fields, Merged, Writer},
+    managed::{self, Change, Conflict, Entries, Fields, Merged, Place, Writer},
     object,
     patch::Patch,
     query::options::WriteOptions,
@@ -60,7 +60,7 @@ impl Edit {
             Self::Patch(patch) => patch.apply(kind, current.clone().published())?,
             Self::Apply(config) => {
                 let Merged { object, fields } =
-                    managed::merge(&current.clone().published(), &config.document, &known, writer);
+                    managed::merge(Place::root(kind), &current.clone().published(), &config.document, &known, writer);
                 return Ok(DesiredObject { document: object, owners: known, fields: Some(fields) });
             }
         };
@@ -170,7 +170,7 @@ impl Registry {
             return Err(ApiError::conflict(kind, name, "the applied config names a uid, and no such object exists"));
         }
         object::set_meta(&mut document, "name", Some(name.into()));
-        let fields = managed::fields_of(&config.document);
+        let fields = managed::fields_of(Place::root(kind), &config.document);
         let change = Change::Applied { fields: &fields, force: config.force };
         self.create_named(kind, namespace, document, options, change).await
     }
@@ -196,7 +196,7 @@ impl Registry {
         writer: &Writer,
         change: Change<'_>,
     ) -> Result<()> {
-        let owners = managed::record(before, next, owners, writer, change)
+        let owners = managed::record(Place::root(kind), before, next, owners, writer, change)
             .map_err(|conflicts| not_owned(kind, object::name(before), &conflicts))?;
         object::set_meta(next, "managedFields", owners.to_value());
         Ok(())
@@ -295,8 +295,10 @@ fn plan(
     };
     let (mut next, warnings) = admit(kind, wanted, Some(current), options)?;
     let generation = current.pointer("/metadata/generation").and_then(Value::as_i64);
+    // Of a custom resource without a status of its own writers, `status` is a field as any other.
+    let counts_status = kind.facts().custom.is_some() && !kind.facts().has_status;
     if let Some(generation) = generation
-        && object::desired_differs(current, &next)
+        && object::desired_differs(current, &next, counts_status)
     {
         object::set_meta(&mut next, "generation", Some((generation + 1).into()));
     }

@@ -8,6 +8,7 @@ use trust::Subject;
 
 use crate::{
     api_error::Result,
+    catalog::Served,
     endpoint::Params,
     limits,
     places::Memory,
@@ -18,6 +19,8 @@ use crate::{
 /// A request, with what authentication and routing found.
 pub(crate) struct RequestContext {
     pub(crate) state: Arc<ServerState>,
+    /// What was served when the request came.
+    pub(crate) served: Arc<Served>,
     pub(crate) parts: Parts,
     /// The body, once the request is authorised; empty when its method has none.
     pub(crate) body: Bytes,

@@ -65,7 +65,7 @@ impl View {
     pub(crate) fn list(&self, objects: Vec<Value>, meta: Value) -> Value {
         match self.representation {
             Representation::Object => json!({
-                "kind": format!("{}List", self.kind.kind()),
+                "kind": self.kind.list_kind(),
                 "apiVersion": self.kind.api_version(),
                 "metadata": meta,
                 "items": objects,

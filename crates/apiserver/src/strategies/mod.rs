@@ -5,6 +5,8 @@
 //! strategy but a fact of the kind ([`api::Resource`]).
 
 mod binding;
+mod custom_resource;
+mod custom_resource_definition;
 mod event;
 mod job;
 mod namespace;
@@ -16,7 +18,7 @@ mod strategy;
 
 use api::{
     Kind, Resource,
-    kinds::{Binding, Event, Job, Namespace, PersistentVolumeClaim, Pod, Secret, Service},
+    kinds::{Binding, CustomResourceDefinition, Event, Job, Namespace, PersistentVolumeClaim, Pod, Secret, Service},
 };
 
 pub(crate) use self::strategy::{NodeAccess, Objects, Strategy};
@@ -31,7 +33,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
     const fn is<R: Resource>() -> (&'static str, &'static str) {
         (R::GROUP, R::KIND)
     }
-    let all: [((&str, &str), &'static dyn Strategy); 8] = [
+    let all: [((&str, &str), &'static dyn Strategy); 9] = [
         (is::<Namespace>(), &namespace::Namespaces),
         (is::<Pod>(), &pod::Pods),
         (is::<Service>(), &service::Services),
@@ -40,6 +42,10 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         (is::<PersistentVolumeClaim>(), &persistent_volume_claim::Claims),
         (is::<Binding>(), &binding::Bindings),
         (is::<Job>(), &job::Jobs),
+        (is::<CustomResourceDefinition>(), &custom_resource_definition::Definitions),
     ];
+    if kind.facts().custom.is_some() {
+        return &custom_resource::CustomResources;
+    }
     all.into_iter().find(|(name, _)| *name == (kind.group(), kind.kind())).map_or(&Plain, |(_, strategy)| strategy)
 }

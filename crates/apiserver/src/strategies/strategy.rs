@@ -25,6 +25,9 @@ pub(crate) trait Objects: Send + Sync {
     /// One object of a kind, which is named by its plural.
     async fn find(&self, plural: &str, namespace: Option<&str>, name: &str) -> Result<Option<Value>>;
 
+    /// An object of a kind without namespaces, and the condition that it stays as it is.
+    async fn pinned(&self, plural: &str, name: &str) -> Result<Option<(Value, Compare)>>;
+
     /// All objects of a kind in a namespace.
     async fn list(&self, plural: &str, namespace: &str) -> Result<Vec<Value>>;
 }

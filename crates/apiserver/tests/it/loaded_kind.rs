@@ -48,6 +48,7 @@ fn widgets() -> Kind {
         kind: "Widget".into(),
         plural: "widgets".into(),
         singular: "widget".into(),
+        list_kind: "WidgetList".into(),
         short_names: vec!["wi".into()],
         categories: Vec::new(),
     };

@@ -6,6 +6,7 @@ mod accounts;
 mod apply;
 mod authorisation;
 mod conformance;
+mod custom_resources;
 mod damaged;
 mod forward;
 mod guards;

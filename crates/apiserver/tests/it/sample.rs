@@ -31,11 +31,23 @@ pub fn object(kind: &Kind, name: &str) -> Value {
             "bundle": "wordpress", "bindingId": "create_user", "command": ["/bin/true"],
             "target": {"bundle": "mariadb", "service": "mariadb"},
         }}),
+        "CustomResourceDefinition" => {
+            let version = json!({"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object"}}});
+            let (plural, group) = name.split_once('.').unwrap_or((name, ""));
+            let names = json!({"plural": plural, "kind": "Widget"});
+            json!({"spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [version]}})
+        }
         "Token" => json!({"spec": {"user": "u", "expiresAt": "2040-01-01T00:00:00Z", "digest": "00"}}),
         _ => json!({}),
     };
     object["metadata"] = json!({"name": name, "labels": {"suite": "conformance"}});
     object
+}
+
+/// A name that an object of the kind may have.
+pub fn name(kind: &Kind) -> &'static str {
+    if kind.kind() == "CustomResourceDefinition" { "xs.example.com" } else { "x" }
 }
 
 /// The collection's path in namespace `default`.

@@ -16,6 +16,8 @@ struct Sampler {
     seed: u64,
     /// Of a hundred fields, how many are there.
     share: u64,
+    /// Types around the value, so that those that hold themselves do so once.
+    around: Vec<String>,
 }
 
 impl Sampler {
@@ -39,7 +41,10 @@ impl Sampler {
         if let Some(reference) = schema["$ref"].as_str() {
             let name = reference.rsplit('/').next().unwrap();
             let schema = self.definitions[name].clone();
-            return self.value(&schema, name, depth);
+            self.around.push(name.to_owned());
+            let value = self.value(&schema, name, depth);
+            self.around.pop();
+            return value;
         }
         if schema["x-kubernetes-int-or-string"] == true {
             let is_number = !name.ends_with("Quantity") && self.random(2) == 0;
@@ -71,15 +76,33 @@ impl Sampler {
             }
             return Value::Object(out);
         }
-        let Some(properties) = schema["properties"].as_object() else { return json!({"any": ["thing", null]}) };
+        let Some(properties) = schema["properties"].as_object() else {
+            let has_fields = self.around.last().is_none_or(|name| !name.ends_with(".CustomResourceSubresourceStatus"));
+            return if has_fields { json!({"any": ["thing", null]}) } else { json!({}) };
+        };
         for (name, schema) in properties {
             // Whole objects say what they are only where nothing else does.
+            if self.around.iter().any(|around| leads_to(schema, around)) {
+                continue;
+            }
             let is_type = properties.contains_key("metadata") && (name == "apiVersion" || name == "kind");
             if !is_type && depth < DEEPEST && self.random(100) < self.share {
                 out.insert(name.clone(), self.value(schema, "", depth + 1));
             }
         }
         Value::Object(out)
+    }
+}
+
+/// Whether values of a schema may be of a type, or hold such.
+fn leads_to(schema: &Value, name: &str) -> bool {
+    match schema {
+        Value::String(text) => text.rsplit('/').next().is_some_and(|last| last.starts_with(name)),
+        Value::Array(parts) => parts.iter().any(|part| leads_to(part, name)),
+        Value::Object(parts) => parts
+            .iter()
+            .any(|(field, part)| !matches!(field.as_str(), "description" | "properties") && leads_to(part, name)),
+        _ => false,
     }
 }
 
@@ -91,7 +114,7 @@ pub(super) fn of(kind: &Kind, seed: u64, share: u64) -> Value {
 }
 
 fn object(api_version: &str, kind: &str, schema: Value, generator: SchemaGenerator, seed: u64, share: u64) -> Value {
-    let mut sampler = Sampler { definitions: generator.definitions().clone(), seed, share };
+    let mut sampler = Sampler { definitions: generator.definitions().clone(), seed, share, around: Vec::new() };
     let mut sample = sampler.value(&schema, "", 0);
     sample["apiVersion"] = api_version.into();
     sample["kind"] = kind.into();
