@@ -204,7 +204,7 @@ impl<R: Reconciler> Controller<R> {
 }
 
 /// Wakes the keys of a store's changes, and all of them at the start and at every resync.
-async fn forward<O: Send + Sync + 'static>(
+pub async fn forward<O: Send + Sync + 'static>(
     store: Store<O>,
     keys: impl Fn(Change<'_, O>) -> Vec<ObjectKey>,
     queue: &WorkQueue,

@@ -36,7 +36,7 @@ mod watcher;
 pub use api::{Api, List};
 pub use body::{Body, BoxError, empty_body, full_body};
 pub use config::{Config, Identity};
-pub use controller::{Change, Controller, Next, Observer, Outcome, RESYNC, Reconciler, WORKERS};
+pub use controller::{Change, Controller, Next, Observer, Outcome, RESYNC, Reconciler, WORKERS, forward};
 pub use dynamic::DynamicApi;
 pub use error::{Error, Result, chain};
 pub use events::{EventRecorder, EventWriter, Severity};

@@ -2,8 +2,8 @@
 
 use ::client::{Api, Client, DeleteParams, DynamicApi, EventRecorder, ListParams, Severity};
 use api::{
-    Kind, ObjectKey,
-    kinds::{Namespace, Pod},
+    Kind, Kinds, ObjectKey,
+    kinds::{CustomResourceDefinition, Namespace, Pod},
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -53,6 +53,13 @@ impl From<::client::Error> for WorldError {
 impl World for ApiWorld {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    async fn kinds(&self) -> Result<Kinds, WorldError> {
+        let found = self.list(&Kind::of::<CustomResourceDefinition>(), None).await?;
+        let definitions: Vec<CustomResourceDefinition> =
+            found.into_iter().filter_map(|one| api::decode(one).ok()).collect();
+        Ok(Kinds::builtin().with_definitions(&definitions))
     }
 
     async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, WorldError> {

@@ -39,6 +39,10 @@ pub trait Controller: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// What wakes it. The listing at the start of a watch counts as changes.
     fn watches(&self) -> Vec<Watch>;
+    /// What wakes it, too, of a kind that a CustomResourceDefinition defines.
+    fn watches_custom(&self, _kind: &Kind) -> Option<Watch> {
+        None
+    }
     /// Brings the object with this key one step, or all the way, towards what it should be.
     async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error>;
 }

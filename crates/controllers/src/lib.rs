@@ -28,6 +28,8 @@ pub mod bundles;
 pub mod cleanup;
 mod context;
 mod controller;
+mod custom_watches;
+mod definitions;
 mod digest;
 mod error;
 mod identity;
@@ -51,6 +53,7 @@ pub use bundles::{
 pub use cleanup::{garbage::GarbageCollector, namespace::Namespaces};
 pub use context::{Config, Context};
 pub use controller::{Change, Controller, Next, Watch};
+pub use definitions::Definitions;
 pub use error::{Error, WorldError};
 pub use identity::{root_ca::RootCertificates, token::ExpiredTokens};
 pub use nodes::{
@@ -74,6 +77,7 @@ pub fn all(context: &Context) -> Vec<Arc<dyn Controller>> {
         Arc::new(EndpointsMirror),
         Arc::new(GarbageCollector::default()),
         Arc::new(Namespaces),
+        Arc::new(Definitions),
         Arc::new(NodeLifecycle),
         Arc::new(OrphanedPods::default()),
         Arc::new(ExpiredTokens),

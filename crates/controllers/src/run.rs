@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ::client::{Client, DynamicApi, EventRecorder, ListParams, Observer, Reconciler, Store, reflect};
-use api::ObjectKey;
+use api::{Kind, ObjectKey, kinds::CustomResourceDefinition};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api_world::ApiWorld,
     controller::{Controller, Next},
+    custom_watches::CustomWatches,
     error::Error,
     step::Notice,
     world::World,
@@ -28,6 +29,7 @@ pub async fn run(
 ) {
     let mut tasks = JoinSet::new();
     let mut caches = BTreeMap::new();
+    let mut custom = CustomWatches::new(client.clone());
     for controller in controllers {
         let (recorder, writer) = EventRecorder::new(client.clone(), controller.name(), host);
         tasks.spawn(writer.run(stop.clone()));
@@ -37,7 +39,11 @@ pub async fn run(
             let (_, store) = caches.entry(watch.kind.resource()).or_insert_with(|| (watch.kind, Store::dynamic()));
             runtime = runtime.watches(store, move |change| (watch.keys)(change));
         }
+        custom.add(controller, runtime.queue());
         tasks.spawn(runtime.observer(observer.clone()).run(stop.clone()));
+    }
+    if let Some((_, definitions)) = caches.get(&Kind::of::<CustomResourceDefinition>().resource()) {
+        tasks.spawn(custom.follow(definitions.clone(), stop.clone()));
     }
     for (kind, store) in caches.into_values() {
         let api = DynamicApi::new(client.clone(), &kind, None);

@@ -1,6 +1,6 @@
 //! The API as controllers see it: objects of any kind, read and written one at a time.
 
-use api::{Kind, ObjectKey, Resource, decode, encode, kinds::Pod};
+use api::{Kind, Kinds, ObjectKey, Resource, decode, encode, kinds::Pod};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -15,6 +15,8 @@ use crate::{
 pub trait World: Send + Sync + 'static {
     /// The time by which controllers decide.
     fn now(&self) -> Timestamp;
+    /// Every kind that is served, those of CustomResourceDefinitions included.
+    async fn kinds(&self) -> Result<Kinds, WorldError>;
     /// One object, or `None`.
     async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, WorldError>;
     /// All objects of a kind, in one namespace or in all.

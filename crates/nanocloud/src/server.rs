@@ -90,6 +90,7 @@ pub async fn run(
     let stop = serving.token();
     let server = api.clone();
     serving.spawn("API server", async move { server.serve(listener, Arc::new(tls), stop).await.map_err(Into::into) });
+    serving.spawn("definitions of kinds", follow_definitions(api.clone(), serving.token()));
     let renewal = certificates::renew(assets_config(&settings), shown, Timestamp::now, serving.token());
     serving.spawn("server certificate", renewal);
     let (failed, stop) = (store.failed(), serving.token());
@@ -152,6 +153,12 @@ fn api_server(
         api.serve_members(apiserver::Membership { cluster: replica.cluster(), assets: Arc::new(shared) });
     }
     Ok(api)
+}
+
+/// Serves the kinds that CustomResourceDefinitions define, as they change.
+async fn follow_definitions(api: ApiServer, stop: CancellationToken) -> anyhow::Result<()> {
+    api.follow_definitions(stop).await;
+    Ok(())
 }
 
 /// Starts everything but the API, once the keyspace answers.

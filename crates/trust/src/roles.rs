@@ -122,7 +122,7 @@ pub(crate) fn is_own_node_object(node: &str, request: &Attributes<'_>) -> bool {
     own && change && (node_itself || lease)
 }
 
-const CONTROLLER_GROUPS: &[&str] = &["", "apps", "batch", "discovery.k8s.io", "nanocloud.io"];
+const CONTROLLER_GROUPS: &[&str] = &["", "apps", "batch", "discovery.k8s.io", "apiextensions.k8s.io", "nanocloud.io"];
 const WORKLOAD_GROUPS: &[&str] = &["apps", "batch"];
 
 const CONTROLLERS_ROLE: Role = Role {
@@ -133,6 +133,8 @@ const CONTROLLERS_ROLE: Role = Role {
         on(&["delete", "deletecollection"], ANY, &["*"]),
         // Finalizers and owner references of every kind that controllers look after.
         on(UPDATE, CONTROLLER_GROUPS, &["*", "*/status", "*/finalize"]),
+        // Custom resources are in groups of any name.
+        on(UPDATE, ANY, &["*"]),
         on(
             &["create"],
             CONTROLLER_GROUPS,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ::client::{Changes, Client, DeleteParams, DynamicApi, EventRecorder, ListParams, WatchEvent, Watchable};
-use api::{Kind, ObjectKey, Reason, Resource, Status, kinds};
+use api::{Kind, Kinds, ObjectKey, Reason, Resource, Status, kinds};
 use apiserver::{ApiServer, Connection, ExecOptions, ExecSession, LogOptions, PodStreams, Security, StreamError};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -215,6 +215,10 @@ impl Cluster {
 impl World for Cluster {
     fn now(&self) -> Timestamp {
         NOW.get()
+    }
+
+    async fn kinds(&self) -> Result<Kinds, WorldError> {
+        self.controllers.kinds().await
     }
 
     async fn get(&self, kind: &Kind, key: &ObjectKey) -> Result<Option<Value>, WorldError> {

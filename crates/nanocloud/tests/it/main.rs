@@ -6,6 +6,7 @@
 mod bindings;
 mod cluster;
 mod command_line;
+mod custom_resources;
 mod faults;
 mod in_cluster;
 mod lifecycle;

@@ -63,9 +63,11 @@ impl Node {
             server: None,
         };
         let recipes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dockyard");
-        let mut build = node.command(&["image", "build", "--cache"]);
-        build.arg(cache()).args(images.iter().map(|image| recipes.join(image)));
-        succeed(build.output().unwrap());
+        if !images.is_empty() {
+            let mut build = node.command(&["image", "build", "--cache"]);
+            build.arg(cache()).args(images.iter().map(|image| recipes.join(image)));
+            succeed(build.output().unwrap());
+        }
         node
     }
 
@@ -109,6 +111,17 @@ impl Node {
 
     /// What kubectl prints, as the administrator at this node. It must succeed.
     pub fn kubectl(&self, words: &[&str]) -> String {
+        succeed(self.run_kubectl(words))
+    }
+
+    /// What kubectl complains of.
+    pub fn kubectl_refused(&self, words: &[&str]) -> String {
+        let output = self.run_kubectl(words);
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
+    fn run_kubectl(&self, words: &[&str]) -> Output {
         let assets = self.state().join("secure_assets");
         let mut command = Command::new("kubectl");
         command.arg("--server").arg(format!("https://{}", self.listen)).env_remove("KUBECONFIG");
@@ -120,7 +133,7 @@ impl Node {
         ] {
             command.arg(flag).arg(assets.join(file));
         }
-        succeed(command.args(words).output().expect("kubectl is installed (scripts/install-kubectl)"))
+        command.args(words).output().expect("kubectl is installed (scripts/install-kubectl)")
     }
 
     pub fn json(&self, words: &[&str]) -> Value {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::{Kind, ObjectKey, kinds};
+use api::{Kind, ObjectKey};
 
 use super::plan::{awaits_dependents, owners, uid};
 use crate::controller::{Change, name_of, namespace_of};
@@ -22,6 +22,8 @@ struct Entry {
 /// Objects by key, and their relations by uid.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    /// The kinds that were watched, by resource.
+    kinds: BTreeMap<String, Kind>,
     entries: BTreeMap<ObjectKey, Entry>,
     homes: BTreeMap<String, ObjectKey>,
     dependents: BTreeMap<String, BTreeSet<ObjectKey>>,
@@ -33,17 +35,18 @@ fn key_of(kind: &Kind, change: Change<'_>) -> Option<ObjectKey> {
     Some(ObjectKey { namespace: namespace_of(change.object), name })
 }
 
-/// Kind and key of the object that a key of this controller means.
-pub(super) fn parse(key: &ObjectKey) -> Option<(Kind, ObjectKey)> {
-    let (resource, name) = key.name.split_once(BAR)?;
-    let kind = kinds::all().iter().find(|kind| kind.resource() == resource)?;
-    Some((kind.clone(), ObjectKey { namespace: key.namespace.clone(), name: name.to_owned() }))
-}
-
 impl Index {
+    /// Kind and key of the object that a key of this controller means.
+    pub(super) fn parse(&self, key: &ObjectKey) -> Option<(Kind, ObjectKey)> {
+        let (resource, name) = key.name.split_once(BAR)?;
+        let kind = self.kinds.get(resource)?;
+        Some((kind.clone(), ObjectKey { namespace: key.namespace.clone(), name: name.to_owned() }))
+    }
+
     /// Takes a change in; answers whom it concerns.
     pub(super) fn observe(&mut self, kind: &Kind, change: Change<'_>) -> Vec<ObjectKey> {
         let Some(key) = key_of(kind, change) else { return Vec::new() };
+        self.kinds.insert(kind.resource(), kind.clone());
         let before = self.forget(&key);
         let mut woken = BTreeSet::new();
         if change.gone {
@@ -108,6 +111,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
+    use api::kinds;
     use serde_json::{Value, json};
 
     use super::*;
@@ -151,9 +155,12 @@ mod tests {
             let kind = kinds::find(plural).unwrap();
             let object = object("x", "", "");
             let key = key_of(kind, Change { object: &object, gone: false, listed: false }).unwrap();
-            let (found, parsed) = parse(&key).unwrap();
+            let mut index = Index::default();
+            index.observe(kind, Change { object: &object, gone: false, listed: false });
+            let (found, parsed) = index.parse(&key).unwrap();
             assert_eq!((found.resource(), parsed.name.as_str()), (kind.resource(), "x"));
         }
-        assert!(parse(&ObjectKey::cluster("x")).is_none() && parse(&ObjectKey::cluster("y/x")).is_none());
+        let index = Index::default();
+        assert!(index.parse(&ObjectKey::cluster("x")).is_none() && index.parse(&ObjectKey::cluster("y/x")).is_none());
     }
 }

@@ -7,7 +7,7 @@ mod plan;
 
 use std::sync::Arc;
 
-use api::{Kind, ObjectKey, kinds};
+use api::{Kind, Kinds, ObjectKey, Resource, kinds, kinds::CustomResourceDefinition};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -43,15 +43,15 @@ impl Controller for GarbageCollector {
     }
 
     fn watches(&self) -> Vec<Watch> {
-        let watch = |kind: &Kind| {
-            let (index, kind) = (self.index.clone(), kind.clone());
-            Watch::new(kind.clone(), move |change: Change<'_>| index.lock().observe(&kind, change))
-        };
-        kinds::all().iter().map(watch).collect()
+        kinds::all().iter().map(|kind| self.watch(kind)).collect()
+    }
+
+    fn watches_custom(&self, kind: &Kind) -> Option<Watch> {
+        Some(self.watch(kind))
     }
 
     async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
-        let Some((kind, key)) = index::parse(key) else { return Ok(Next::OnChange) };
+        let Some((kind, key)) = self.index.lock().parse(key) else { return Ok(Next::OnChange) };
         let read = |source| Error::Read { kind: kind.kind().into(), key: key.clone(), source };
         let Some(object) = world.get(&kind, &key).await.map_err(read)? else { return Ok(Next::OnChange) };
         let found = Found { kind, object };
@@ -67,6 +67,11 @@ impl Controller for GarbageCollector {
 }
 
 impl GarbageCollector {
+    fn watch(&self, kind: &Kind) -> Watch {
+        let (index, kind) = (self.index.clone(), kind.clone());
+        Watch::new(kind.clone(), move |change: Change<'_>| index.lock().observe(&kind, change))
+    }
+
     /// Deletes an object all of whose owners are gone, at the version that named them.
     async fn judge(&self, world: &dyn World, found: &Found) -> Result<(), Error> {
         let (mut owned, mut dead) = (false, true);
@@ -85,7 +90,11 @@ impl GarbageCollector {
     /// Asks for an owner by name: caches may lag.
     async fn presence(&self, world: &dyn World, found: &Found, owner: &Owner<'_>) -> Result<Presence, Error> {
         // Of what is not served here nobody knows.
-        let Some(kind) = plan::served(owner) else { return Ok(Presence::Alive) };
+        let kind = match plan::served(&Kinds::builtin(), owner) {
+            Some(kind) => Some(kind),
+            None => plan::served(&kinds_of(world).await?, owner),
+        };
+        let Some(kind) = kind else { return Ok(Presence::Alive) };
         let namespace = namespace_of(&found.object);
         if kind.is_namespaced() && namespace.is_none() {
             return Ok(Presence::Elsewhere);
@@ -112,9 +121,16 @@ fn misplaced(found: &Found, owner: &Owner<'_>) -> Notice {
     Notice { kind, about, warning: true, reason: "OwnerRefInvalidNamespace".into(), message }
 }
 
+/// Every kind that is served.
+async fn kinds_of(world: &dyn World) -> Result<Kinds, Error> {
+    let kind = || CustomResourceDefinition::KIND.into();
+    world.kinds().await.map_err(|source| Error::Read { kind: kind(), key: ObjectKey::cluster(""), source })
+}
+
+/// Every object of every kind.
 async fn everything(world: &dyn World) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
-    for kind in kinds::all() {
+    for kind in kinds_of(world).await?.resources() {
         let failed = |source| Error::Read { kind: kind.kind().into(), key: ObjectKey::cluster(""), source };
         let objects: Vec<Value> = world.list(kind, None).await.map_err(failed)?;
         found.extend(objects.into_iter().map(|object| Found { kind: kind.clone(), object }));

@@ -1,7 +1,7 @@
 //! What follows from who owns whom.
 
 use api::{
-    Finalizer, Kind, ObjectKey, kinds,
+    Finalizer, Kind, Kinds, ObjectKey,
     names::finalizer::{FOREGROUND, ORPHAN},
 };
 use serde_json::Value;
@@ -124,9 +124,9 @@ pub(super) fn owners(object: &Value) -> impl Iterator<Item = Owner<'_>> {
     })
 }
 
-/// The owner's kind, if it is served here.
-pub(super) fn served(owner: &Owner<'_>) -> Option<Kind> {
-    kinds::all().iter().find(|kind| kind.kind() == owner.kind && kind.api_version() == owner.api_version).cloned()
+/// The owner's kind, if it is one of these.
+pub(super) fn served(kinds: &Kinds, owner: &Owner<'_>) -> Option<Kind> {
+    kinds.iter().find(|kind| kind.kind() == owner.kind && kind.api_version() == owner.api_version).cloned()
 }
 
 /// Whether the object is being deleted.
@@ -150,6 +150,7 @@ fn text<'a>(object: &'a Value, path: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use api::kinds;
     use serde_json::json;
 
     use super::*;

@@ -5,8 +5,8 @@ mod plan;
 use std::{sync::Arc, time::Duration};
 
 use api::{
-    Kind, ObjectKey, ObjectMeta,
-    kinds::{self, Namespace, ServiceAccount},
+    Kind, Kinds, ObjectKey, ObjectMeta, Resource,
+    kinds::{self, CustomResourceDefinition, Namespace, ServiceAccount},
     names::namespace::BUILT_IN,
 };
 use async_trait::async_trait;
@@ -46,6 +46,10 @@ impl Controller for Namespaces {
         all
     }
 
+    fn watches_custom(&self, kind: &Kind) -> Option<Watch> {
+        kind.is_namespaced().then(|| Watch { kind: kind.clone(), keys: Arc::new(home) })
+    }
+
     async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
         match world::get::<Namespace>(world, key).await? {
             None => strays(world, key).await,
@@ -79,7 +83,11 @@ fn default_account(namespace: &str, found: Option<&ServiceAccount>) -> Vec<Step>
 /// Everything in a namespace. A kind that cannot be listed is noted, and does not keep the others.
 async fn contents(world: &dyn World, namespace: &str) -> Contents {
     let mut contents = Contents::default();
-    for kind in kinds::all().iter().filter(|kind| kind.is_namespaced()) {
+    let kinds = world.kinds().await.unwrap_or_else(|error| {
+        contents.unread.push(format!("{}: {}", CustomResourceDefinition::PLURAL, chain(&error)));
+        Kinds::builtin()
+    });
+    for kind in kinds.resources().filter(|kind| kind.is_namespaced()) {
         match world.list(kind, Some(namespace)).await {
             Ok(found) => contents.items.extend(found.into_iter().map(|object| Item { kind: kind.clone(), object })),
             Err(error) => contents.unread.push(format!("{}: {}", kind.plural(), chain(&error))),
