@@ -12,6 +12,7 @@ use keyspace::{
 };
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
+use openraft::storage::RaftLogStorage;
 use tokio::sync::Mutex;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -255,9 +256,10 @@ impl Members {
     async fn elected(&self, id: u64) -> Result<(), ClusterError> {
         let (parts, timing) = (&self.parts, self.parts.config.timing);
         let until = Instant::now() + timing.patience();
+        let last = self.last_entry().await.map_err(|error| unavailable(error.to_string()))?;
         let mut metrics = parts.raft.metrics();
-        let caught_up = timeout_at(until, metrics.wait_for(|metrics| behind(metrics, id) == 0)).await.is_ok();
-        if !caught_up {
+        let caught_up = metrics.wait_for(|metrics| matched(metrics, id) >= last);
+        if timeout_at(until, caught_up).await.is_err() {
             return Err(ClusterError::Behind { id, behind: behind(&self.metrics(), id) });
         }
         // Voters vote for nobody else until their lease of this leader is over. Of three, the vote of this member and the
@@ -282,6 +284,14 @@ impl Members {
             pause *= 2;
         }
         Err(unavailable("the other member was not elected in time"))
+    }
+
+    /// The last entry of this member's log, with everything that was begun before this was asked. (Raft's metrics do not
+    /// have an entry yet while it is being stored.)
+    async fn last_entry(&self) -> Result<Option<u64>, Box<dyn std::error::Error + Send + Sync>> {
+        self.parts.raft.with_raft_state(|_| ()).await?;
+        let log = self.parts.log.clone().get_log_state().await?;
+        Ok(log.last_log_id.map(|last| last.index))
     }
 
     /// Does what alarms ask of the leader: those of members that were removed are turned off, one that cannot be trusted
@@ -421,8 +431,13 @@ fn most_differ(alarms: &[Alarm], voters: &[u64]) -> bool {
 
 /// How many log entries the member lacks, as the leader knows.
 fn behind(metrics: &RaftMetrics, id: u64) -> u64 {
-    let matched = metrics.replication.as_ref().and_then(|matched| matched.get(&id).copied().flatten());
-    metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |matched| matched.index))
+    metrics.last_log_index.unwrap_or(0).saturating_sub(matched(metrics, id).unwrap_or(0))
+}
+
+/// The last entry that a member is known to have.
+fn matched(metrics: &RaftMetrics, id: u64) -> Option<u64> {
+    let matched = metrics.replication.as_ref()?.get(&id).copied().flatten()?;
+    Some(matched.index)
 }
 
 fn is_majority(count: usize, of: usize) -> bool {
