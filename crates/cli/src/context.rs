@@ -1,7 +1,7 @@
 //! What every command needs: the client, the namespace and the flags.
 
-use api::meta::DEFAULT_NAMESPACE;
-use client::{Api, Client};
+use api::{Kinds, kinds::CustomResourceDefinition, meta::DEFAULT_NAMESPACE};
+use client::{Api, Client, ListParams};
 use serde_json::Value;
 
 use crate::{
@@ -40,6 +40,19 @@ impl<'a> Context<'a> {
     /// Objects of a kind in the namespace of a command.
     pub fn api<R: api::Resource>(&self, flag: &Namespace) -> Api<R> {
         Api::namespaced(self.client.clone(), &self.namespace(flag))
+    }
+
+    /// Kinds that suffice for a command: the built-in ones, or those that the server defines, too. With `--curl`, and
+    /// when the server does not say, there are the built-in ones alone.
+    pub async fn kinds(&self, suffices: impl Fn(&Kinds) -> bool) -> Kinds {
+        let builtin = Kinds::builtin();
+        if suffices(&builtin) || self.global.curl {
+            return builtin;
+        }
+        match Api::<CustomResourceDefinition>::all(self.client.clone()).list_all(&ListParams::default()).await {
+            Ok(list) => builtin.with_definitions(&list.items),
+            Err(_) => builtin,
+        }
     }
 
     /// Sends a request.

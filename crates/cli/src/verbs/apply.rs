@@ -2,7 +2,7 @@
 
 use std::{io::Read, path::Path};
 
-use api::{Kind, Reason, Status, kinds};
+use api::{Kind, Kinds, Reason, Status};
 use client::{DeleteParams, DynamicApi};
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,12 +24,12 @@ const FILE_MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Creates the objects of a file, or updates those that exist.
 pub async fn apply(context: &Context<'_>, args: &Apply) -> Result<Exit> {
     let mut set = args.apply_set.as_deref().map(ApplySet::new).transpose()?;
-    for (kind, mut object) in read(&args.filename)? {
+    for (kind, mut object) in read(context, &args.filename).await? {
         let namespace = namespace(context, &object, &args.namespace);
         if let Some(set) = &mut set {
-            set.add(kind, &namespace, &mut object);
+            set.add(&kind, &namespace, &mut object);
         }
-        let target = client::Target::of_kind(kind, Some(&namespace));
+        let target = client::Target::of_kind(&kind, Some(&namespace));
         let done = match args.server_side {
             true => unless_rehearsed(context.send(&server_side(&target, &object, args)).await)?.map(|_| "applied"),
             false => merge(context, &target, &object, args).await?,
@@ -78,15 +78,17 @@ async fn merge(
 pub async fn delete(context: &Context<'_>, args: &Delete) -> Result<Exit> {
     let mut all = Vec::new();
     if let Some(file) = &args.filename {
-        for (kind, object) in read(file)? {
+        for (kind, object) in read(context, file).await? {
             all.push((kind, namespace(context, &object, &args.namespace), name(&object).to_owned()));
         }
     } else {
         let words = args.kind.iter().chain(&args.names);
-        all = named(words.map(String::as_str).collect(), &context.namespace(&args.namespace))?;
+        let (words, namespace) = (words.map(String::as_str).collect::<Vec<_>>(), context.namespace(&args.namespace));
+        let kinds = context.kinds(|kinds| named(kinds, &words, &namespace).is_ok()).await;
+        all = named(&kinds, &words, &namespace)?;
     }
     for (kind, namespace, name) in all {
-        let api = DynamicApi::new(context.client.clone(), kind, Some(&namespace));
+        let api = DynamicApi::new(context.client.clone(), &kind, Some(&namespace));
         match api.delete(&name, &DeleteParams::default()).await {
             Err(error) if error.is_not_found() && args.ignore_not_found => {}
             deleted => {
@@ -100,8 +102,8 @@ pub async fn delete(context: &Context<'_>, args: &Delete) -> Result<Exit> {
 }
 
 /// `KIND NAME...` or `KIND/NAME...`.
-fn named(words: Vec<&str>, namespace: &str) -> Result<Vec<(&'static Kind, String, String)>> {
-    let each = |kind: &str, name: &str| Ok((find(kind)?, namespace.to_owned(), name.to_owned()));
+fn named(kinds: &Kinds, words: &[&str], namespace: &str) -> Result<Vec<(Kind, String, String)>> {
+    let each = |kind: &str, name: &str| Ok((find(kinds, kind)?.clone(), namespace.to_owned(), name.to_owned()));
     match words.split_first() {
         Some((kind, names)) if !kind.contains('/') && !names.is_empty() => {
             names.iter().map(|name| each(kind, name)).collect()
@@ -125,7 +127,7 @@ fn namespace(context: &Context<'_>, object: &Value, flag: &Namespace) -> String 
 }
 
 /// The objects of a file; `-` is standard input.
-fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
+async fn read(context: &Context<'_>, path: &Path) -> Result<Vec<(Kind, Value)>> {
     let fail = |error| Error::unreadable("--filename", path, &error);
     let mut text = String::new();
     if path == Path::new("-") {
@@ -133,7 +135,9 @@ fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
     } else {
         std::fs::File::open(path).and_then(|file| file.take(FILE_MAX_BYTES).read_to_string(&mut text)).map_err(fail)?;
     }
-    let objects = parse(&text, &path.display().to_string())?;
+    let source = path.display().to_string();
+    let kinds = context.kinds(|kinds| parse(kinds, &text, &source).is_ok()).await;
+    let objects = parse(&kinds, &text, &source)?;
     if objects.is_empty() {
         return Err(Error::usage("--filename", format!("{} holds no objects", path.display()), "name another file"));
     }
@@ -141,7 +145,7 @@ fn read(path: &Path) -> Result<Vec<(&'static Kind, Value)>> {
 }
 
 /// The objects of a text: YAML documents (JSON is YAML), and lists of objects.
-fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
+fn parse(kinds: &Kinds, text: &str, source: &str) -> Result<Vec<(Kind, Value)>> {
     let broken = |message: String| Error::usage(source, message, "correct the file and apply it again");
     let mut objects = Vec::new();
     for document in api::yaml::documents(text).map_err(|error| broken(error.to_string()))? {
@@ -155,7 +159,7 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
     let typed = |object: Value| {
         let (version, word) =
             (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
-        let kind = kinds::all().iter().find(|kind| kind.kind() == word && kind.api_version() == version);
+        let kind = kinds.iter().find(|kind| kind.kind() == word && kind.api_version() == version);
         if word.is_empty() || version.is_empty() {
             return Err(broken(format!("object {:?} lacks apiVersion or kind", name(&object))));
         }
@@ -166,7 +170,7 @@ fn parse(text: &str, source: &str) -> Result<Vec<(&'static Kind, Value)>> {
                 Status::failure(Reason::BadRequest, format!("a {word} in {source} has no metadata.name")).into(),
             ));
         }
-        Ok((kind, object))
+        Ok((kind.clone(), object))
     };
     objects.into_iter().map(typed).collect()
 }
@@ -187,7 +191,7 @@ kind: List
 items:
 - {apiVersion: nanocloud.io/v1, kind: Bundle, metadata: {name: b}, spec: {service: redis}}
 ";
-        let found: Vec<_> = parse(text, "x")
+        let found: Vec<_> = parse(&Kinds::builtin(), text, "x")
             .unwrap()
             .iter()
             .map(|(kind, object)| format!("{}/{}", kind.plural(), name(object)))
@@ -198,7 +202,8 @@ items:
     #[test]
     fn server_side_apply_names_the_manager() {
         let object = serde_json::json!({"metadata": {"name": "a"}});
-        let kind = find("configmap").unwrap();
+        let kinds = Kinds::builtin();
+        let kind = find(&kinds, "configmap").unwrap();
         let args = Apply {
             filename: "-".into(),
             namespace: Namespace { namespace: None },
@@ -215,16 +220,22 @@ items:
 
     #[test]
     fn what_is_wrong_is_named() {
-        let error = parse("{apiVersion: v1, kind: Widget, metadata: {name: w}}", "f.yaml").unwrap_err();
+        let error =
+            parse(&Kinds::builtin(), "{apiVersion: v1, kind: Widget, metadata: {name: w}}", "f.yaml").unwrap_err();
         assert!(error.report().contains(r#"f.yaml: there is no kind "Widget" in "v1""#), "{}", error.report());
-        assert!(parse("{apiVersion: v1, kind: ConfigMap}", "f").unwrap_err().report().contains("no metadata.name"));
-        assert!(parse(": : :", "f").is_err());
+        assert!(
+            parse(&Kinds::builtin(), "{apiVersion: v1, kind: ConfigMap}", "f")
+                .unwrap_err()
+                .report()
+                .contains("no metadata.name")
+        );
+        assert!(parse(&Kinds::builtin(), ": : :", "f").is_err());
     }
 
     #[test]
     fn names_are_given_after_the_kind_or_with_it() {
-        let names = |words| {
-            named(words, "n").map(|all| {
+        let names = |words: Vec<&str>| {
+            named(&Kinds::builtin(), &words, "n").map(|all| {
                 all.into_iter().map(|(kind, _, name)| format!("{}/{name}", kind.plural())).collect::<Vec<_>>()
             })
         };

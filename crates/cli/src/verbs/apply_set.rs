@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use api::{Kind, kinds, meta::is_label_value, names::label::APPLY_SET};
+use api::{Kind, meta::is_label_value, names::label::APPLY_SET};
 use client::{DeleteParams, DynamicApi, ListParams};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Kind, namespace (empty for cluster-scoped objects) and name.
-pub type Member = (&'static str, String, String);
+pub type Member = (String, String, String);
 
 /// A set and its members after a file was applied.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl ApplySet {
     }
 
     /// Adds an object that is about to be applied.
-    pub fn add(&mut self, kind: &'static Kind, namespace: &str, object: &mut Value) {
+    pub fn add(&mut self, kind: &Kind, namespace: &str, object: &mut Value) {
         if !object["metadata"]["labels"].is_object() {
             object["metadata"]["labels"] = json!({});
         }
@@ -49,7 +49,8 @@ impl ApplySet {
     pub async fn prune(&self, context: &Context<'_>) -> Result<()> {
         let params = ListParams::default().labels(format!("{APPLY_SET}={}", self.name));
         // Namespaces are first in the list of kinds, so that their contents are deleted before them.
-        for kind in kinds::all().iter().rev() {
+        let kinds = context.kinds(|_| false).await;
+        for kind in kinds.resources().collect::<Vec<_>>().into_iter().rev() {
             let (objects, _) = DynamicApi::new(context.client.clone(), kind, None).list_all(&params).await?;
             for object in objects.iter().filter(|object| self.is_over(kind, object)) {
                 let api = DynamicApi::new(context.client.clone(), kind, object["metadata"]["namespace"].as_str());
@@ -65,16 +66,16 @@ impl ApplySet {
 
     /// Whether an object with the label is to be deleted. Objects that have an owner were created by a controller, which
     /// copied the label; the garbage collector deletes them with their owner.
-    fn is_over(&self, kind: &'static Kind, object: &Value) -> bool {
+    fn is_over(&self, kind: &Kind, object: &Value) -> bool {
         let owned = object["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         !owned && !self.members.contains(&member(kind, namespace, name(object)))
     }
 }
 
-fn member(kind: &'static Kind, namespace: &str, name: &str) -> Member {
+fn member(kind: &Kind, namespace: &str, name: &str) -> Member {
     let namespace = if kind.is_namespaced() { namespace } else { "" };
-    (kind.plural(), namespace.to_owned(), name.to_owned())
+    (kind.resource(), namespace.to_owned(), name.to_owned())
 }
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     fn kind(name: &str) -> &'static Kind {
-        kinds::find(name).unwrap()
+        api::kinds::find(name).unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `nanocloud get`: objects of any kind.
 
-use api::{Kind, kinds};
+use api::{Kind, Kinds};
 use client::{DynamicApi, ListParams, WatchEvent, Watchable};
 use futures::StreamExt;
 use serde_json::Value;
@@ -15,6 +15,8 @@ use crate::{
 
 /// Similarity above which a kind is suggested for a mistyped one.
 const ALIKE_PERCENT: u8 = 80;
+/// The category that stands for several kinds.
+const ALL: &str = "all";
 
 /// Shows objects.
 pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
@@ -22,7 +24,9 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
         Some((kind, name)) => (kind, Some(name.to_owned())),
         None => (args.kind.as_str(), args.name.clone()),
     };
-    match several(kind)? {
+    let is_known = |kinds: &Kinds| kind == ALL || kind.split(',').all(|word| kinds.find(word).is_some());
+    let kinds = context.kinds(is_known).await;
+    match several(&kinds, kind)? {
         Some(_) if args.watch => {
             return Err(Error::usage("--watch", "objects of one kind can be watched", "name one kind"));
         }
@@ -30,7 +34,7 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
         Some(_) => return Err(Error::usage("NAME", "a name is of one kind", "write KIND NAME or KIND/NAME")),
         None => {}
     }
-    let kind = find(kind)?;
+    let kind = find(&kinds, kind)?;
     let namespaces = args.all_namespaces && kind.is_namespaced();
     let namespace = (!args.all_namespaces).then(|| context.namespace(&args.namespace));
     let api = DynamicApi::new(context.client.clone(), kind, namespace.as_deref());
@@ -65,18 +69,18 @@ pub async fn run(context: &Context<'_>, args: &Get) -> Result<Exit> {
 }
 
 /// The kinds of `all`, or of a comma-separated list.
-fn several(words: &str) -> Result<Option<Vec<&'static Kind>>> {
-    if words == "all" {
-        let has = |kind: &&Kind| kind.categories().iter().any(|name| name == "all");
-        return Ok(Some(kinds::all().iter().filter(has).collect()));
+fn several<'a>(kinds: &'a Kinds, words: &str) -> Result<Option<Vec<&'a Kind>>> {
+    if words == ALL {
+        let has = |kind: &&Kind| kind.categories().iter().any(|name| name == ALL);
+        return Ok(Some(kinds.iter().filter(has).collect()));
     }
-    words.contains(',').then(|| words.split(',').map(find).collect()).transpose()
+    words.contains(',').then(|| words.split(',').map(|word| find(kinds, word)).collect()).transpose()
 }
 
 /// The kind with this name or short name.
-pub fn find(name: &str) -> Result<&'static Kind> {
-    kinds::find(name).ok_or_else(|| {
-        let known = || kinds::all().iter().map(|kind| kind.plural());
+pub fn find<'a>(kinds: &'a Kinds, name: &str) -> Result<&'a Kind> {
+    kinds.find(name).ok_or_else(|| {
+        let known = || kinds.iter().map(|kind| kind.plural());
         let likeness = |kind: &&str| (strsim::jaro_winkler(name, kind) * 100.0) as u8;
         let remedy = match known().max_by_key(likeness).filter(|kind| likeness(kind) >= ALIKE_PERCENT) {
             Some(kind) => format!("did you mean {kind}?"),
@@ -90,7 +94,7 @@ fn params(args: &Get) -> ListParams {
     ListParams { labels: args.selector.clone(), fields: args.field_selector.clone(), ..ListParams::default() }
 }
 
-async fn all(context: &Context<'_>, args: &Get, kinds: &[&'static Kind]) -> Result<Exit> {
+async fn all(context: &Context<'_>, args: &Get, kinds: &[&Kind]) -> Result<Exit> {
     let namespace = (!args.all_namespaces).then(|| context.namespace(&args.namespace));
     let mut first = true;
     for kind in kinds {
@@ -135,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_wrong_kind_is_corrected() {
-        let remedy = |word: &str| find(word).unwrap_err().remedy();
+        let remedy = |word: &str| find(&Kinds::builtin(), word).unwrap_err().remedy();
         for (word, meant) in [("podz", "pods"), ("servces", "services"), ("stateful-sets", "statefulsets")] {
             assert_eq!(remedy(word), format!("did you mean {meant}?"));
         }
@@ -144,11 +148,13 @@ mod tests {
 
     #[test]
     fn kinds_are_listed_with_commas() {
-        let names =
-            |words| several(words).unwrap().map(|kinds| kinds.iter().map(|kind| kind.plural()).collect::<Vec<_>>());
+        let kinds = Kinds::builtin();
+        let names = |words| {
+            several(&kinds, words).unwrap().map(|kinds| kinds.iter().map(|kind| kind.plural()).collect::<Vec<_>>())
+        };
         assert_eq!(names("po,svc"), Some(vec!["pods", "services"]));
         assert_eq!(names("pods"), None);
         assert!(names("all").unwrap().contains(&"bundles"));
-        assert!(several("pods,").is_err());
+        assert!(several(&kinds, "pods,").is_err());
     }
 }

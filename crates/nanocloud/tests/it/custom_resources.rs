@@ -75,6 +75,11 @@ fn kubectl_defines_a_kind_and_uses_it() {
     node.kubectl(&["apply", "--server-side", "-f", &applied]);
     node.kubectl(&["apply", "--server-side", "-f", &file("b2.yaml", &cron_tab("b", "{cronSpec: '1 * * * *'}"))]);
     assert_eq!(node.kubectl(&["get", "ct", "b", "-o", "jsonpath={.spec.cronSpec}"]), "1 * * * *");
+    // The command line knows it, too.
+    let applied = file("d.yaml", &cron_tab("d", "{cronSpec: '* * * * *'}"));
+    assert!(node.ok(&["apply", "-f", &applied]).contains("crontabs.stable.example.com/d created"));
+    assert!(node.ok(&["get", "ct"]).contains("SPEC"));
+    assert!(node.ok(&["delete", "ct/d"]).contains("deleted"));
     for (spec, words) in [
         ("{cronSpec: x}", "spec.cronSpec in body should match"),
         ("{cronSpec: '* * * * *', replicas: 11}", "spec.replicas in body should be less than or equal to 10"),
