@@ -1,4 +1,5 @@
 use jiff::Timestamp;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{FieldError, Kind, Kinds, decode, kinds::CustomResourceDefinition};
@@ -209,4 +210,16 @@ fn restrictions_are_looked_at_once_however_deep_they_nest() {
         "Invalid value: 1: spec.replicas in body should be greater than or equal to 5"
     );
     assert!(kinds[0].admit(cron_tab(json!({"replicas": 5})), None).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_text_of_a_definition_is_too_odd(text in r"[.a\[\]*?()@=!'\\\x22 0-9é-]{0,24}|\PC{0,16}") {
+        let _ = super::json_path::JsonPath::parse(&text).map(|path| path.first(&json!({"a": [{"a": 1}]})).cloned());
+        let _ = super::schema::pattern(&text);
+        for format in ["date-time", "date", "cidr", "email", "uri", "mac", "duration", "uuid", "hostname", "byte"] {
+            let _ = super::format::fits(format, &text);
+        }
+        let _ = super::by_priority(&text);
+    }
 }

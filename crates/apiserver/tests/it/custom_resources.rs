@@ -178,3 +178,23 @@ async fn a_server_follows_definitions_that_others_write() {
     stop.cancel();
     follower.await.unwrap();
 }
+
+#[tokio::test]
+async fn schemas_of_any_depth_are_read_or_refused() {
+    let server = server::start().await;
+    for step in ["not", "items", "additionalProperties", "a"] {
+        for depth in [20, 105, 5_000] {
+            let inner = match step {
+                "a" => r#"{"properties":{"a":"#.repeat(depth / 2) + "{}" + &"}}".repeat(depth / 2),
+                step => format!(r#"{{"{step}":"#).repeat(depth) + "{}" + &"}".repeat(depth),
+            };
+            let body = serde_json::to_string(&definition()).unwrap();
+            let body = body.replacen(r#"{"type":"string","default":"red"}"#, &inner, 1);
+            assert!(body.contains(&inner), "{step}");
+            let answer = ask("POST", DEFINITIONS).header("content-type", "application/json").raw(body.into_bytes());
+            let code = answer.send(&server).await.code.as_u16();
+            assert!([400, 422].contains(&code), "{step} {depth}: {code}");
+        }
+    }
+    ask("GET", DEFINITIONS).send(&server).await.expect(200);
+}
