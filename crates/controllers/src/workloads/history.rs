@@ -30,12 +30,35 @@ pub(crate) struct Current {
     pub(crate) step: Option<Step>,
 }
 
-/// A template with all defaults: what an earlier version left out counts as what it meant.
+/// Maps that mean the same when they are empty and when they are absent. (An empty label selector does not.)
+const MAPS: [&str; 7] = ["annotations", "labels", "limits", "matchLabels", "nodeSelector", "requests", "resources"];
+
+/// A template as it is compared with others: what an earlier version left out counts as what it meant, and what clients
+/// in Go add or leave out when they write back what they read (`resources: {}`) makes no difference.
 pub(crate) fn normal(template: PodTemplateSpec) -> PodTemplateSpec {
     let spec = ReplicaSetSpec { template: Some(template), ..ReplicaSetSpec::default() };
     let mut set = ReplicaSet { spec: Some(spec), ..ReplicaSet::default() };
     set.apply_defaults();
-    set.spec.and_then(|spec| spec.template).unwrap_or_default()
+    let template = set.spec.and_then(|spec| spec.template).unwrap_or_default();
+    let Ok(mut value) = serde_json::to_value(&template) else { return template };
+    drop_empty(&mut value);
+    serde_json::from_value(value).unwrap_or(template)
+}
+
+fn drop_empty(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(drop_empty),
+        Value::Object(fields) => fields.retain(|name, field| {
+            drop_empty(field);
+            match field {
+                Value::Null => false,
+                Value::Array(items) => !items.is_empty(),
+                Value::Object(within) => !within.is_empty() || !MAPS.contains(&name.as_str()),
+                _ => true,
+            }
+        }),
+        _ => {}
+    }
 }
 
 /// The template that a revision keeps.
@@ -122,4 +145,43 @@ pub(crate) fn prune(owned: &[ControllerRevision], current: &Current, pods: &[Pod
 /// The hash of the template that a pod was made from.
 pub(crate) fn hash_of_pod(pod: &Pod) -> Option<&str> {
     pod.metadata.labels.as_ref()?.get(label::POD_REVISION).map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(one: Value, other: Value) -> bool {
+        let template = |container: Value| {
+            let text = json!({"spec": {"containers": [container]}});
+            normal(serde_json::from_value(text).unwrap())
+        };
+        template(one) == template(other)
+    }
+
+    #[test]
+    fn what_clients_add_or_leave_out_is_no_change() {
+        let plain = json!({"name": "c", "image": "i"});
+        for (added, unchanged) in [
+            (json!({"resources": {}}), true),
+            (json!({"resources": {"limits": {}}, "env": [], "imagePullPolicy": "Always"}), true),
+            (json!({"resources": {"limits": {"cpu": "1"}}}), false),
+            (json!({"env": [{"name": "A"}]}), false),
+            (json!({"imagePullPolicy": "Never"}), false),
+        ] {
+            let mut other = plain.clone();
+            other.as_object_mut().unwrap().extend(added.as_object().unwrap().clone());
+            assert_eq!(same(plain.clone(), other), unchanged, "{added}");
+        }
+    }
+
+    #[test]
+    fn an_empty_selector_is_not_an_absent_one() {
+        let of = |term: Value| {
+            let affinity = json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+            normal(serde_json::from_value(json!({"spec": {"containers": [], "affinity": affinity}})).unwrap())
+        };
+        let with = of(json!({"topologyKey": "zone", "labelSelector": {}}));
+        assert_ne!(with, of(json!({"topologyKey": "zone"})));
+    }
 }

@@ -13,3 +13,4 @@ mod lifecycle;
 mod node;
 mod pods;
 mod two_nodes;
+mod workloads;
