@@ -81,15 +81,7 @@ fn kubectl_rolls_workloads_out_and_back() {
     node.kubectl(&["create", "job", "--from=cronjob/tick", "now"]);
     node.kubectl(&["wait", "--for=condition=complete", "job/now", "--timeout=60s"]);
 
-    node.kubectl(&[
-        "delete",
-        "deployment/web",
-        "daemonset/agent",
-        "cronjob/tick",
-        "job/once",
-        "job/now",
-        "service/web",
-    ]);
+    node.kubectl(&["delete", "deployment/web", "daemonset/agent", "cronjob/tick", "job/once", "service/web"]);
     node.until("nothing is left", |node| {
         node.kubectl(&["get", "deploy,rs,ds,jobs,cronjobs,pods,endpointslices", "-o", "name"])
             .lines()
