@@ -177,7 +177,16 @@ impl Behaviour for CustomResource {
         if schema["properties"].is_null() {
             schema["properties"] = json!({});
         }
-        schema["properties"]["metadata"] = generator.subschema_for::<ObjectMeta>().to_value();
+        for (name, description) in [
+            ("apiVersion", "APIVersion defines the version of the schema of this object, with its group."),
+            ("kind", "Kind is a string that names the type of this object, in CamelCase."),
+        ] {
+            if schema["properties"][name].is_null() {
+                schema["properties"][name] = json!({"description": description, "type": "string"});
+            }
+        }
+        let metadata = generator.subschema_for::<ObjectMeta>();
+        schema["properties"]["metadata"] = json!({"description": "Standard object's metadata.", "allOf": [metadata]});
         schema.try_into().unwrap_or_default()
     }
 }

@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionVersion, SelectableField,
+    CustomResourceColumnDefinition, CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
+    SelectableField,
 };
 
 use super::{
@@ -111,9 +112,26 @@ fn of_version(version: &CustomResourceDefinitionVersion, path: &Path<'_>) -> Vec
     }
     for (at, field) in fields.into_iter().enumerate() {
         let fields = path.field("selectableFields");
-        errors.extend(fields_only(&field.json_path, "", &fields.index(at).field("jsonPath")));
+        let item = fields.index(at);
+        let path = item.field("jsonPath");
+        let wrong = fields_only(&field.json_path, "", &path).or_else(|| {
+            let props = version.schema.as_ref()?.open_api_v3_schema.as_ref()?;
+            let detail = "is an invalid path: it must name a string, boolean or integer of the schema";
+            (!is_selectable(props, &field.json_path)).then(|| invalid(path, &field.json_path, detail))
+        });
+        errors.extend(wrong);
     }
     errors
+}
+
+/// Whether a path of fields leads to a single value, outside of metadata.
+fn is_selectable(root: &JSONSchemaProps, text: &str) -> bool {
+    let Ok(path) = JsonPath::parse(text) else { return false };
+    let fields = path.fields().unwrap_or_default();
+    let step = |props: &'_ JSONSchemaProps, name: &&str| props.properties.as_ref()?.get(*name).cloned();
+    let found = fields.iter().try_fold(root.clone(), |props, name| step(&props, name));
+    let kind = found.as_ref().and_then(|props| props.type_.as_deref());
+    fields.first() != Some(&"metadata") && kind.is_some_and(|kind| ["string", "boolean", "integer"].contains(&kind))
 }
 
 /// What is wrong with a path that must name fields alone, below one of these.

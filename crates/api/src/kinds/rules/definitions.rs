@@ -121,3 +121,31 @@ fn names_of_an_established_definition_stay() {
     let stored = json!({"status": {"storedVersions": ["v0"]}});
     assert_eq!(sample.create(stored), [("status.storedVersions[0]".to_owned(), INVALID)]);
 }
+
+#[test]
+fn paths_lead_into_the_schema() {
+    let with = |field: &str, value: Value| {
+        let mut object = definition().object;
+        object["spec"]["versions"][0][field] = value;
+        definition().admit(object, None)
+    };
+    let at = |field: &str| format!("spec.versions[0].{field}");
+    assert_eq!(with("selectableFields", json!([{"jsonPath": ".spec.a"}])), []);
+    for path in [".spec.list", ".spec.none", ".metadata.name", ".spec.list[0].k", "spec"] {
+        let wanted = (at("selectableFields[0].jsonPath"), INVALID);
+        assert_eq!(with("selectableFields", json!([{"jsonPath": path}])), [wanted], "{path}");
+    }
+    let scale = |spec: &str| json!({"scale": {"specReplicasPath": spec, "statusReplicasPath": ".status.replicas"}});
+    assert_eq!(with("subresources", scale(".spec.replicas")), []);
+    let wanted = (at("subresources.scale.specReplicasPath"), INVALID);
+    assert_eq!(with("subresources", scale(".status.replicas")), [wanted]);
+    let column = |kind: &str, path: &str| json!([{"name": "A", "type": kind, "jsonPath": path}]);
+    assert_eq!(
+        with("additionalPrinterColumns", column("text", ".spec")),
+        [(at("additionalPrinterColumns[0].type"), INVALID)]
+    );
+    assert_eq!(
+        with("additionalPrinterColumns", column("string", "spec")),
+        [(at("additionalPrinterColumns[0].jsonPath"), INVALID)]
+    );
+}
