@@ -130,6 +130,8 @@ pub mod annotation {
     pub const APPARMOR: &str = "nanocloud.io/apparmor";
     /// Event of a binding: how long the run took, in milliseconds.
     pub const DURATION_MS: &str = "nanocloud.io/duration-ms";
+    /// Pod: the requests and limits that it got from ranges of limits.
+    pub const LIMIT_RANGER: &str = "kubernetes.io/limit-ranger";
     /// Persistent volume claim: the node that holds the volume. Set once, before the first pod with the claim is
     /// bound; from then on the claim's pods run there only.
     pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";

@@ -161,5 +161,9 @@ fn exponent(text: &str) -> Option<i64> {
     Some(if text.starts_with('-') { -value } else { value })
 }
 
+mod amount;
+
+pub use self::amount::Amount;
+
 #[cfg(test)]
 mod tests;

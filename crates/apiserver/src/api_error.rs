@@ -34,6 +34,16 @@ impl ApiError {
         Self::new(Reason::Forbidden, message)
     }
 
+    /// 403 for an object that admission refuses.
+    pub(crate) fn not_admitted(kind: &Kind, name: &str, why: &str) -> Self {
+        let mut error = Self::forbidden(format!("{} {name:?} is forbidden: {why}", kind.resource()));
+        let details = error.status.details.get_or_insert_default();
+        details.name = name.into();
+        details.group = kind.group().into();
+        details.kind = kind.plural().into();
+        error
+    }
+
     /// 401 with what to do.
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(Reason::Unauthorized, message)

@@ -69,3 +69,16 @@ static LEASE_SPEC: Shape = Shape(&[
     done("renewTime"),
     done("strategy"),
 ]);
+
+pub(crate) static LIMIT_RANGE: Shape = Shape(&[shared("metadata"), of("spec", &LIMIT_RANGE_SPEC)]);
+
+static LIMIT_RANGE_SPEC: Shape = Shape(&[of("limits", &LIMIT_RANGE_ITEM)]);
+
+static LIMIT_RANGE_ITEM: Shape = Shape(&[
+    done("default"),
+    done("defaultRequest"),
+    done("max"),
+    done("maxLimitRequestRatio"),
+    done("min"),
+    done("type"),
+]);

@@ -50,6 +50,7 @@ kinds! {
     secret::Secret,
     event::Event,
     persistent_volume_claim::PersistentVolumeClaim,
+    limit_range::LimitRange,
     stateful_set::StatefulSet,
     replica_set::ReplicaSet,
     replication_controller::ReplicationController,

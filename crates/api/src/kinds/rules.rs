@@ -5,6 +5,7 @@ mod data;
 mod definitions;
 mod endpoints;
 mod jobs;
+mod limits;
 mod nanocloud;
 mod places;
 mod services;

@@ -9,6 +9,7 @@ mod custom_resource;
 mod custom_resource_definition;
 mod event;
 mod job;
+mod limits;
 mod namespace;
 mod persistent_volume_claim;
 mod pod;

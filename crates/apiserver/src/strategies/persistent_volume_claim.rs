@@ -1,16 +1,25 @@
 //! Claims belong to the node that has their volume.
 
-use api::{Resource, kinds::PersistentVolumeClaim, names::annotation::SELECTED_NODE};
+use api::{Kind, Resource, kinds::PersistentVolumeClaim, names::annotation::SELECTED_NODE};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::strategy::{NodeAccess, Objects, Strategy};
+use super::{
+    limits,
+    strategy::{Claim, NodeAccess, Objects, Strategy},
+};
 use crate::api_error::{ApiError, Result};
 
 pub(super) struct Claims;
 
 #[async_trait]
 impl Strategy for Claims {
+    /// Its size must be within the ranges of its namespace.
+    async fn claim(&self, objects: &dyn Objects, kind: &Kind, claim: &mut Value) -> Result<Claim> {
+        limits::fit_claim(objects, kind, claim).await?;
+        Ok(Claim::default())
+    }
+
     /// A node changes claims whose volume no other node has.
     async fn confine(&self, objects: &dyn Objects, access: NodeAccess<'_>) -> Result<()> {
         if !access.changes {

@@ -1,7 +1,7 @@
-//! Pods have a service account, a grace period, and a node that runs them.
+//! Pods have a service account, limits, a grace period, and a node that runs them.
 
 use api::{
-    Resource,
+    Kind, Resource,
     kinds::{
         Pod, ServiceAccount,
         pod::{GRACE_SECONDS, SECONDS_MAX},
@@ -12,7 +12,10 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::strategy::{NodeAccess, Objects, Strategy};
+use super::{
+    limits,
+    strategy::{Claim, NodeAccess, Objects, Strategy},
+};
 use crate::{
     api_error::{ApiError, Result},
     object,
@@ -52,6 +55,12 @@ impl Strategy for Pods {
             }
         }
         Ok(())
+    }
+
+    /// As the ranges of its namespace say.
+    async fn claim(&self, objects: &dyn Objects, kind: &Kind, pod: &mut Value) -> Result<Claim> {
+        limits::fit_pod(objects, kind, pod).await?;
+        Ok(Claim::default())
     }
 
     /// As in Kubernetes. Nodes may not: by labels they would draw what is meant for other pods to their own.

@@ -12,6 +12,7 @@ mod forward;
 mod guards;
 mod keyspace;
 mod kubectl;
+mod limit_ranges;
 mod load;
 mod loaded_kind;
 mod members;
