@@ -39,3 +39,5 @@ static DAEMON_SET_SPEC: Shape = Shape(&[
     of("template", &POD_TEMPLATE),
     of("updateStrategy", &UPDATE_STRATEGY),
 ]);
+
+pub(crate) static POD_TEMPLATE_OBJECT: Shape = Shape(&[shared("metadata"), of("template", &POD_TEMPLATE)]);

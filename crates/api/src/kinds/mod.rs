@@ -51,6 +51,7 @@ kinds! {
     event::Event,
     persistent_volume_claim::PersistentVolumeClaim,
     limit_range::LimitRange,
+    pod_template::PodTemplate,
     stateful_set::StatefulSet,
     replica_set::ReplicaSet,
     replication_controller::ReplicationController,

@@ -23,6 +23,7 @@ pub fn object(kind: &Kind, name: &str) -> Value {
         "ReplicationController" => {
             json!({"spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}})
         }
+        "PodTemplate" => json!({"template": {"metadata": {"labels": {"app": "x"}}, "spec": pod}}),
         "ControllerRevision" => json!({"data": {"spec": {}}, "revision": 1}),
         "Event" => json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Started", "message": "m"}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.9.8.7"]}]}),

@@ -119,3 +119,20 @@ fn a_daemon_set_replaces_pods_or_doubles_them() {
     let other = json!({"selector": {"matchLabels": {"x": "y"}}, "template": {"metadata": {"labels": {"x": "y"}}}});
     assert_eq!(sample("daemonsets", "w").update(json!({}), spec(other)), [("spec.selector".to_owned(), INVALID)]);
 }
+
+#[test]
+fn a_pod_template_is_one_of_any_pods() {
+    let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+    let object = json!({"metadata": {"name": "t", "namespace": "d"}, "template": {"spec": spec}});
+    let template = Sample::new("podtemplates", object);
+    template.refuses([
+        (json!({"template": null}), "template", REQUIRED),
+        (json!({"template": {"spec": null}}), "template.spec", REQUIRED),
+        (json!({"template": {"spec": {"restartPolicy": "Bogus"}}}), "template.spec.restartPolicy", UNSUPPORTED),
+        (json!({"template": {"spec": {"hostPID": true}}}), "template.spec.hostPID", FORBIDDEN),
+    ]);
+    template.accepts([json!({"template": {"spec": {"restartPolicy": "Never"}}})]);
+    assert_eq!(template.stored(json!({}))["template"]["spec"]["dnsPolicy"], "ClusterFirst");
+    let change = json!({"template": {"spec": {"containers": [{"name": "d", "image": "j"}]}}});
+    assert_eq!(template.update(json!({}), change), []);
+}
