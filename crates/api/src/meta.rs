@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     names::{
-        LABEL_MAX, NAME_MAX, NameRule, is_dns_label, is_dns_subdomain, is_host_name, is_label_value, is_port_name,
-        is_qualified_name,
+        LABEL_MAX, NAME_MAX, NameRule, is_dns_label, is_dns_subdomain, is_host_name, is_label_value, is_path_segment,
+        is_port_name, is_qualified_name,
     },
     validate::{
         ANNOTATIONS_MAX_BYTES, FINALIZERS_MAX, LABELS_MAX, MANAGED_FIELDS_MAX, OWNERS_MAX, drop_repeated_owners,

@@ -27,6 +27,7 @@
 //! Limits: see [`limits`].
 
 mod api_error;
+mod authorizer;
 mod catalog;
 mod definitions;
 mod document;

@@ -44,6 +44,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const MAX_HTTP2_STREAMS: u32 = 250;
 /// Silence after which an HTTP/2 connection is probed.
 pub const HTTP2_PING_EVERY: Duration = Duration::from_secs(30);
+/// How long it takes until roles and bindings are read again after their watch ended.
+pub(crate) const POLICY_RETRY: Duration = Duration::from_millis(500);
 /// Objects read from the keyspace in one step of a list.
 pub const LIST_STEP: u64 = 500;
 /// How often a write without a precondition is tried again after a concurrent one.

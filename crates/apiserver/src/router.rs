@@ -178,7 +178,7 @@ async fn handle(
     tracing::Span::current().record("user", subject.user.as_str());
     // An impersonated request takes the places of its caller.
     let lane = service.state.places.of(&subject);
-    context.subject = auth::impersonate(&context, subject)?;
+    context.subject = auth::impersonate(&context, subject).await?;
     if route.is_none() && !context.subject.is_anonymous() {
         let path = decoded(context.parts.uri.path());
         if let Some(served) = service.state.catch_up(&path).await? {
@@ -201,7 +201,7 @@ async fn admitted(
     let Some(route) = route else {
         return Err(auth::unknown_route(&context));
     };
-    auth::authorize(&context, &route)?;
+    auth::authorize(&context, &route).await?;
     let methods = route.methods(&service.state.endpoints);
     if !methods.contains(&context.parts.method) {
         return Err(ApiError::method_not_allowed(&context.parts.method, methods));

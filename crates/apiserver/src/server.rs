@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use api::Kinds;
+use api::{Kinds, kinds::grant::GROUP};
 use axum::Router;
 use ipnet::Ipv4Net;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trust::{Authority, Envelope, Tokens};
 
 use crate::{
+    authorizer::Authorizer,
     catalog::Catalog,
     endpoints,
     error::Error,
@@ -20,7 +21,7 @@ use crate::{
     places::Places,
     ports::{Membership, PodStreams},
     readiness::Readiness,
-    registry::Registry,
+    registry::{self, Registry},
     router::{self, Service},
     seal::Seal,
     state::ServerState,
@@ -73,10 +74,12 @@ impl ApiServer {
         let metrics = Metrics::new(metrics);
         let (seal, unreadable) = (Seal::new(security.envelope), metrics.unreadable.clone());
         let kinds = config.kinds;
+        let authorizer = Authorizer::new(keyspace.clone(), registry::group_prefix(GROUP));
         let registry = Registry::new(kinds.clone(), keyspace, seal, config.service_cidr, config.now, unreadable);
         let (endpoints, handlers) = endpoints::table();
         let state = ServerState {
             registry: Arc::new(registry),
+            authorizer: Arc::new(authorizer),
             authority: security.authority,
             tokens: security.tokens,
             streams,

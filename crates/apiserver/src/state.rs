@@ -14,6 +14,7 @@ use trust::{Authority, Tokens};
 
 use crate::{
     api_error::{ApiError, Result},
+    authorizer::Authorizer,
     catalog::Catalog,
     endpoint::Endpoints,
     limits,
@@ -27,6 +28,7 @@ use crate::{
 /// The parts a request may need.
 pub(crate) struct ServerState {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) authorizer: Arc<Authorizer>,
     pub(crate) authority: Arc<Authority>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) streams: Arc<dyn PodStreams>,

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use api::{Resource, kinds::ServiceAccount};
+
+use crate::subject::SERVICE_ACCOUNT_PREFIX;
+
 /// What a request wants, in the words of Kubernetes' authorisation attributes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attributes<'a> {
@@ -20,6 +24,18 @@ pub struct Attributes<'a> {
     pub name: &'a str,
     /// Path of a request that is for no resource, such as `/metrics`.
     pub non_resource_path: Option<&'a str>,
+}
+
+/// What acting as a user of these groups asks: the verb `impersonate` for the user or service account, and each group.
+pub fn impersonation<'a>(user: &'a str, groups: &'a [String]) -> Vec<Attributes<'a>> {
+    let asked = Attributes { verb: "impersonate", ..Attributes::default() };
+    let account = user.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|account| account.split_once(':'));
+    let user = match account {
+        Some((namespace, name)) => Attributes { resource: ServiceAccount::PLURAL, namespace, name, ..asked },
+        None => Attributes { resource: "users", name: user, ..asked },
+    };
+    let groups = groups.iter().map(|name| Attributes { resource: "groups", name, ..asked });
+    [user].into_iter().chain(groups).collect()
 }
 
 impl fmt::Display for Attributes<'_> {

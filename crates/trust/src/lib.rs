@@ -6,7 +6,7 @@
 //!                                          └─► Envelope    (AES-256-GCM under a data key under the master key)
 //!
 //!  peer certificate ─┐
-//!  bearer token ─────┼─► Subject ──► authorize(&Subject, &Attributes) ──► Decision
+//!  bearer token ─────┼─► Subject ──► authorize(&Subject, &Attributes, &Policies) ──► Decision
 //!  single-use token ─┘
 //! ```
 //!
@@ -21,7 +21,7 @@
 //! [`envelope::MAX_PLAINTEXT_LEN`], [`authority::MAX_NAMES`].
 
 pub mod assets;
-mod attributes;
+pub mod attributes;
 pub mod authority;
 pub mod authorize;
 mod certificate;
@@ -33,6 +33,7 @@ pub mod join;
 pub mod jwt;
 pub mod member;
 mod random;
+pub mod rbac;
 mod roles;
 pub mod scope;
 pub mod single_use;
@@ -42,7 +43,7 @@ pub mod tls;
 pub use assets::{AssetsConfig, Change, SecureAssets, SharedAssets};
 pub use attributes::Attributes;
 pub use authority::{Authority, CertificateSpec, IssuedCertificate, SignedCertificate, SigningRequest, Usage};
-pub use authorize::{Decision, authorize};
+pub use authorize::{Decision, authorize, built_in};
 pub use certificate::CertificateInfo;
 pub use envelope::{Envelope, EnvelopeError, MasterKeys, SealContext};
 pub use error::Error;

@@ -17,6 +17,7 @@ mod extensions;
 mod lifecycle;
 mod nanocloud;
 mod pod;
+mod rbac;
 mod reference;
 mod scheduling;
 mod security;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     extensions::CUSTOM_RESOURCE_DEFINITION,
     nanocloud::{BINDING, BUNDLE, TOKEN},
     pod::POD,
+    rbac::{CLUSTER_ROLE, ROLE, ROLE_BINDING},
     service::SERVICE,
     stateful_set::{CONTROLLER_REVISION, STATEFUL_SET},
 };

@@ -62,6 +62,10 @@ kinds! {
     controller_revision::ControllerRevision,
     lease::Lease,
     custom_resource_definition::CustomResourceDefinition,
+    role::Role,
+    cluster_role::ClusterRole,
+    role_binding::RoleBinding,
+    cluster_role_binding::ClusterRoleBinding,
     bundle::Bundle,
     binding::Binding,
     token::Token,
@@ -78,6 +82,7 @@ pub fn find(name: &str) -> Option<&'static crate::Kind> {
     ALL.iter().find(|kind| kind.is_called(&name))
 }
 
+pub mod grant;
 mod served;
 pub mod workload;
 

@@ -4,6 +4,7 @@ mod claims;
 mod data;
 mod definitions;
 mod endpoints;
+mod grants;
 mod jobs;
 mod limits;
 mod nanocloud;

@@ -14,6 +14,8 @@ pub enum NameRule {
     Subdomain,
     /// An RFC 1123 label: [`is_dns_label`]. For what becomes part of a DNS name or of labels.
     Label,
+    /// Whatever can be one segment of a path, such as `system:node`: [`is_path_segment`].
+    PathSegment,
 }
 
 impl NameRule {
@@ -22,6 +24,7 @@ impl NameRule {
         match self {
             Self::Subdomain => is_dns_subdomain(name),
             Self::Label => is_dns_label(name),
+            Self::PathSegment => is_path_segment(name),
         }
     }
 
@@ -44,6 +47,7 @@ impl NameRule {
                 "must be lower-case letters, digits or '-', start and end with a letter or digit (RFC 1123 label, 63 \
                  characters at most)"
             }
+            Self::PathSegment => "must be no '.' or '..', and without '/' and '%' (253 characters at most)",
         }
     }
 }
@@ -57,6 +61,11 @@ pub fn is_dns_label(text: &str) -> bool {
 /// characters. Unlike a host name, a single word may be longer than a DNS label.
 pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= NAME_MAX && text.split('.').all(is_word)
+}
+
+/// Whether `text` can be one segment of a path, at most 253 characters.
+pub fn is_path_segment(text: &str) -> bool {
+    !text.is_empty() && text.len() <= NAME_MAX && ![".", ".."].contains(&text) && !text.contains(['/', '%'])
 }
 
 /// Whether `text` is a host name in lower case: DNS labels joined by dots, at most 253 characters.

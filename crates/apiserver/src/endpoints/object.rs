@@ -81,7 +81,7 @@ pub(crate) async fn update(
     let mut options = context.write_options()?;
     let mut edit = edit(&mut context, kind, &mut options)?;
     if let Edit::Apply(config) = &mut edit {
-        config.may_create = auth::may_create(&context.subject, kind, namespace, name);
+        config.may_create = auth::may_create(&context, kind, namespace, name).await?;
     }
     let written = context.state.registry.update(kind, namespace, name, &edit, target, &options).await?;
     let code = if written.created { StatusCode::CREATED } else { StatusCode::OK };

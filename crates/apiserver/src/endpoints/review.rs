@@ -49,7 +49,13 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
         Question::OwnAccess => {
             let asked: SelfSubjectAccessReview = read(document)?;
             let spec = &asked.spec;
-            let status = access(subject, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            let status = access(
+                &context.state,
+                subject,
+                spec.resource_attributes.as_ref(),
+                spec.non_resource_attributes.as_ref(),
+            )
+            .await?;
             written(&SelfSubjectAccessReview { status: Some(status), ..asked })
         }
         Question::OwnRules => {
@@ -57,7 +63,7 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             let Some(namespace) = asked.spec.namespace.as_deref().filter(|name| !name.is_empty()) else {
                 return Err(ApiError::bad_request("spec.namespace: name the namespace that is asked about"));
             };
-            let status = rules(subject, namespace, &context);
+            let status = rules(subject, namespace, &context).await?;
             written(&SelfSubjectRulesReview { status: Some(status), ..asked })
         }
         Question::Access => {
@@ -68,7 +74,13 @@ pub(super) async fn answer(mut context: RequestContext, review: &'static Review)
             if other.user.is_empty() && other.groups.len() == 1 {
                 return Err(ApiError::bad_request("spec.user, spec.groups: name the user or the groups asked about"));
             }
-            let status = access(&other, spec.resource_attributes.as_ref(), spec.non_resource_attributes.as_ref())?;
+            let status = access(
+                &context.state,
+                &other,
+                spec.resource_attributes.as_ref(),
+                spec.non_resource_attributes.as_ref(),
+            )
+            .await?;
             written(&SubjectAccessReview { status: Some(status), ..asked })
         }
     }?;
@@ -146,7 +158,8 @@ async fn token(state: &ServerState, asked: &TokenReview) -> Result<TokenReviewSt
 }
 
 /// Whether it is allowed: a refusal is no denial for good, for more rules could allow it.
-fn access(
+async fn access(
+    state: &ServerState,
     subject: &Subject,
     resource: Option<&ResourceAttributes>,
     path: Option<&NonResourceAttributes>,
@@ -157,25 +170,21 @@ fn access(
             let (verb, group, name) = (text(&asked.verb), text(&asked.group), text(&asked.name));
             let (resource, subresource) = (text(&asked.resource), text(&asked.subresource));
             let namespace = text(&asked.namespace);
-            trust::authorize(
-                subject,
-                &Attributes {
-                    verb: &verb,
-                    group: &group,
-                    resource: &resource,
-                    subresource: &subresource,
-                    namespace: &namespace,
-                    name: &name,
-                    non_resource_path: None,
-                },
-            )
+            let asked = Attributes {
+                verb: &verb,
+                group: &group,
+                resource: &resource,
+                subresource: &subresource,
+                namespace: &namespace,
+                name: &name,
+                non_resource_path: None,
+            };
+            state.authorizer.decide(subject, &asked).await?
         }
         (None, Some(asked)) => {
             let (verb, path) = (text(&asked.verb), text(&asked.path));
-            trust::authorize(
-                subject,
-                &Attributes { verb: &verb, non_resource_path: Some(&path), ..Attributes::default() },
-            )
+            let asked = Attributes { verb: &verb, non_resource_path: Some(&path), ..Attributes::default() };
+            state.authorizer.decide(subject, &asked).await?
         }
         _ => {
             return Err(ApiError::bad_request(
@@ -187,13 +196,33 @@ fn access(
         allowed: decision.is_allowed(),
         denied: None,
         evaluation_error: None,
-        reason: Some(decision.reason().to_owned()),
+        reason: Some(decision.reason().to_owned()).filter(|reason| !reason.is_empty()),
     })
 }
 
-/// What the subject may do in a namespace: each endpoint is asked for, so that it cannot differ from what is decided.
-fn rules(subject: &Subject, namespace: &str, context: &RequestContext) -> SubjectRulesReviewStatus {
-    let allowed = |attributes: &Attributes<'_>| trust::authorize(subject, attributes).is_allowed();
+/// What the subject may do in a namespace: by built-in roles and scopes, and by the rules of roles that are bound.
+async fn rules(subject: &Subject, namespace: &str, context: &RequestContext) -> Result<SubjectRulesReviewStatus> {
+    let mut status = built_in_rules(subject, namespace, context);
+    for held in context.state.authorizer.policies().await?.rules(subject, namespace) {
+        if let Some(paths) = held.non_resource_urls.clone().filter(|paths| !paths.is_empty()) {
+            status
+                .non_resource_rules
+                .push(NonResourceRule { non_resource_urls: Some(paths), verbs: held.verbs.clone() });
+        } else {
+            status.resource_rules.push(ResourceRule {
+                api_groups: held.api_groups.clone(),
+                resource_names: held.resource_names.clone(),
+                resources: held.resources.clone(),
+                verbs: held.verbs.clone(),
+            });
+        }
+    }
+    Ok(status)
+}
+
+/// What built-in roles and scopes allow: each endpoint is asked for, so that it cannot differ from what is decided.
+fn built_in_rules(subject: &Subject, namespace: &str, context: &RequestContext) -> SubjectRulesReviewStatus {
+    let allowed = |attributes: &Attributes<'_>| trust::built_in(subject, attributes).is_allowed();
     let owned = |list: &[&str]| -> Vec<String> { list.iter().map(|text| (*text).to_owned()).collect() };
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| ResourceRule {
         api_groups: Some(owned(groups)),

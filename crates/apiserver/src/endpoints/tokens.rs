@@ -75,7 +75,8 @@ pub(super) async fn issue(mut context: RequestContext) -> Result<Response> {
             "digest": record.digest,
         },
     });
-    registry.create(tokens(registry)?, None, object, &WriteOptions::default()).await?;
+    let options = WriteOptions { author: Some(context.author()), ..WriteOptions::default() };
+    registry.create(tokens(registry)?, None, object, &options).await?;
     tracing::info!(id = token.id(), user = wanted.user, by = %context.subject, expires, "single-use token issued");
     let answer = json!({
         "apiVersion": NANOCLOUD_V1,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{event_filter::EventFilter, params::Query};
 use crate::{
     api_error::{ApiError, Result},
+    authorizer::Author,
     limits, strategies,
 };
 
@@ -35,6 +36,8 @@ pub(crate) struct WriteOptions {
     pub(crate) patched: bool,
     /// Whether a node writes; its writes of a pod's status change the status alone.
     pub(crate) by_node: bool,
+    /// Who writes; nobody for the server itself, which may write everything.
+    pub(crate) author: Option<Author>,
 }
 
 impl WriteOptions {

@@ -59,6 +59,9 @@ impl Registry {
         object::set_meta(&mut document, "uid", Some(Uuid::new_v4().to_string().into()));
         object::set_meta(&mut document, "creationTimestamp", Some(object::time(self.now())));
         let (mut object, warnings) = admit(kind, document, None, options)?;
+        if let Some(author) = &options.author {
+            strategy.permit(self, kind, author, &object, None).await?;
+        }
         if object.get("spec").is_some() {
             object::set_meta(&mut object, "generation", Some(1.into()));
         }

@@ -21,6 +21,6 @@ mod watch;
 
 pub(crate) use admit::Target;
 pub(crate) use delete::{DeleteOptions, Deleted};
-pub(crate) use store::{Registry, Stored};
+pub(crate) use store::{Registry, Stored, group_prefix};
 pub(crate) use update::{ApplyConfig, Edit};
 pub(crate) use watch::WatchItem;

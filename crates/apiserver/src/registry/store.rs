@@ -146,11 +146,17 @@ impl Registry {
 
 /// Prefix of the keys of a collection: all of a kind, or those of one namespace.
 pub(crate) fn prefix(kind: &Kind, namespace: Option<&str>) -> String {
-    let group = if kind.group().is_empty() { "core" } else { kind.group() };
+    let group = group_prefix(kind.group());
     match namespace {
-        Some(namespace) => format!("{ROOT}/{group}/{}/{namespace}/", kind.plural()),
-        None => format!("{ROOT}/{group}/{}/", kind.plural()),
+        Some(namespace) => format!("{group}{}/{namespace}/", kind.plural()),
+        None => format!("{group}{}/", kind.plural()),
     }
+}
+
+/// Prefix of the keys of all kinds of an API group.
+pub(crate) fn group_prefix(group: &str) -> String {
+    let group = if group.is_empty() { "core" } else { group };
+    format!("{ROOT}/{group}/")
 }
 
 /// Key of an object.

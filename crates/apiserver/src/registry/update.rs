@@ -131,6 +131,9 @@ impl Registry {
                     .remedy("send the whole object, or a patch that leaves metadata.name alone"));
             }
             let (mut next, warnings) = plan(kind, namespace, document, &current.object, target, options)?;
+            if let Some(author) = &options.author {
+                strategies::of(kind).permit(self, kind, author, &next, Some(&current.object)).await?;
+            }
             self.record_managers(kind, &current.object, &mut next, owners, &writer, edit.change(fields.as_ref()))?;
             if next == current.object || options.dry_run {
                 return Ok(Written { stored: Stored { object: next, ..current }, warnings, created: false });

@@ -1,8 +1,11 @@
 //! Authentication and authorisation of requests.
 
-use api::{Kind, Reason};
+use api::{Kind, Reason, Status};
 use http::{HeaderName, HeaderValue, Method, header};
-use trust::{Attributes, CertificateInfo, Decision, SingleUseToken, Subject, VerifiedToken, jwt::API_AUDIENCE};
+use trust::{
+    Attributes, CertificateInfo, Decision, SingleUseToken, Subject, VerifiedToken, jwt::API_AUDIENCE,
+    subject::SERVICE_ACCOUNT_PREFIX,
+};
 
 use super::{account, context::RequestContext};
 use crate::{
@@ -99,9 +102,9 @@ pub(crate) fn of_bearer(state: &ServerState, token: &str) -> Result<Bearer> {
 
 /// The subject that the request is decided for: the caller, or the user named in Kubernetes' impersonation headers.
 ///
-/// Impersonation needs every right, and is refused as a whole when a header is not understood: otherwise the request
+/// Impersonation needs the right to it for the user and for each group, and is refused as a whole when a header is not understood: otherwise the request
 /// would be decided for another subject than its sender meant.
-pub(crate) fn impersonate(context: &RequestContext, subject: Subject) -> Result<Subject> {
+pub(crate) async fn impersonate(context: &RequestContext, subject: Subject) -> Result<Subject> {
     let headers = &context.parts.headers;
     let Some(name) = headers.keys().map(HeaderName::as_str).find(|name| name.starts_with(IMPERSONATE)) else {
         return Ok(subject);
@@ -121,11 +124,21 @@ pub(crate) fn impersonate(context: &RequestContext, subject: Subject) -> Result<
     if user.is_empty() {
         return Err(ApiError::bad_request(format!("{name} needs {IMPERSONATE_USER} beside it")));
     }
-    let wanted = Attributes { verb: "impersonate", resource: "users", name: &user, ..Attributes::default() };
-    match trust::authorize(&subject, &wanted) {
-        Decision::Allow { .. } => Ok(Subject::authenticated(user, groups)),
-        Decision::Deny { reason } if subject.is_anonymous() => Err(ApiError::unauthorized(reason)),
-        Decision::Deny { reason } => Err(ApiError::forbidden(reason)),
+    let other = impersonated(user, groups);
+    let asked: Vec<String> = headers.get_all(IMPERSONATE_GROUP).iter().flat_map(text).collect();
+    for wanted in trust::attributes::impersonation(&other.user, &asked) {
+        allow(&context.state, &subject, &wanted).await?;
+    }
+    Ok(other)
+}
+
+/// The subject of a name and groups. One that is named without groups has those that it always has.
+fn impersonated(user: String, groups: Vec<String>) -> Subject {
+    let account = user.strip_prefix(SERVICE_ACCOUNT_PREFIX).and_then(|account| account.split_once(':'));
+    match account {
+        Some((namespace, name)) if groups.is_empty() => Subject::service_account(namespace, name),
+        _ if user == Subject::anonymous().user => Subject::anonymous(),
+        _ => Subject::authenticated(user, groups),
     }
 }
 
@@ -161,7 +174,7 @@ pub(crate) fn attributes<'a>(route: &'a Route<'_>, verb: &'static str, path: &'a
             group: kind.group(),
             resource: kind.plural(),
             subresource: subresource.map_or("", Subresource::name),
-            namespace: namespace.as_deref().unwrap_or_default(),
+            namespace: strategies::of(kind).place(namespace.as_deref().unwrap_or_default(), name),
             name,
             non_resource_path: None,
         },
@@ -176,25 +189,55 @@ pub(crate) fn attributes<'a>(route: &'a Route<'_>, verb: &'static str, path: &'a
 }
 
 /// Refuses what the subject may not do: 401 without credentials, 403 with them.
-pub(crate) fn authorize(context: &RequestContext, route: &Route<'_>) -> Result<()> {
+pub(crate) async fn authorize(context: &RequestContext, route: &Route<'_>) -> Result<()> {
     let verb = verb(Some(route), &context.parts.method, &context.query);
     let path = match context.parts.uri.path().trim_end_matches('/') {
         "" => "/",
         path => path,
     };
-    match trust::authorize(&context.subject, &attributes(route, verb, path)) {
+    allow(&context.state, &context.subject, &attributes(route, verb, path)).await
+}
+
+async fn allow(state: &ServerState, subject: &Subject, request: &Attributes<'_>) -> Result<()> {
+    match state.authorizer.decide(subject, request).await? {
         Decision::Allow { .. } => Ok(()),
-        Decision::Deny { reason } if context.subject.is_anonymous() => {
+        Decision::Deny { reason } if subject.is_anonymous() => {
             Err(ApiError::unauthorized(reason).remedy("use a client certificate or Authorization: Bearer <token>"))
         }
-        Decision::Deny { reason } => {
-            Err(ApiError::forbidden(reason).remedy("ask an administrator for a role or a token that covers it"))
-        }
+        Decision::Deny { reason } => Err(refused(subject, request, &reason)),
     }
 }
 
+/// 403 in the words of Kubernetes.
+fn refused(subject: &Subject, request: &Attributes<'_>, reason: &str) -> ApiError {
+    let Attributes { verb, group, resource, subresource, namespace, name, .. } = request;
+    let plural = if group.is_empty() { (*resource).to_owned() } else { format!("{resource}.{group}") };
+    let (about, what) = match request.non_resource_path {
+        Some(path) => ("forbidden: ".to_owned(), format!("path {path:?}")),
+        None => {
+            let part = if subresource.is_empty() { "" } else { "/" };
+            let place = match *namespace {
+                "" => "at the cluster scope".to_owned(),
+                namespace => format!("in the namespace {namespace:?}"),
+            };
+            let named = if name.is_empty() { String::new() } else { format!(" {name:?}") };
+            let what = format!("resource \"{resource}{part}{subresource}\" in API group {group:?} {place}");
+            (format!("{plural}{named} is forbidden: "), what)
+        }
+    };
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let message = format!("{about}User {:?} cannot {verb} {what}{reason}", subject.user);
+    ApiError::from(Status::failure(Reason::Forbidden, message).about(&plural, name))
+        .remedy("ask an administrator for a role or a token that covers it")
+}
+
 /// Whether the caller may create an object: applying to what is not there creates it.
-pub(crate) fn may_create(subject: &Subject, kind: &Kind, namespace: Option<&str>, name: &str) -> bool {
+pub(crate) async fn may_create(
+    context: &RequestContext,
+    kind: &Kind,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<bool> {
     let wanted = Attributes {
         verb: "create",
         group: kind.group(),
@@ -203,7 +246,7 @@ pub(crate) fn may_create(subject: &Subject, kind: &Kind, namespace: Option<&str>
         name,
         ..Attributes::default()
     };
-    trust::authorize(subject, &wanted).is_allowed()
+    Ok(context.state.authorizer.decide(&context.subject, &wanted).await?.is_allowed())
 }
 
 /// 404 for authenticated callers; anonymous ones get 401 and cannot probe for endpoints.

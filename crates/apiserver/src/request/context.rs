@@ -8,6 +8,7 @@ use trust::Subject;
 
 use crate::{
     api_error::Result,
+    authorizer::Author,
     catalog::Served,
     endpoint::Params,
     limits,
@@ -44,6 +45,7 @@ impl RequestContext {
     pub(crate) fn write_options(&self) -> Result<WriteOptions> {
         let mut options = WriteOptions::parse(&self.query)?;
         options.by_node = self.subject.node_name().is_some();
+        options.author = Some(self.author());
         if options.manager.is_empty() {
             let agent = self.parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
             let program = agent.and_then(|agent| agent.split('/').next()).filter(|program| !program.is_empty());
@@ -51,6 +53,11 @@ impl RequestContext {
             options.manager = name.chars().filter(char::is_ascii_graphic).take(limits::MAX_MANAGER_BYTES).collect();
         }
         Ok(options)
+    }
+
+    /// The maker of what the request writes.
+    pub(crate) fn author(&self) -> Author {
+        Author { subject: self.subject.clone(), authorizer: self.state.authorizer.clone() }
     }
 
     /// The body, once.

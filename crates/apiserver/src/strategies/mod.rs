@@ -8,6 +8,7 @@ mod binding;
 mod custom_resource;
 mod custom_resource_definition;
 mod event;
+mod grants;
 mod job;
 mod limits;
 mod namespace;
@@ -16,10 +17,14 @@ mod pod;
 mod secret;
 mod service;
 mod strategy;
+mod token;
 
 use api::{
     Kind, Resource,
-    kinds::{Binding, CustomResourceDefinition, Event, Job, Namespace, PersistentVolumeClaim, Pod, Secret, Service},
+    kinds::{
+        Binding, ClusterRole, ClusterRoleBinding, CustomResourceDefinition, Event, Job, Namespace,
+        PersistentVolumeClaim, Pod, Role, RoleBinding, Secret, Service, Token,
+    },
 };
 
 pub(crate) use self::strategy::{NodeAccess, Objects, Strategy};
@@ -34,7 +39,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
     const fn is<R: Resource>() -> (&'static str, &'static str) {
         (R::GROUP, R::KIND)
     }
-    let all: [((&str, &str), &'static dyn Strategy); 9] = [
+    let all: [((&str, &str), &'static dyn Strategy); 14] = [
         (is::<Namespace>(), &namespace::Namespaces),
         (is::<Pod>(), &pod::Pods),
         (is::<Service>(), &service::Services),
@@ -44,6 +49,11 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         (is::<Binding>(), &binding::Bindings),
         (is::<Job>(), &job::Jobs),
         (is::<CustomResourceDefinition>(), &custom_resource_definition::Definitions),
+        (is::<Token>(), &token::Tokens),
+        (is::<Role>(), &grants::Roles),
+        (is::<ClusterRole>(), &grants::Roles),
+        (is::<RoleBinding>(), &grants::Bindings),
+        (is::<ClusterRoleBinding>(), &grants::Bindings),
     ];
     if kind.facts().custom.is_some() {
         return &custom_resource::CustomResources;

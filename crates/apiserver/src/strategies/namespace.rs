@@ -12,6 +12,11 @@ use crate::{
 pub(super) struct Namespaces;
 
 impl Strategy for Namespaces {
+    /// A namespace is in itself, as far as roles are concerned.
+    fn place<'a>(&self, _namespace: &'a str, name: &'a str) -> &'a str {
+        name
+    }
+
     /// Labels a namespace with its own name, so that selectors can name it.
     fn complete(&self, namespace: &mut Value) {
         let name = object::name(namespace).to_owned();

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     api_error::{ApiError, Result},
+    authorizer::Author,
     object,
     query::{event_filter::EventFilter, params::Query},
 };
@@ -66,6 +67,23 @@ pub(crate) trait Strategy: Send + Sync {
     /// Refuses a new object for what other objects say, or fills it from them. Before admission.
     async fn fill(&self, _objects: &dyn Objects, _namespace: Option<&str>, _document: &mut Value) -> Result<()> {
         Ok(())
+    }
+
+    /// Refuses what the author may not write although it may write objects of the kind. After admission.
+    async fn permit(
+        &self,
+        _objects: &dyn Objects,
+        _kind: &Kind,
+        _author: &Author,
+        _object: &Value,
+        _old: Option<&Value>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// The namespace whose roles say what may be done to an object.
+    fn place<'a>(&self, namespace: &'a str, _name: &'a str) -> &'a str {
+        namespace
     }
 
     /// Completes a new object after admission.

@@ -9,6 +9,7 @@ mod conformance;
 mod custom_resources;
 mod damaged;
 mod forward;
+mod grants;
 mod guards;
 mod keyspace;
 mod kubectl;

@@ -27,6 +27,7 @@ pub fn object(kind: &Kind, name: &str) -> Value {
         "ControllerRevision" => json!({"data": {"spec": {}}, "revision": 1}),
         "Event" => json!({"involvedObject": {"kind": "Pod", "name": "p"}, "reason": "Started", "message": "m"}),
         "EndpointSlice" => json!({"addressType": "IPv4", "endpoints": [{"addresses": ["10.9.8.7"]}]}),
+        "RoleBinding" | "ClusterRoleBinding" => json!({"roleRef": {"kind": "ClusterRole", "name": "view"}}),
         "Bundle" => json!({"spec": {"service": "redis"}}),
         "Binding" => json!({"spec": {
             "bundle": "wordpress", "bindingId": "create_user", "command": ["/bin/true"],
