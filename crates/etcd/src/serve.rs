@@ -15,7 +15,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
-use trust::{Attributes, Subject, authorize};
+use trust::{Attributes, Subject, built_in};
 
 use crate::server::Routes;
 use crate::streams::Streams;
@@ -180,7 +180,7 @@ fn admits(stream: &TlsStream<TcpStream>) -> bool {
 
 fn may_use(subject: &Subject) -> bool {
     let request = Attributes { verb: "post", non_resource_path: Some(RESOURCE), ..Attributes::default() };
-    let decision = authorize(subject, &request);
+    let decision = built_in(subject, &request);
     if !decision.is_allowed() {
         tracing::info!(%subject, reason = decision.reason(), "an etcd client is refused");
     }
