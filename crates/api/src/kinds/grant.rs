@@ -14,10 +14,28 @@ pub const USER: &str = "User";
 /// A subject that is a group of users.
 pub const USERS: &str = "Group";
 
+/// Most combinations of a verb with a resource of a group, or with a path, that the rules of a role may have: each is
+/// compared with what the author of the role holds.
+const COMBINATIONS_MAX: usize = 16_384;
+
 /// What is wrong with the rules of a role. A role of a namespace cannot speak of paths.
 pub(super) fn rule_errors(rules: Option<&[PolicyRule]>, namespaced: bool) -> Vec<FieldError> {
-    let rules = rules.unwrap_or_default().iter().enumerate();
-    rules.flat_map(|(index, rule)| one_rule_errors(rule, namespaced, &format!("rules[{index}]"))).collect()
+    let rules = rules.unwrap_or_default();
+    let count = rules.iter().map(combinations).fold(0, usize::saturating_add);
+    let message =
+        format!("{count} combinations of a verb with a resource or path, at most {COMBINATIONS_MAX} are allowed");
+    let too_many = FieldError { message, ..FieldError::too_many("rules", count, COMBINATIONS_MAX) };
+    let too_many = (count > COMBINATIONS_MAX).then_some(too_many);
+    let rules = rules.iter().enumerate();
+    let errors = rules.flat_map(|(index, rule)| one_rule_errors(rule, namespaced, &format!("rules[{index}]")));
+    too_many.into_iter().chain(errors).collect()
+}
+
+fn combinations(rule: &PolicyRule) -> usize {
+    let count = |list: &Option<Vec<String>>| list.as_ref().map_or(0, Vec::len);
+    let names = count(&rule.resource_names).max(1);
+    let resources = count(&rule.api_groups).saturating_mul(count(&rule.resources)).saturating_mul(names);
+    rule.verbs.len().saturating_mul(resources.saturating_add(count(&rule.non_resource_urls)))
 }
 
 fn one_rule_errors(rule: &PolicyRule, namespaced: bool, field: &str) -> Vec<FieldError> {

@@ -31,6 +31,8 @@ fn rules_say_what_and_what_it_is_done_to() {
             (json!({"metadata": {"name": "a/b"}}), "metadata.name", INVALID),
             (json!({"metadata": {"name": ".."}}), "metadata.name", INVALID),
         ]);
+        let many: Vec<_> = (0..129).map(|number| format!("r{number}")).collect();
+        sample.refuses([(rule(json!(many), all.clone(), json!(many)), "rules", TOO_MANY)]);
         sample.accepts([json!({"rules": null}), json!({"rules": []}), rule(all.clone(), all.clone(), all.clone())]);
     }
     let path = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]});
