@@ -31,7 +31,7 @@ pub(crate) fn all() -> Vec<Arc<dyn Controller>> {
         Arc::new(DaemonSets::default()),
         Arc::new(Deployments::default()),
         Arc::new(Jobs::default()),
-        Arc::new(CronJobs),
+        Arc::new(CronJobs::default()),
         Arc::new(Replicas::<ReplicaSet>::default()),
         Arc::new(Replicas::<ReplicationController>::default()),
         Arc::new(Scheduler),

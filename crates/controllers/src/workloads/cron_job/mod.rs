@@ -3,11 +3,15 @@
 mod due;
 mod plan;
 
+use std::collections::BTreeMap;
+
 use api::{
     Kind, ObjectKey, Resource,
     kinds::{CronJob, Job},
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use self::plan::{Observed, plan};
 use crate::{
@@ -17,8 +21,11 @@ use crate::{
 };
 
 /// Reconciles cron jobs.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CronJobs;
+#[derive(Debug, Default)]
+pub(crate) struct CronJobs {
+    /// For which time an event says that its job was not started. After a restart it is said once more.
+    blocked: Mutex<BTreeMap<ObjectKey, Timestamp>>,
+}
 
 #[async_trait]
 impl Controller for CronJobs {
@@ -34,10 +41,14 @@ impl Controller for CronJobs {
     }
 
     async fn reconcile(&self, world: &dyn World, key: &ObjectKey) -> Result<Next, Error> {
+        let before = self.blocked.lock().remove(key);
         let Some(cron) = world::get::<CronJob>(world, key).await? else { return Ok(Next::OnChange) };
         let jobs = world::list::<Job>(world, key.namespace.as_deref()).await?;
-        let (steps, next) = plan(&Observed { cron, jobs, now: world.now() });
-        world::apply(world, &steps).await?;
-        Ok(next)
+        let plan = plan(&Observed { cron, jobs, blocked: before, now: world.now() });
+        world::apply(world, &plan.steps).await?;
+        if let Some(at) = plan.blocked {
+            self.blocked.lock().insert(key.clone(), at);
+        }
+        Ok(plan.next)
     }
 }

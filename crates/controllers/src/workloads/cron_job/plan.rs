@@ -19,14 +19,25 @@ use crate::{controller::Next, step::Step, workloads::ownership};
 pub(super) struct Observed {
     pub(super) cron: CronJob,
     pub(super) jobs: Vec<Job>,
+    /// The last time whose job was not started because another one ran, if an event says so already.
+    pub(super) blocked: Option<Timestamp>,
     pub(super) now: Timestamp,
 }
 
+/// What to do.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) next: Next,
+    /// The time whose job is not started now because another one runs.
+    pub(super) blocked: Option<Timestamp>,
+}
+
 /// The next steps, and when to look again.
-pub(super) fn plan(observed: &Observed) -> (Vec<Step>, Next) {
+pub(super) fn plan(observed: &Observed) -> Plan {
     let cron = &observed.cron;
     if cron.metadata.deletion_timestamp.is_some() {
-        return (Vec::new(), Next::OnChange);
+        return Plan { steps: Vec::new(), next: Next::OnChange, blocked: None };
     }
     let own: Vec<&Job> =
         observed.jobs.iter().filter(|job| ownership::is_owned(&cron.metadata, &job.metadata)).collect();
@@ -37,20 +48,24 @@ pub(super) fn plan(observed: &Observed) -> (Vec<Step>, Next) {
     let mut status = status(cron, &own, &active);
     let mut steps = news(cron, &own, &active);
     steps.extend(prune(cron, &own));
-    let mut next = Next::OnChange;
+    let (mut next, mut blocked) = (Next::OnChange, None);
     let schedule = Schedule::parse(&cron.spec.schedule).ok().zip(cron_job::time_zone(&cron.spec));
     if let Some((schedule, zone)) = schedule.filter(|_| cron.spec.suspend != Some(true)) {
         let later = schedule.next(observed.now, &zone);
         next = later.map_or(Next::OnChange, |later| Next::After(wait(observed.now, later)));
         if let Some(due) = due::last(&schedule, &zone, since(cron, observed.now), observed.now) {
-            steps.extend(start(observed, &active, due, &zone, &mut status));
+            blocked = is_blocked(observed, &active, due.at, &zone).then_some(due.at);
+            // One event for each time, though many changes of the job that runs come by until the next.
+            if blocked.is_none() || blocked != observed.blocked {
+                steps.extend(start(observed, &active, due, &zone, &mut status));
+            }
         }
     }
     let changed = CronJob { status: Some(status), ..cron.clone() };
     if changed.status != cron.status {
         steps.push(Step::replace_status(&changed));
     }
-    (steps, next)
+    Plan { steps, next, blocked }
 }
 
 /// The time after which one is due: the last that was, or the making of the cron job; and not what is too late now.
@@ -64,6 +79,13 @@ fn since(cron: &CronJob, now: Timestamp) -> Timestamp {
 
 fn wait(now: Timestamp, later: Timestamp) -> Duration {
     Duration::try_from(later.duration_since(now)).unwrap_or_default()
+}
+
+/// Whether a job that still runs keeps the one for a time from being made.
+fn is_blocked(observed: &Observed, active: &[&Job], at: Timestamp, zone: &TimeZone) -> bool {
+    let name = job_at(&observed.cron, at, zone).metadata.name;
+    let forbids = observed.cron.spec.concurrency_policy.as_deref() == Some("Forbid");
+    forbids && !active.is_empty() && !observed.jobs.iter().any(|job| job.metadata.name == name)
 }
 
 /// Starts the job that is due, unless others are in the way.
