@@ -1,5 +1,7 @@
 //! Random edits, faults and kills over the real API server; then quiet. The cluster must converge, and then be idle.
 
+mod cron_job;
+mod daemon_set;
 mod workloads;
 
 use std::{
@@ -17,6 +19,11 @@ use api::{
 };
 use serde_json::{Value, json};
 
+use self::{
+    cron_job::CRON_JOB,
+    daemon_set::DAEMON_SET,
+    workloads::{CONTROLLER, DEPLOYMENT, JOB, RELEASED},
+};
 use super::{
     Cluster, MARIADB, WORDPRESS,
     cluster::Recorded,
@@ -31,7 +38,7 @@ const ROUNDS: usize = 250;
 const SETTLE: usize = 400;
 /// How many edits there are. Those from [`FIRST_OPTIONAL`] on are left out of every other run, each on its own: where
 /// fewer things happen, each of them gets further (swarm testing).
-const EDITS: usize = 16;
+const EDITS: usize = 18;
 const FIRST_OPTIONAL: usize = 8;
 /// Of so many keys that are due, one is reconciled in a round.
 const DUE_SHARE: usize = 8;
@@ -108,6 +115,9 @@ impl Simulation {
     fn wake(&mut self) {
         let changes = self.world.drain();
         self.check(&changes);
+        if changes.iter().any(|change| change.kind.kind() == "Job") {
+            self.check_cron_job();
+        }
         self.enqueue(&changes);
     }
 
@@ -195,7 +205,9 @@ impl Simulation {
             9 | 10 => self.edit_set().await,
             11 => self.spoil_endpoints().await,
             12 => self.edit_addresses().await,
-            13.. => self.edit_workload().await,
+            13..=15 => self.edit_workload().await,
+            16 => self.edit_daemon_set().await,
+            17.. => self.edit_cron_job().await,
             0 => self.install("mariadb", MARIADB).await,
             1 | 2 => self.install(name, if name == "db" { MARIADB } else { WORDPRESS }).await,
             3 => self.world.delete::<Bundle>(&key).await,
@@ -368,6 +380,7 @@ impl Simulation {
         for name in NODES {
             self.cordon(name, false).await;
         }
+        self.suspend_cron_job().await;
         for _ in 0..SETTLE {
             let before = self.world.revision().await;
             self.reconcile_all().await;
@@ -411,7 +424,9 @@ impl Simulation {
         self.judge_set(seed);
         self.judge_endpoints(seed);
         self.judge_workloads(seed);
-        let others = ["web", workloads::DEPLOYMENT, workloads::CONTROLLER, workloads::RELEASED, workloads::JOB];
+        self.judge_daemon_set(seed);
+        self.judge_cron_job(seed);
+        let others = ["web", DAEMON_SET, CRON_JOB, DEPLOYMENT, CONTROLLER, RELEASED, JOB];
         let of_bundle = |pod: &&Value| !others.iter().any(|app| pod["metadata"]["labels"]["app"] == *app);
         for pod in self.world.all::<Pod>().iter().filter(of_bundle) {
             let set = pod["metadata"]["name"].as_str().unwrap().trim_end_matches("-0");

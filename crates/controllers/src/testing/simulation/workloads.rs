@@ -117,7 +117,7 @@ impl Simulation {
     }
 
     /// Pods with one of these labels.
-    fn pods_of(&self, names: &[&str]) -> Vec<Value> {
+    pub(super) fn pods_of(&self, names: &[&str]) -> Vec<Value> {
         let mut pods = self.world.all::<Pod>();
         pods.retain(|pod| names.iter().any(|name| pod["metadata"]["labels"]["app"] == *name));
         pods
@@ -168,7 +168,7 @@ impl Simulation {
     fn judge_job(&self, seed: u64) {
         let pods: Vec<Pod> = self.pods_of(&[JOB]).into_iter().map(|pod| decode(pod).unwrap()).collect();
         assert!(!pods.iter().any(|pod| JOB_TRACKING.holds(&pod.metadata)), "seed {seed}: a pod is not counted");
-        let Some(found) = self.world.all::<Job>().into_iter().next() else {
+        let Some(found) = self.world.all::<Job>().into_iter().find(|found| found["metadata"]["name"] == JOB) else {
             assert!(pods.is_empty(), "seed {seed}: pods without their job");
             return;
         };
@@ -183,10 +183,10 @@ impl Simulation {
     }
 }
 
-fn template(app: &str) -> Value {
+pub(super) fn template(app: &str) -> Value {
     json!({"metadata": {"labels": {"app": app}}, "spec": {"containers": [{"name": "c", "image": "api:0"}]}})
 }
 
-fn named(name: &str, spec: Value) -> Value {
+pub(super) fn named(name: &str, spec: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec})
 }
