@@ -1,19 +1,20 @@
 //! Fields of roles and of what binds them.
 
-use super::{Shape, done, of, reference::LABEL_SELECTOR, shared};
+use super::{Shape, done, of, shared, warned};
 
 pub(crate) static ROLE: Shape = Shape(&[shared("metadata"), of("rules", &POLICY_RULE)]);
 
-pub(crate) static CLUSTER_ROLE: Shape =
-    Shape(&[of("aggregationRule", &AGGREGATION_RULE), shared("metadata"), of("rules", &POLICY_RULE)]);
+pub(crate) static CLUSTER_ROLE: Shape = Shape(&[
+    warned("aggregationRule", &[], "rules of other roles are not combined"),
+    shared("metadata"),
+    of("rules", &POLICY_RULE),
+]);
 
 pub(crate) static ROLE_BINDING: Shape =
     Shape(&[shared("metadata"), of("roleRef", &ROLE_REFERENCE), of("subjects", &SUBJECT)]);
 
 static POLICY_RULE: Shape =
     Shape(&[done("apiGroups"), done("nonResourceURLs"), done("resourceNames"), done("resources"), done("verbs")]);
-
-static AGGREGATION_RULE: Shape = Shape(&[of("clusterRoleSelectors", &LABEL_SELECTOR)]);
 
 static ROLE_REFERENCE: Shape = Shape(&[done("apiGroup"), done("kind"), done("name")]);
 
