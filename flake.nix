@@ -30,10 +30,7 @@
           inherit specialArgs;
           modules = [
             self.nixosModules.default
-            {
-              nixpkgs.hostPlatform = lib.mkDefault system;
-              system.stateVersion = lib.mkDefault "26.05";
-            }
+            { nixpkgs.hostPlatform = lib.mkDefault system; }
           ]
           ++ modules;
         };
@@ -52,7 +49,11 @@
 
       overlays.default = final: _: {
         nanocloud = final.callPackage ./nix/packages/nanocloud.nix { };
-        nanocloudImages = final.callPackage ./nix/packages/dockyard.nix { };
+        # Not by callPackage, which adds functions to the set; a flake's packages are derivations.
+        nanocloudImages = import ./nix/packages/dockyard.nix {
+          inherit (final) lib dockerTools buildEnv;
+          pkgs = final;
+        };
       };
 
       nixosModules = import ./nix/modules/exported.nix arguments;

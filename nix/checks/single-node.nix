@@ -25,10 +25,10 @@ pkgs.testers.runNixOSTest {
         machine.succeed("nanocloud logs redis | grep -q .")
 
     with subtest("containers outlive a restart of the server"):
-        shims = machine.succeed("pgrep -f 'nanocloud shim' | sort").split()
+        shims = machine.succeed("pgrep -f '[n]anocloud shim' | sort").split()
         assert shims, "no shim runs"
         machine.succeed("systemctl restart nanocloud.service")
-        assert machine.succeed("pgrep -f 'nanocloud shim' | sort").split() == shims
+        assert machine.succeed("pgrep -f '[n]anocloud shim' | sort").split() == shims
         machine.wait_until_succeeds("nanocloud status redis | grep -q Ready", timeout=60)
 
     with subtest("a reboot brings everything back"):
@@ -39,6 +39,6 @@ pkgs.testers.runNixOSTest {
 
     with subtest("what is uninstalled is gone"):
         machine.succeed("nanocloud uninstall redis")
-        machine.fail("pgrep -f 'nanocloud shim'")
+        machine.fail("pgrep -f '[n]anocloud shim'")
   '';
 }

@@ -180,6 +180,39 @@ ALL = [
         "test_scripts", r"SC2086",
     ),
     Mutation(
+        "kernel setting that NixOS makes with the same priority", "nix/modules/network.nix",
+        'boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkDefault 1;',
+        'boot.kernel.sysctl."fs.inotify.max_user_watches" = lib.mkDefault 524288;',
+        "outputs", r"max_user_watches' is defined multiple times",
+    ),
+    Mutation(
+        "set of packages made by callPackage", "flake.nix",
+        "import ./nix/packages/dockyard.nix {\n          inherit (final) lib dockerTools buildEnv;\n          pkgs = final;",
+        "final.callPackage ./nix/packages/dockyard.nix {",
+        "outputs", r"packages\.x86_64-linux\.override: function",
+    ),
+    Mutation(
+        "objects before the namespace that they lie in", "nix/modules/manifests.nix",
+        "lib.mkBefore", "lib.mkAfter",
+        "unit_tests", r"before bundles",
+    ),
+    Mutation(
+        "unit compared with that of a machine with other settings", "nix/checks/unit-text.nix",
+        "plainMachine.config.systemd", "self.nixosConfigurations.single-node.config.systemd",
+        "outputs", r"only NixOS' has .*--name 10\.0\.2\.15",
+    ),
+    Mutation(
+        "pattern of processes that finds its own shell", "nix/checks/single-node.nix",
+        "shims = machine.succeed(\"pgrep -f '[n]anocloud", "shims = machine.succeed(\"pgrep -f 'nanocloud",
+        "test_scripts", r"finds the shell that runs it",
+    ),
+    Mutation(
+        "release of the installation medium set twice", "flake.nix",
+        "nixpkgs.hostPlatform = lib.mkDefault system; }",
+        'nixpkgs.hostPlatform = lib.mkDefault system; system.stateVersion = lib.mkDefault "26.05"; }',
+        "outputs", r"system\.stateVersion' has conflicting definition values",
+    ),
+    Mutation(
         "unfinished work on the supported surface", "nix/modules/state.nix",
         "# Where things live.", "# TODO: where things live.",
         "supported_surface", r"nix/modules/state\.nix:1",

@@ -35,6 +35,7 @@ in
         }) objects
       ) cfg.manifests
     );
-    services.nanocloud.apply.objects = lib.concatLists (lib.attrValues cfg.manifests);
+    # Before bundles, which may lie in a namespace that is declared here.
+    services.nanocloud.apply.objects = lib.mkBefore (lib.concatLists (lib.attrValues cfg.manifests));
   };
 }

@@ -76,12 +76,9 @@ in
       checkReversePath = lib.mkDefault "loose";
     };
 
-    boot.kernel.sysctl = {
-      "net.ipv4.ip_forward" = lib.mkDefault 1;
-      # Every watch of a container's log and every kubectl costs an instance.
-      "fs.inotify.max_user_instances" = lib.mkDefault 8192;
-      "fs.inotify.max_user_watches" = lib.mkDefault 524288;
-    };
+    # NixOS itself allows enough inotify instances and watches. A setting that it makes with mkDefault
+    # must not be made here with the same priority, not even with the same value.
+    boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkDefault 1;
     boot.kernelModules = [
       "overlay"
       "veth"

@@ -7,6 +7,8 @@
 }:
 let
   cluster = import ../templates/ha/cluster.nix;
+  # Of machines that keep state; the installation medium has NixOS' own.
+  installed.system.stateVersion = "26.05";
   disk = {
     services.nanocloud.installDisk = lib.mkDefault "/dev/disk/by-id/virtio-nanocloud-root";
   };
@@ -17,12 +19,20 @@ let
       join.file = lib.mkIf (name != "node01") "/etc/nanocloud/join";
     };
   };
-  controlPlane = name: machine [ self.nixosModules.bare-metal-control-plane disk (member name) ] { };
+  controlPlane =
+    name:
+    machine [
+      self.nixosModules.bare-metal-control-plane
+      installed
+      disk
+      (member name)
+    ] { };
 in
 {
   single-node = machine [
     self.nixosModules.single-node
     ./qemu-vm.nix
+    installed
     { networking.hostName = "nanocloud"; }
   ] { };
 
@@ -30,15 +40,19 @@ in
   node02 = controlPlane "node02";
   node03 = controlPlane "node03";
 
-  worker01 = machine [ self.nixosModules.bare-metal-worker disk (member "worker01") ] { };
+  worker01 = machine [
+    self.nixosModules.bare-metal-worker
+    installed
+    disk
+    (member "worker01")
+  ] { };
 
   # An installed single machine; the installer below carries it.
   bare-metal = machine [
     self.nixosModules.bare-metal-control-plane
+    installed
     disk
-    {
-      networking.hostName = "node01";
-    }
+    { networking.hostName = "node01"; }
   ] { };
 
   installer = machine [ ./installer.nix ] { target = self.nixosConfigurations.bare-metal; };

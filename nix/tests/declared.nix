@@ -45,7 +45,7 @@ in
     expr = (declared { }).items;
     expected = [ ];
   };
-  "manifests are applied as they are" = {
+  "manifests are applied as they are, before bundles" = {
     expr =
       map (o: o.kind)
         (declared {
@@ -59,8 +59,8 @@ in
           bundles.redis = { };
         }).items;
     expected = [
-      "Bundle"
       "ConfigMap"
+      "Bundle"
     ];
   };
   "a Secret or half an object is refused" = {

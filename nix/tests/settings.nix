@@ -69,9 +69,9 @@ in
   };
   "a kernel setting of the machine's owner wins" = {
     expr =
-      (machineWith { boot.kernel.sysctl."fs.inotify.max_user_instances" = 512; } { enable = true; })
-      .boot.kernel.sysctl."fs.inotify.max_user_instances";
-    expected = 512;
+      (machineWith { boot.kernel.sysctl."net.ipv4.ip_forward" = 0; } { enable = true; })
+      .boot.kernel.sysctl."net.ipv4.ip_forward";
+    expected = 0;
   };
   "bad values are refused by their type" = {
     expr = map (settings: throws (text (enabled settings))) [

@@ -9,6 +9,7 @@ let
         specialArgs ? { },
       }:
       base.evalModules {
+        class = "nixos";
         specialArgs = {
           modulesPath = ./modules;
         }

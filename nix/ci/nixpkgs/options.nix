@@ -18,6 +18,13 @@ let
     types.path
     types.package
   ];
+  sysctl = types.nullOr (
+    types.oneOf [
+      types.bool
+      types.int
+      types.str
+    ]
+  );
   section = option (types.attrsOf (types.either atom (types.listOf atom))) { };
 
   service = {
@@ -97,7 +104,7 @@ in
       interfaces = option (types.attrsOf (types.submodule { options = firewallPorts; })) { };
     };
 
-    boot.kernel.sysctl = option (types.attrsOf (types.nullOr atom)) { };
+    boot.kernel.sysctl = option (types.attrsOf (types.unique sysctl)) { };
     boot.kernelModules = strings;
 
     environment.systemPackages = option (types.listOf types.package) [ ];
@@ -114,5 +121,13 @@ in
       enable = flag;
       policies = anyOf;
     };
+  };
+
+  # What NixOS defines itself, with its own priorities (nixos/modules/config/sysctl.nix).
+  config.boot.kernel.sysctl = {
+    "fs.inotify.max_user_instances" = lib.mkDefault 524288;
+    "fs.inotify.max_user_watches" = lib.mkDefault 524288;
+    "kernel.kptr_restrict" = lib.mkDefault 1;
+    "vm.max_map_count" = lib.mkDefault 1048576;
   };
 }

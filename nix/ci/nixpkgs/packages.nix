@@ -71,14 +71,22 @@ let
           file: arguments:
           let
             function = import file;
-          in
-          function (
-            builtins.mapAttrs (
+            called = function given;
+            given = builtins.mapAttrs (
               name: _:
               arguments.${name} or final.${name}
                 or (throw "callPackage ${toString file}: there is no package `${name}'")
-            ) (builtins.functionArgs function)
-          );
+            ) (builtins.functionArgs function);
+          in
+          # As makeOverridable of nixpkgs does it, which makes no difference between one package and a set.
+          if builtins.isAttrs called then
+            called
+            // {
+              override = _: called;
+              overrideDerivation = _: called;
+            }
+          else
+            called;
         stdenv = {
           hostPlatform = {
             inherit system;

@@ -21,6 +21,7 @@ let
       guest.port = mkOption { type = types.port; };
     };
   };
+  unit = import ../../lib/unit.nix { inherit lib; };
   failed = builtins.filter (a: !a.assertion) config.assertions;
   # A derivation that exists only if every option of the machine has a sound value.
   whole =
@@ -57,6 +58,7 @@ in
     hardware.enableRedistributableFirmware = flag;
     fileSystems = option (types.attrsOf types.anything) { };
 
+    boot.isContainer = flag;
     boot.loader.systemd-boot.enable = flag;
     boot.loader.efi.canTouchEfiVariables = flag;
     boot.initrd.availableKernelModules = option (types.listOf types.str) [ ];
@@ -75,18 +77,9 @@ in
     isoImage.storeContents = option (types.listOf types.package) [ ];
   };
 
-  # NixOS makes a file of each service; that there is one is what counts here.
-
+  # NixOS makes a file of each service.
   config.systemd.units = lib.mapAttrs' (
-    name: service:
-    lib.nameValuePair "${name}.service" {
-      unit = derivation {
-        name = "unit-${name}.service";
-        system = config.nixpkgs.hostPlatform;
-        builder = "/bin/sh";
-        description = service.description;
-      };
-    }
+    name: service: lib.nameValuePair "${name}.service" { text = unit.render { header = [ ]; } service; }
   ) config.systemd.services;
 
   config.system.build = {

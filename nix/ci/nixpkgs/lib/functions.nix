@@ -45,6 +45,7 @@ let
     unique = b.foldl' (kept: x: if b.elem x kept then kept else kept ++ [ x ]) [ ];
     allUnique = list: b.length (lib.unique list) == b.length list;
     imap0 = f: list: b.genList (index: f index (b.elemAt list index)) (b.length list);
+    reverseList = list: b.genList (n: b.elemAt list (b.length list - n - 1)) (b.length list);
     range = from: to: if from > to then [ ] else b.genList (n: from + n) (to - from + 1);
     subtractLists = less: b.filter (x: !(b.elem x less));
 

@@ -9,7 +9,9 @@ let
   defaultPriority = 100;
   defaultOrder = 1000;
   keys = [
+    "_class"
     "_file"
+    "key"
     "imports"
     "options"
     "config"
@@ -100,6 +102,7 @@ let
       modules,
       specialArgs ? { },
       prefix ? [ ],
+      class ? null,
     }:
     let
       # Arguments are taken from plain modules only, which asks nothing of the configuration.
@@ -125,11 +128,14 @@ let
         in
         f (if wanted == { } then arguments else given);
 
+      # A module as nixpkgs holds it: modules of one key are one module, however often it is imported.
       load =
-        file: module:
+        file: fallbackKey: module:
         let
           path = b.isPath module || b.isString module;
           here = if path then toString module else file;
+          key = toString (called.key or (if path then here else fallbackKey));
+          moduleClass = called._class or null;
           content = if path then import module else module;
           called = if b.isFunction content then call here content else content;
           structured = called ? config || called ? options;
@@ -140,17 +146,25 @@ let
           throw "in ${here}: a module is a ${b.typeOf called}"
         else if structured && stray != [ ] then
           throw "in ${source}: module has an unsupported attribute `${b.head stray}': definitions belong below `config'"
+        else if class != null && moduleClass != null && moduleClass != class then
+          throw "The module `${source}` (class: ${moduleClass}) cannot be imported into a module evaluation that expects class ${class}."
         else
-          b.concatMap (load source) (called.imports or [ ])
-          ++ [
-            {
-              file = source;
-              options = called.options or { };
-              config = if structured then called.config or { } else removeAttrs called keys;
-              freeformType = called.freeformType or null;
-            }
-          ];
-      loaded = b.concatMap (load "<unnamed module>") modules;
+          {
+            inherit key;
+            imports = loadAll source key (called.imports or [ ]);
+            file = source;
+            options = called.options or { };
+            config = if structured then called.config or { } else removeAttrs called keys;
+            freeformType = called.freeformType or null;
+          };
+      loadAll = file: parent: lib.imap0 (index: load file "${parent}:anon-${toString index}");
+      # Level by level, and the last one first: the order in which definitions of lists are joined.
+      loaded = lib.reverseList (
+        b.genericClosure {
+          startSet = loadAll "<unnamed module>" "" modules;
+          operator = module: module.imports;
+        }
+      );
       free = b.foldl' (found: m: if m.freeformType != null then m.freeformType else found) null loaded;
 
       declare =

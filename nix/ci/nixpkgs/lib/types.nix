@@ -23,6 +23,19 @@ let
         lib.concatMapStringsSep " and " (d: "`${d.file}'") definitions
       }";
 
+  # mergeOneOption of nixpkgs: two definitions are too many, even when they are equal.
+  unique =
+    element:
+    type element.name (_: true) (
+      path: definitions:
+      if b.length definitions == 1 then
+        element.merge path definitions
+      else
+        throw "The option `${show path}' is defined multiple times while it's expected to be unique, in ${
+          lib.concatMapStringsSep " and " (d: "`${d.file}'") definitions
+        }"
+    );
+
   type = name: check: merge: {
     _type = "option-type";
     inherit name check;
@@ -145,6 +158,7 @@ in
     either
     listOf
     submodule
+    unique
     ;
   unspecified = anything;
   raw = type "raw value" (_: true) one;
