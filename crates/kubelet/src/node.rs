@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_status_is_written_when_it_is_not_true_or_due() {
         let config = Config::new("n", Ipv4Addr::LOCALHOST, "/run/x", "/var/x");
-        let host = look(Path::new("/"));
+        let host = Host { disk_free_percent: 50, memory_available: u64::MAX, ..look(Path::new("/")) };
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let first = status(&config, &host, None, at(0));
         assert!(must_write(None, &first, false), "a node without a status");
