@@ -45,10 +45,27 @@
       };
     in
     {
-      lib = ours;
+      lib = ours // {
+        # A machine with an installDisk -> the medium that installs it, as a NixOS configuration.
+        installer = target: machine [ ./nix/profiles/installer.nix ] { inherit target; };
+        # Results of the module's unit tests, by evaluation alone: `nix eval --json .#lib.unitTests`.
+        unitTests = import ./nix/tests arguments;
+        # Unit files as text, for machines that are not NixOS: `make nix-units`.
+        unitFiles = import ./nix/lib/debian-units.nix { inherit lib; };
+      };
 
       overlays.default = final: _: {
-        nanocloud = final.callPackage ./nix/packages/nanocloud.nix { };
+        nanocloud = final.callPackage ./nix/packages/nanocloud.nix {
+          machineTests = lib.optionalAttrs (final.stdenv.hostPlatform.system == system) {
+            inherit (self.checks.${system})
+              backup
+              bindings
+              durability
+              ha
+              single-node
+              ;
+          };
+        };
         # Not by callPackage, which adds functions to the set; a flake's packages are derivations.
         nanocloudImages = import ./nix/packages/dockyard.nix {
           inherit (final) lib dockerTools buildEnv;
@@ -64,6 +81,7 @@
         {
           inherit (pkgs) nanocloud;
           default = pkgs.nanocloud;
+          options-doc = import ./nix/packages/options-doc.nix (arguments // { inherit pkgs; });
         }
         // pkgs.nanocloudImages
         // lib.optionalAttrs (pkgs.stdenv.hostPlatform.system == system) {
@@ -80,20 +98,26 @@
         platform: import ./nix/checks (arguments // { pkgs = pkgsFor platform; })
       );
 
-      # Results of the module's unit tests, by evaluation alone: `nix eval --json .#unitTests`.
-      unitTests = import ./nix/tests arguments;
-      # Unit files as text, for machines that are not NixOS: `make nix-units`.
-      unitFiles = import ./nix/lib/debian-units.nix { inherit lib; };
-
       templates = {
         default = self.templates.single-node;
         single-node = {
           path = ./nix/templates/single-node;
           description = "One machine with nanocloud and a service";
+          welcomeText = ''
+            Edit before the first build:
+            - flake.nix: the address of the input `nanocloud`
+            - hardware.nix: what `nixos-generate-config --show-hardware-config` prints
+            - configuration.nix: host name, boot loader, services
+          '';
         };
         ha = {
           path = ./nix/templates/ha;
           description = "Three servers and workers from one description of the cluster";
+          welcomeText = ''
+            Edit before the first build:
+            - flake.nix: the address of the input `nanocloud`, your SSH key, disks, gateway
+            - cluster.nix: the machines and their addresses
+          '';
         };
       };
 
@@ -109,12 +133,16 @@
             apt
             iproute2
             kubectl
+            crun
             nftables
             nixfmt
             python3
             qemu
+            runc
             rustfmt
+            shellcheck
             skopeo
+            umoci
           ];
         };
       });

@@ -6,10 +6,6 @@ pkgs.testers.runNixOSTest {
     imports = [
       self.nixosModules.default
       self.nixosModules.single-node
-      (import ./shared/catalog.nix {
-        redis = pkgs.nanocloudImages.image-redis;
-        "diagnostics/visits" = pkgs.nanocloudImages.image-diagnostics-visits;
-      })
     ];
     security.apparmor.enable = true;
     services.nanocloud.bundles = {

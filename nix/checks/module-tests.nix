@@ -6,7 +6,7 @@
   ...
 }:
 let
-  inherit (self.unitTests) count failures;
+  inherit (self.lib.unitTests) count failures;
 in
 pkgs.runCommand "nanocloud-module-tests" { } (
   if failures == [ ] then

@@ -3,6 +3,7 @@
   self,
   lib,
   pkgs,
+  machine,
   ...
 }:
 let
@@ -12,7 +13,62 @@ let
     "node02"
     "node03"
   ];
+  declaring =
+    bundles:
+    machine [
+      self.nixosModules.single-node
+      { services.nanocloud = { inherit bundles; }; }
+    ] { };
+  template = import ../templates/single-node/configuration.nix;
+  hardware = import ../templates/single-node/hardware.nix;
+  inherit (template.services.nanocloud) bundles;
+  installing = lib.findFirst (
+    package: lib.getName package == "nanocloud-install"
+  ) null self.nixosConfigurations.installer.config.environment.systemPackages;
+  untilBegin = lib.head (lib.splitString "install.begin" installing.text);
+  lockedOut =
+    keys:
+    lib.any (a: !a.assertion && lib.hasInfix "nanocloud.adminKeys" a.message)
+      (machine [
+        self.nixosModules.bare-metal-control-plane
+        {
+          services.nanocloud.adminKeys = keys;
+          system.stateVersion = "26.05";
+        }
+      ] { }).config.assertions;
   promises = {
+    "images of declared services come with the module" =
+      lib.attrNames (declaring { redis = { }; }).config.services.nanocloud.catalog == [ "redis" ];
+    "the template's services have images" =
+      lib.attrNames (declaring bundles).config.services.nanocloud.catalog
+      == lib.sort (a: b: a < b) (lib.mapAttrsToList (name: bundle: bundle.service or name) bundles);
+    "images say the version of the package in them" =
+      pkgs.nanocloudImages.image-redis.imageTag == pkgs.redis.version
+      && pkgs.nanocloudImages.image-mariadb.imageTag == pkgs.mariadb_1011.version;
+    "the template's boot loader outlives a new hardware.nix" =
+      !(hardware ? boot.loader) && template ? boot.loader;
+    "an installation looks for UEFI before it touches the disk" =
+      lib.hasInfix "/sys/firmware/efi" untilBegin && lib.hasInfix "udevadm settle" untilBegin;
+    "an installed machine has a way in" = lockedOut [ ] && !(lockedOut [ "ssh-ed25519 AAAA test" ]);
+    "the medium shows its work on the screen and on the serial line" =
+      lib.filter (lib.hasPrefix "console=") self.nixosConfigurations.installer.config.boot.kernelParams
+      == [
+        "console=tty0"
+        "console=ttyS0,115200"
+      ];
+    "a module may be imported twice" =
+      (machine (lib.genList (_: self.nixosModules.ha-control-plane) 2) { })
+      .config.services.nanocloud.certificateNames == [ "nixos" ];
+    "each module may be imported alone" = lib.all (
+      name:
+      builtins.isBool
+        (lib.nixosSystem {
+          modules = [
+            self.nixosModules.${name}
+            { nixpkgs.hostPlatform = "x86_64-linux"; }
+          ];
+        }).config.services.nanocloud.enable
+    ) (lib.attrNames self.nixosModules);
     "single-node is a server of its own" =
       (of "single-node").role == "server" && (of "single-node").join.file == null;
     "the control plane has three servers of one cluster" =

@@ -6,9 +6,16 @@ pkgs.testers.runNixOSTest {
     imports = [
       self.nixosModules.default
       self.nixosModules.single-node
-      (import ./shared/catalog.nix { redis = pkgs.nanocloudImages.image-redis; })
     ];
-    services.nanocloud.bundles.redis = { };
+    # Their images come with the module: the machine reaches no registry.
+    services.nanocloud.bundles = {
+      redis = { };
+      web = {
+        service = "nginx";
+        options.port = 8081;
+      };
+    };
+    environment.systemPackages = [ pkgs.curl ];
     virtualisation = {
       memorySize = 2048;
       diskSize = 8192;
@@ -23,6 +30,10 @@ pkgs.testers.runNixOSTest {
         machine.wait_until_succeeds("nanocloud status redis | grep -q Ready", timeout=300)
         machine.succeed("nanocloud exec redis -- redis-cli --version")
         machine.succeed("nanocloud logs redis | grep -q .")
+
+    with subtest("a web server answers on its published port"):
+        machine.wait_until_succeeds("nanocloud status web | grep -q Ready", timeout=300)
+        machine.succeed("curl --silent --fail --max-time 5 http://127.0.0.1:8081/")
 
     with subtest("containers outlive a restart of the server"):
         shims = machine.succeed("pgrep -f '[n]anocloud shim' | sort").split()
@@ -39,6 +50,7 @@ pkgs.testers.runNixOSTest {
 
     with subtest("what is uninstalled is gone"):
         machine.succeed("nanocloud uninstall redis")
+        machine.succeed("nanocloud uninstall web")
         machine.fail("pgrep -f '[n]anocloud shim'")
   '';
 }

@@ -16,7 +16,7 @@ let
     }
   ] { };
   nixos = plainMachine.config.systemd.units."nanocloud.service".text;
-  debian = self.unitFiles."nanocloud.service";
+  debian = self.lib.unitFiles."nanocloud.service";
 
   # Lines without comments, sections, environment and the paths of programs.
   isSaid = line: builtins.match "(#|\\[|Environment=|X-|WantedBy=).*" line == null && line != "";

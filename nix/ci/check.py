@@ -80,7 +80,7 @@ def lock(tree):
 
 def unit_tests(tree):
     """The module's unit tests."""
-    result = evaluate("(import ./nix/ci/outputs.nix).unitTests", tree)
+    result = evaluate("(import ./nix/ci/outputs.nix).lib.unitTests", tree)
     if result["failures"]:
         raise Failure(json.dumps(result["failures"], indent=2))
     if result["count"] < TESTS_LEAST:
@@ -116,11 +116,11 @@ def image_labels(tree):
 
 def write_units(tree, folder):
     """Renders the units of machines that are not NixOS into a folder."""
-    units = evaluate("(import ./nix/ci/outputs.nix).unitFiles", tree)
+    units = evaluate("(import ./nix/ci/outputs.nix).lib.unitFiles", tree)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in units.items():
         (folder / name).write_text(text)
-    return sorted(name for name in units if name.endswith(".service"))
+    return sorted(name for name in units if name.endswith((".service", ".path")))
 
 
 def unit_files(tree):
@@ -150,7 +150,7 @@ def unit_exposure(tree):
     """No unit is more exposed than its budget."""
     said = []
     with tempfile.TemporaryDirectory() as work:
-        for name in write_units(tree, Path(work)):
+        for name in (name for name in write_units(tree, Path(work)) if name.endswith(".service")):
             text = run("systemd-analyze", "security", "--offline=true", "--no-pager", Path(work) / name)
             exposure = float(re.search(rf"Overall exposure level for {re.escape(name)}: ([0-9.]+)", text)[1])
             if exposure > EXPOSURE[name]:

@@ -70,8 +70,8 @@ ALL = [
         "outputs", r"setings\.nix",
     ),
     Mutation(
-        "profile that is not there", "nix/profiles/default.nix",
-        "./installer.nix", "./instaler.nix",
+        "profile that is not there", "flake.nix",
+        "./nix/profiles/installer.nix", "./nix/profiles/instaler.nix",
         "outputs", r"instaler\.nix",
     ),
     Mutation(
@@ -141,7 +141,7 @@ ALL = [
     ),
     Mutation(
         "setting under another name than the program's", "nix/modules/network.nix",
-        "pod_cidr = cfg.podCidr;", "pods_cidr = cfg.podCidr;",
+        "pod_cidr = mkDefault", "pods_cidr = mkDefault",
         "unit_tests", r"configuration file is the golden one",
     ),
     Mutation(
@@ -181,8 +181,8 @@ ALL = [
     ),
     Mutation(
         "kernel setting that NixOS makes with the same priority", "nix/modules/network.nix",
-        'boot.kernel.sysctl."net.ipv4.ip_forward" = lib.mkDefault 1;',
-        'boot.kernel.sysctl."fs.inotify.max_user_watches" = lib.mkDefault 524288;',
+        'boot.kernel.sysctl."net.ipv4.ip_forward" = mkDefault 1;',
+        'boot.kernel.sysctl."fs.inotify.max_user_watches" = mkDefault 524288;',
         "outputs", r"max_user_watches' is defined multiple times",
     ),
     Mutation(
@@ -211,6 +211,111 @@ ALL = [
         "nixpkgs.hostPlatform = lib.mkDefault system; }",
         'nixpkgs.hostPlatform = lib.mkDefault system; system.stateVersion = lib.mkDefault "26.05"; }',
         "outputs", r"system\.stateVersion' has conflicting definition values",
+    ),
+    Mutation(
+        "pods' links left to the DHCP client", "nix/modules/network.nix",
+        "      cfg.bridge\n      podLinks\n", "      cfg.bridge\n",
+        "unit_tests", r"a DHCP client leaves",
+    ),
+    Mutation(
+        "service of the template without an image", "nix/templates/single-node/configuration.nix",
+        'service = "nginx";', 'service = "wordpress";',
+        "outputs", r"the template's services have images",
+    ),
+    Mutation(
+        "images that the module no longer brings", "nix/modules/exported.nix",
+        "lib.mkDefault packages.${imageOf service}", "lib.mkIf false packages.${imageOf service}",
+        "outputs", r"images of declared services come with the module",
+    ),
+    Mutation(
+        "nginx with the configuration of its package", "dockyard/nginx/entrypoint",
+        "exec nginx -c /etc/nginx/nginx.conf", "exec nginx",
+        "unit_tests", r"nginx is named its configuration",
+    ),
+    Mutation(
+        "image that says Debian's version", "nix/packages/dockyard.nix",
+        "tag = version recipe;", "tag = recipe.version;",
+        "outputs", r"images say the version",
+    ),
+    Mutation(
+        "installed machine without a way in", "nix/profiles/bare-metal/login.nix",
+        "          config.users.allowNoPasswordLogin\n", "          true\n",
+        "outputs", r"an installed machine has a way in",
+    ),
+    Mutation(
+        "medium for the flake's own machine only", "flake.nix",
+        "        installer = target: machine [ ./nix/profiles/installer.nix ] { inherit target; };\n", "",
+        "outputs", r"attribute 'installer' missing",
+    ),
+    Mutation(
+        "disk wiped before the firmware is looked at", "nix/profiles/installer.nix",
+        "if [ ! -d /sys/firmware/efi ]; then", "if false; then",
+        "outputs", r"looks for UEFI before it touches the disk",
+    ),
+    Mutation(
+        "dark screen while a machine is installed", "nix/profiles/installer.nix",
+        '    "console=tty0"\n', "",
+        "outputs", r"the medium shows its work",
+    ),
+    Mutation(
+        "boot loader in the file that is replaced", "nix/templates/single-node/hardware.nix",
+        "  fileSystems", "  boot.loader.systemd-boot.enable = true;\n  fileSystems",
+        "outputs", r"boot loader outlives",
+    ),
+    Mutation(
+        "declared objects lost after one failed start", "nix/modules/apply.nix",
+        'wants = [ "nanocloud.service" ];', 'requires = [ "nanocloud.service" ];',
+        "unit_tests", r"first start fails",
+    ),
+    Mutation(
+        "IPv6 address without brackets", "nix/modules/network.nix",
+        "address.withPort cfg.listenAddress cfg.port", '"${cfg.listenAddress}:${toString cfg.port}"',
+        "unit_tests", r"IPv6 address stands in brackets",
+    ),
+    Mutation(
+        "setting that its owner cannot change", "nix/modules/settings.nix",
+        "settings.node = lib.mkDefault cfg.nodeName;", "settings.node = cfg.nodeName;",
+        "unit_tests", r"conflicting definition values|is not of type",
+    ),
+    Mutation(
+        "bridge's name that the program refuses", "nix/modules/network.nix",
+        "[a-z][a-z0-9_-]{0,14}", "[a-z0-9_-]{1,15}",
+        "unit_tests", r"bad values are refused",
+    ),
+    Mutation(
+        "machine without its word that fails for ever", "nix/modules/join.nix",
+        "unitConfig.ConditionPathExists = lib.mkIf joins [", "unitConfig.ConditionPathExists = lib.mkIf (joins && false) [",
+        "unit_tests", r"ConditionPathExists|waits for it",
+    ),
+    Mutation(
+        "server stopped while the machine is changed", "nix/modules/service.nix",
+        "stopIfChanged = false;", "stopIfChanged = true;",
+        "unit_tests", r"a new configuration is one restart",
+    ),
+    Mutation(
+        "firewall rules missing where no module is loaded later", "nix/modules/network.nix",
+        '      "nft_masq"\n', "",
+        "unit_tests", r"a kernel that loads no modules later",
+    ),
+    Mutation(
+        "firewall that removes ours without a warning", "nix/modules/network.nix",
+        "nftables.enable && nftables.flushRuleset", "nftables.enable && false",
+        "unit_tests", r"removes foreign rules",
+    ),
+    Mutation(
+        "module without a key", "nix/modules/exported.nix",
+        '    key = "nanocloud.nixosModules.${name}";\n', "",
+        "outputs", r"without _class, _file and key|imported twice",
+    ),
+    Mutation(
+        "module of another class", "nix/modules/exported.nix",
+        '_class = "nixos";', '_class = "homeManager";',
+        "outputs", r"cannot be imported into a module evaluation that expects class nixos",
+    ),
+    Mutation(
+        "option without a description", "nix/modules/network.nix",
+        '      description = "Addresses of pods.";\n', "",
+        "outputs", r"podCidr has no description",
     ),
     Mutation(
         "unfinished work on the supported surface", "nix/modules/state.nix",

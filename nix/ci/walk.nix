@@ -26,8 +26,10 @@ let
             "app"
           else if v ? path then
             "template"
-          else
+          else if v._class or null == "nixos" && v ? key && v ? _file then
             "NixOS module"
+          else
+            throw "a module without _class, _file and key"
         );
       }
     else if b.isAttrs v && v ? options then
@@ -52,14 +54,6 @@ let
       b.concatMap (name: walk (path ++ [ name ]) v.${name}) (b.attrNames v);
   # Templates are flakes of somebody else, with this one as an input.
   template =
-    name:
-    let
-      file = outputs.templates.${name}.path + "/flake.nix";
-      made = (import file).outputs {
-        inherit nixpkgs;
-        nanocloud = outputs;
-      };
-    in
-    walk [ "(template ${name})" ] made;
+    name: walk [ "(template ${name})" ] (import ./template.nix { inherit outputs nixpkgs; } name);
 in
 b.listToAttrs (walk [ ] outputs ++ b.concatMap template (b.attrNames outputs.templates))

@@ -25,6 +25,7 @@ let
             "util-linux"
             "cryptsetup"
             "e2fsprogs"
+            "findutils"
           ] installed;
           services.nanocloud = settings // {
             enable = true;
@@ -39,6 +40,18 @@ let
         "Rendered from nix/modules by `make nix-units`; settings are in /etc/nanocloud/config.toml."
       ];
     } config.systemd.services.${name};
+
+  # A unit that starts another when a file is written.
+  watch =
+    path: starts:
+    unit.renderPath (
+      path
+      // {
+        pathConfig = path.pathConfig // {
+          Unit = starts;
+        };
+      }
+    );
 
   server = evaluate { };
   agent = evaluate {
@@ -56,4 +69,5 @@ in
   "nanocloud.service" = file server "nanocloud";
   "nanocloud-apply.service" = file server "nanocloud-apply";
   "nanocloud-agent.service" = file agent "nanocloud";
+  "nanocloud-agent.path" = watch agent.systemd.paths.nanocloud-join "nanocloud-agent.service";
 }

@@ -1,10 +1,12 @@
 # Flat TOML as text that is had by evaluation alone (pkgs.formats.toml needs a build).
 { lib }:
 let
-  # A JSON string is a TOML basic string; integers and booleans are written alike.
+  # A JSON string is a TOML basic string; numbers and booleans are written alike.
   value =
     name: v:
     if builtins.isString v || builtins.isInt v || builtins.isBool v then
+      builtins.toJSON v
+    else if builtins.isFloat v then
       builtins.toJSON v
     else if builtins.isList v then
       "[${lib.concatMapStringsSep ", " (value name) v}]"

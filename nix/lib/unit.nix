@@ -33,6 +33,15 @@ let
   sorted = attributes: lib.mapAttrsToList pair attributes;
 in
 {
+  # A path unit -> text.
+  renderPath =
+    path:
+    lib.concatStringsSep "\n" [
+      (section "Unit" [ (pair "Description" path.description) ])
+      (section "Path" (sorted path.pathConfig))
+      (section "Install" [ (words "WantedBy" path.wantedBy) ])
+    ];
+
   # service -> text. `header` is a comment for the reader of the file.
   render =
     { header }:

@@ -51,7 +51,9 @@ in
       description = "apply what the configuration declares to nanocloud";
       documentation = [ "man:nanocloud-apply(1)" ];
       wantedBy = [ "multi-user.target" ];
-      requires = [ "nanocloud.service" ];
+      # Not requires: a first start that fails would end this unit's job, and nothing would start it again
+      # when the server is up. It tries until the server answers.
+      wants = [ "nanocloud.service" ];
       after = [ "nanocloud.service" ];
       restartTriggers = [ config.environment.etc.${file}.source ];
       serviceConfig = hardening // {

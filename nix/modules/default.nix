@@ -9,6 +9,7 @@
     ./join.nix
     ./apply.nix
     ./bundles.nix
+    ./catalog.nix
     ./manifests.nix
     ./cluster.nix
   ];

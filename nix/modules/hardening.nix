@@ -74,7 +74,8 @@ let
       "AF_ALG" # cryptsetup uses the kernel's ciphers for key slots
       "AF_PACKET" # bundles that are granted CAP_NET_RAW
     ];
-    # Devices are filtered by a program on the control group, which containers cannot widen.
+    # For the server and its shims. Containers are not below this unit's control group, but below the setting
+    # `cgroup` at the root of the hierarchy; they cannot make device nodes, and find none beside those of /dev.
     DevicePolicy = "closed";
     DeviceAllow = [
       "/dev/loop-control rw" # volumes in files
@@ -88,7 +89,8 @@ let
     ];
     # The default mask: files that containers read are made by the server.
     UMask = "0022";
-    # Containers' control groups are the server's to make.
+    # systemd then enables every controller at the root of the hierarchy, where the server makes the
+    # containers' groups, and turns none off that no unit of its own uses.
     Delegate = true;
   };
 

@@ -5,6 +5,7 @@ let
   inherit (lib) mkOption types;
   program = lib.getExe' cfg.package "nanocloud";
   joins = cfg.join.file != null;
+  address = import ../lib/address.nix { inherit lib; };
   hasPeers = cfg.peer.port != null;
 in
 {
@@ -12,13 +13,14 @@ in
     join.file = mkOption {
       type = types.nullOr types.str;
       default = null;
-      example = "/run/keys/nanocloud-join";
+      example = "/var/lib/nanocloud-join";
       description = ''
         File with the word that admits this machine, as `nanocloud member add` prints it on a server of
         the cluster: it names servers, their authority and a single-use token. `null` makes this
         machine the first server of a new cluster. systemd hands the file on as a credential: the
-        word is neither in the Nix store nor in the unit. It is looked at until the machine has
-        joined; afterwards the file may be emptied, but must be there.
+        word is neither in the Nix store nor in the unit. A machine without the file waits for it: its
+        unit is not started, and starts when the file is written. It is looked at until the machine
+        has joined; afterwards the file may be emptied, but must be there.
       '';
     };
 
@@ -67,20 +69,34 @@ in
         message = "services.nanocloud.join.file: it must be an absolute path outside of the Nix store, which everybody can read.";
       }
       {
-        assertion = hasPeers -> !(lib.hasPrefix "127." cfg.listenAddress);
+        assertion = hasPeers -> !(address.isLoopback cfg.listenAddress);
         message = "services.nanocloud.listenAddress: other members cannot reach ${cfg.listenAddress}.";
       }
     ];
 
     services.nanocloud.settings = lib.mkIf hasPeers {
-      peer_listen = "${cfg.listenAddress}:${toString cfg.peer.port}";
-      peer_address = "${cfg.peer.address}:${toString cfg.peer.port}";
-      api_url = "https://${cfg.peer.address}:${toString cfg.port}";
+      peer_listen = lib.mkDefault (address.withPort cfg.listenAddress cfg.peer.port);
+      peer_address = lib.mkDefault (address.withPort cfg.peer.address cfg.peer.port);
+      api_url = lib.mkDefault "https://${address.withPort cfg.peer.address cfg.port}";
     };
 
     services.nanocloud.arguments = lib.mkIf joins [ "--join-file %d/join" ];
 
     networking.firewall.allowedTCPPorts = lib.optional (cfg.openFirewall && hasPeers) cfg.peer.port;
+
+    # Not started without its word, instead of failing for ever. One that has joined and lost the file fails.
+    systemd.services.nanocloud.unitConfig.ConditionPathExists = lib.mkIf joins [
+      "|${cfg.join.file}"
+      "|${cfg.stateRoot}/member.json"
+    ];
+    systemd.paths.nanocloud-join = lib.mkIf joins {
+      description = "the word that admits this machine to a cluster";
+      wantedBy = [ "multi-user.target" ];
+      pathConfig = {
+        PathChanged = cfg.join.file;
+        Unit = "nanocloud.service";
+      };
+    };
 
     systemd.services.nanocloud.serviceConfig = lib.mkMerge [
       (lib.mkIf joins { LoadCredential = "join:${cfg.join.file}"; })

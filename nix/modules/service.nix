@@ -62,7 +62,7 @@ in
     ];
 
     # Said only when it is not the program's default.
-    services.nanocloud.settings.agent = lib.mkIf (!cfg.runPods) false;
+    services.nanocloud.settings.agent = lib.mkIf (!cfg.runPods) (lib.mkDefault false);
 
     environment.systemPackages = [ cfg.package ];
 
@@ -98,6 +98,8 @@ in
       ]
       ++ cfg.extraPath;
       inherit (cfg) environment;
+      # One restart by the new configuration; not a stop before the machine is changed and a start after.
+      stopIfChanged = false;
       restartTriggers = [ config.environment.etc."nanocloud/config.toml".source ];
       # A node that keeps failing is tried forever, at a pace that does no harm.
       unitConfig.StartLimitIntervalSec = 0;

@@ -12,25 +12,24 @@ let
       default = null;
       inherit description;
     };
+  scalar = types.oneOf [
+    types.bool
+    types.int
+    types.float
+    types.str
+  ];
 in
 {
   options.services.nanocloud = {
     settings = mkOption {
       default = { };
       description = ''
-        Settings of the server. `null` leaves a setting to the program's default; a name that the
+        Settings of the server, as in {file}`/etc/nanocloud/config.toml`. What other options of this
+        module say is a default here: a definition wins over it. `null` leaves a setting to the program's default; a name that the
         program does not know ends it with exit code 64; docs/settings.md lists them all.
       '';
       type = types.submodule {
-        freeformType = types.attrsOf (
-          types.nullOr (
-            types.oneOf [
-              types.bool
-              types.int
-              types.str
-            ]
-          )
-        );
+        freeformType = types.attrsOf (types.nullOr (types.either scalar (types.listOf scalar)));
         options = {
           binding_apparmor = optional (types.enum [
             "auto"
@@ -70,7 +69,7 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.nanocloud.settings.node = cfg.nodeName;
+    services.nanocloud.settings.node = lib.mkDefault cfg.nodeName;
     environment.etc."nanocloud/config.toml".text = toml.flat cfg.settings;
 
     assertions = [

@@ -41,9 +41,9 @@ in
     ];
 
     services.nanocloud.settings = {
-      state_root = cfg.stateRoot;
-      run_root = cfg.runRoot;
-      csi_root = cfg.volumesRoot;
+      state_root = lib.mkDefault cfg.stateRoot;
+      run_root = lib.mkDefault cfg.runRoot;
+      csi_root = lib.mkDefault cfg.volumesRoot;
     };
 
     systemd.services.nanocloud = {

@@ -14,6 +14,13 @@ let
   recipes = import ./recipes.nix { inherit lib dockyard read; };
   package = attribute: lib.getAttrFromPath (lib.splitString "." attribute) pkgs;
   mode = entry: default: entry.mode or default;
+  # The version of what is inside: that of the package called like the recipe, not Debian's.
+  version =
+    recipe:
+    let
+      named = lib.filter (lib.hasPrefix recipe.name) (recipe.packages.nix or [ ]);
+    in
+    if named == [ ] then recipe.version else (package (lib.head named)).version;
 
   # Everything above `recipe`, the lowest first.
   chain = recipe: lib.optionals (recipe ? base) (chain recipes.${recipe.base}) ++ [ recipe ];
@@ -104,7 +111,7 @@ let
     recipe:
     dockerTools.buildLayeredImage {
       inherit (recipe) name;
-      tag = recipe.version;
+      tag = version recipe;
       contents = [
         (buildEnv {
           name = "${lib.replaceStrings [ "/" ] [ "-" ] recipe.name}-environment";
@@ -132,7 +139,9 @@ let
           map (p: "${toString p.port}/${lib.toLower (p.protocol or "TCP")}") (recipe.label.ports or [ ])
         );
         Volumes = set (map (v: v.path) (recipe.label.volumes or [ ]));
-        Labels = label recipe;
+        Labels = label recipe // {
+          "org.opencontainers.image.version" = version recipe;
+        };
       };
     };
   # Made by Nix if all its packages are named, or if it has none beside those of its base.

@@ -5,6 +5,7 @@
   stdenv,
   rustPlatform,
   installShellFiles,
+  machineTests ? { },
 }:
 let
   workspace = lib.importTOML ../../Cargo.toml;
@@ -51,10 +52,20 @@ rustPlatform.buildRustPackage {
     installManPage manual/*
   '';
 
+  # Machines that run it; `nix flake check` builds them, too.
+  passthru.tests = machineTests;
+
   meta = {
     description = "Small-server platform with a Kubernetes-style API in one binary";
     license = lib.licenses.asl20;
     mainProgram = "nanocloud";
-    platforms = lib.platforms.linux;
+    longDescription = ''
+      API server, keyspace, controllers, kubelet, container runtime, network and storage of a small
+      cluster, or of one machine.
+    '';
+    platforms = [
+      "x86_64-linux"
+      "aarch64-linux"
+    ];
   };
 }

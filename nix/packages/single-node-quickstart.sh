@@ -22,10 +22,13 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
-if curl --silent --insecure --max-time 2 "$url/readyz" >/dev/null; then
-  echo "port 6443 of this machine is taken: stop what listens there, then try again" >&2
-  exit 69
-fi
+# QEMU forwards both, and says of neither which one it could not have.
+for port in 6443 8080; do
+  if (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    echo "port $port of this machine is taken: stop what listens there, then try again" >&2
+    exit 69
+  fi
+done
 
 export NIX_DISK_IMAGE="$work/disk.qcow2"
 begin=$SECONDS
@@ -54,7 +57,7 @@ if [ "$keep" = 1 ]; then
   exit
 fi
 
-echo "booting a machine; this takes a minute, or ten without KVM"
+echo "booting a machine; this takes a minute with KVM, or ten without"
 "$machine" </dev/null >"$work/console" 2>&1 &
 process=$!
 code=0

@@ -8,7 +8,12 @@
 let
   cluster = import ../templates/ha/cluster.nix;
   # Of machines that keep state; the installation medium has NixOS' own.
-  installed.system.stateVersion = "26.05";
+  stateful.system.stateVersion = "26.05";
+  # Examples, with nobody's key: lib.installer is for machines of one's own.
+  installed = {
+    imports = [ stateful ];
+    users.allowNoPasswordLogin = true;
+  };
   disk = {
     services.nanocloud.installDisk = lib.mkDefault "/dev/disk/by-id/virtio-nanocloud-root";
   };
@@ -16,7 +21,7 @@ let
     networking.hostName = name;
     services.nanocloud = {
       inherit cluster;
-      join.file = lib.mkIf (name != "node01") "/etc/nanocloud/join";
+      join.file = lib.mkIf (name != "node01") "/var/lib/nanocloud-join";
     };
   };
   controlPlane =
@@ -32,7 +37,7 @@ in
   single-node = machine [
     self.nixosModules.single-node
     ./qemu-vm.nix
-    installed
+    stateful
     { networking.hostName = "nanocloud"; }
   ] { };
 
@@ -55,5 +60,5 @@ in
     { networking.hostName = "node01"; }
   ] { };
 
-  installer = machine [ ./installer.nix ] { target = self.nixosConfigurations.bare-metal; };
+  installer = self.lib.installer self.nixosConfigurations.bare-metal;
 }

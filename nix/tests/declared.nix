@@ -1,4 +1,5 @@
 {
+  lib,
   enabled,
   failed,
   throws,
@@ -88,6 +89,41 @@ in
     expected = [
       "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --server-side --field-manager nix --force-conflicts --apply-set nix --filename /etc/nanocloud/declared.json"
       "/test/nanocloud/bin/nanocloud --state-root /var/lib/nanocloud.io apply --apply-set nix --filename /etc/nanocloud/declared.json"
+    ];
+  };
+  "images of the catalog are links, placed before the server starts" = {
+    expr =
+      let
+        config = enabled {
+          catalog."diagnostics/visits" = {
+            type = "derivation";
+            outPath = "/test/archive";
+          };
+        };
+        service = config.systemd.services.nanocloud-catalog;
+      in
+      [
+        (lib.hasInfix "place diagnostics/visits /test/nanocloud-catalog-diagnostics-visits\n" service.script)
+        service.before
+        service.wantedBy
+        (failed config)
+      ];
+    expected = [
+      true
+      [ "nanocloud.service" ]
+      [ "nanocloud.service" ]
+      [ ]
+    ];
+  };
+  "a name of the catalog is no path" = {
+    expr = failed (enabled {
+      catalog."../etc" = {
+        type = "derivation";
+        outPath = "/test/archive";
+      };
+    });
+    expected = [
+      "services.nanocloud.catalog.../etc: a name has lower-case letters, digits, '-', '.' and '_', in parts between '/'."
     ];
   };
   "a bundle's name is checked" = {

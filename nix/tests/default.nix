@@ -12,13 +12,24 @@ let
         "util-linux"
         "cryptsetup"
         "e2fsprogs"
+        "findutils"
+        "skopeo"
       ]
       (name: {
         type = "derivation";
         inherit name;
         outPath = "/test/${name}";
         meta.mainProgram = name;
-      });
+      })
+    // {
+      runCommand =
+        name: _: script:
+        builtins.seq script {
+          type = "derivation";
+          inherit name;
+          outPath = "/test/${name}";
+        };
+    };
 
   # A machine with these settings of services.nanocloud, and what else is given.
   machineWith =

@@ -134,6 +134,48 @@ in
       "https://node01:6443"
     ];
   };
+  "a machine without its word waits for it, and fails only after it has joined" = {
+    expr =
+      let
+        config = enabled agent;
+      in
+      [
+        (unit config).unitConfig.ConditionPathExists
+        config.systemd.paths.nanocloud-join.pathConfig
+        ((enabled { }).systemd.paths == { })
+      ];
+    expected = [
+      [
+        "|/run/keys/join"
+        "|/var/lib/nanocloud.io/member.json"
+      ]
+      {
+        PathChanged = "/run/keys/join";
+        Unit = "nanocloud.service";
+      }
+      true
+    ];
+  };
+  "a new configuration is one restart" = {
+    expr = (unit (enabled { })).stopIfChanged;
+    expected = false;
+  };
+  "what is declared is applied even if the server's first start fails" = {
+    expr =
+      let
+        apply = (enabled { }).systemd.services.nanocloud-apply;
+      in
+      [
+        apply.requires
+        apply.wants
+        apply.serviceConfig.Restart
+      ];
+    expected = [
+      [ ]
+      [ "nanocloud.service" ]
+      "on-failure"
+    ];
+  };
   "a word in the Nix store, no port for members, a loopback address are refused" = {
     expr = map (change: lib.length (failed (enabled (agent // change)))) [
       { join.file = "/nix/store/word"; }

@@ -73,12 +73,115 @@ in
       .boot.kernel.sysctl."net.ipv4.ip_forward";
     expected = 0;
   };
+  "an IPv6 address stands in brackets before its port" = {
+    expr =
+      let
+        config = enabled {
+          listenAddress = "2001:db8::1";
+          peer = {
+            port = 6444;
+            address = "2001:db8::1";
+          };
+        };
+      in
+      map (name: config.services.nanocloud.settings.${name}) [
+        "listen"
+        "peer_listen"
+        "peer_address"
+        "api_url"
+      ];
+    expected = [
+      "[2001:db8::1]:6443"
+      "[2001:db8::1]:6444"
+      "[2001:db8::1]:6444"
+      "https://[2001:db8::1]:6443"
+    ];
+  };
+  "an open firewall before any loopback address is refused" = {
+    expr =
+      map
+        (
+          listenAddress:
+          lib.length (
+            failed (enabled {
+              openFirewall = true;
+              inherit listenAddress;
+            })
+          )
+        )
+        [
+          "::1"
+          "localhost"
+          "::"
+        ];
+    expected = [
+      1
+      1
+      0
+    ];
+  };
+  "a setting of the machine's owner wins over what options say" = {
+    expr =
+      let
+        inherit
+          ((enabled {
+            settings = {
+              listen = "192.0.2.1:7000";
+              node = "other";
+              pod_cidr = "10.1.0.0/16";
+              state_root = "/srv";
+            };
+          }).services.nanocloud
+          )
+          settings
+          ;
+      in
+      [
+        settings.listen
+        settings.node
+        settings.pod_cidr
+        settings.state_root
+      ];
+    expected = [
+      "192.0.2.1:7000"
+      "other"
+      "10.1.0.0/16"
+      "/srv"
+    ];
+  };
+  "lists and fractions are written as TOML" = {
+    expr =
+      map
+        (
+          line:
+          lib.hasInfix line (
+            text (enabled {
+              settings = {
+                some_list = [
+                  "a"
+                  1
+                ];
+                some_share = 0.5;
+              };
+            })
+          )
+        )
+        [
+          "some_list = [\"a\", 1]\n"
+          "some_share = 0.5\n"
+        ];
+    expected = [
+      true
+      true
+    ];
+  };
   "bad values are refused by their type" = {
     expr = map (settings: throws (text (enabled settings))) [
       { port = 70000; }
       { podCidr = "10.88.0.0/33"; }
       { podCidr = "10.88.256.0/16"; }
       { bridge = "a-name-that-is-too-long"; }
+      { bridge = "0pods"; }
       { nodeName = "Upper"; }
       { settings.binding_apparmor = "off"; }
       { settings.binding_timeout = "5"; }
@@ -86,7 +189,7 @@ in
       { settings.pod_host_ports = "6443"; }
       { stateRoot = "relative"; }
     ];
-    expected = lib.genList (_: true) 10;
+    expected = lib.genList (_: true) 11;
   };
   "state in the run directory or the store is refused" = {
     expr =

@@ -60,6 +60,14 @@ let
     };
   };
 
+  path = {
+    options = {
+      description = option types.str "";
+      wantedBy = units;
+      pathConfig = section;
+    };
+  };
+
   firewallPorts = {
     allowedTCPPorts = ports;
     allowedUDPPorts = ports;
@@ -93,6 +101,13 @@ in
     warnings = strings;
 
     networking.hostName = option types.str "nixos";
+    networking.useDHCP = option types.bool true;
+    networking.useNetworkd = flag;
+    networking.dhcpcd.denyInterfaces = strings;
+    networking.networkmanager.enable = flag;
+    networking.nftables.enable = flag;
+    networking.nftables.flushRuleset = flag;
+    systemd.network.networks = anyOf;
     networking.firewall = firewallPorts // {
       enable = option types.bool true;
       checkReversePath = option (types.either types.bool (
@@ -104,12 +119,14 @@ in
       interfaces = option (types.attrsOf (types.submodule { options = firewallPorts; })) { };
     };
 
-    boot.kernel.sysctl = option (types.attrsOf (types.unique sysctl)) { };
+    boot.kernel.sysctl = option (types.attrsOf (types.uniq sysctl)) { };
     boot.kernelModules = strings;
 
     environment.systemPackages = option (types.listOf types.package) [ ];
     environment.etc = option (types.attrsOf (types.submodule file)) { };
 
+    security.lockKernelModules = flag;
+    systemd.paths = option (types.attrsOf (types.submodule path)) { };
     systemd.services = option (types.attrsOf (types.submodule service)) { };
     # configuration name -> path -> type of line -> fields
     systemd.tmpfiles.settings = option (types.attrsOf (

@@ -28,6 +28,7 @@ let
     "cargo-nextest"
     "clippy"
     "coreutils"
+    "crun"
     "cryptsetup"
     "curl"
     "dpkg"
@@ -41,6 +42,7 @@ let
     "installShellFiles"
     "kubectl"
     "mariadb"
+    "mariadb_1011"
     "nettools"
     "nftables"
     "nginx"
@@ -52,12 +54,15 @@ let
     "python3"
     "qemu"
     "redis"
+    "runc"
     "rustfmt"
+    "shellcheck"
     "skopeo"
     "systemd"
+    "umoci"
     "util-linux"
     "wireguard-tools"
-  ] (name: derive name { });
+  ] (name: derive name { version = "1"; });
 
   extended =
     overlays:
@@ -98,7 +103,8 @@ let
           buildRustPackage =
             arguments:
             builtins.seq (builtins.readFile arguments.cargoLock.lockFile) (
-              builtins.deepSeq arguments (
+              # Tests of a package are asked for by their own names.
+              builtins.deepSeq (removeAttrs arguments [ "passthru" ]) (
                 derive "${arguments.pname}-${arguments.version}" { inherit (arguments) meta; }
               )
             );
@@ -107,15 +113,31 @@ let
         dockerTools = {
           binSh = derive "bin-sh" { };
           buildLayeredImage =
-            arguments: deriveFrom (builtins.replaceStrings [ "/" ] [ "-" ] arguments.name) arguments;
+            arguments:
+            deriveFrom (builtins.replaceStrings [ "/" ] [ "-" ] arguments.name) arguments
+            // {
+              imageTag = arguments.tag;
+            };
         };
         writeShellScript = deriveFrom;
         writeText = deriveFrom;
-        writeShellApplication = arguments: deriveFrom arguments.name arguments;
+        writeShellApplication =
+          arguments: deriveFrom arguments.name arguments // { inherit (arguments) text; };
         runCommand =
           name: environment: script:
           deriveFrom name { inherit environment script; };
         mkShell = arguments: deriveFrom "shell" (arguments.packages ++ arguments.inputsFrom);
+        nixosOptionsDoc =
+          {
+            options,
+            transformOptions ? lib.id,
+          }:
+          let
+            described = import ./options-doc.nix { inherit lib; } (transformOptions) options;
+          in
+          {
+            optionsCommonMark = deriveFrom "options.md" described;
+          };
         testers.runNixOSTest = import ./vm-test.nix { inherit lib derive; };
       };
     in

@@ -21,6 +21,20 @@ let
       guest.port = mkOption { type = types.port; };
     };
   };
+  secret = option (types.nullOr types.str) null;
+  user = {
+    options = {
+      group = option types.str "";
+      extraGroups = option (types.listOf types.str) [ ];
+      hashedPassword = secret;
+      hashedPasswordFile = secret;
+      initialHashedPassword = secret;
+      initialPassword = secret;
+      password = secret;
+      openssh.authorizedKeys.keys = option (types.listOf types.str) [ ];
+      openssh.authorizedKeys.keyFiles = option (types.listOf types.path) [ ];
+    };
+  };
   unit = import ../../lib/unit.nix { inherit lib; };
   failed = builtins.filter (a: !a.assertion) config.assertions;
   # A derivation that exists only if every option of the machine has a sound value.
@@ -54,11 +68,13 @@ in
       settings = any;
     };
     services.getty.autologinUser = option (types.nullOr types.str) null;
-    users.users = any;
+    users.allowNoPasswordLogin = flag;
+    users.users = option (types.attrsOf (types.submodule user)) { };
     hardware.enableRedistributableFirmware = flag;
     fileSystems = option (types.attrsOf types.anything) { };
 
     boot.isContainer = flag;
+    boot.supportedFilesystems = option (types.attrsOf types.bool) { };
     boot.loader.systemd-boot.enable = flag;
     boot.loader.efi.canTouchEfiVariables = flag;
     boot.initrd.availableKernelModules = option (types.listOf types.str) [ ];
@@ -88,6 +104,9 @@ in
       meta.mainProgram = "run-nixos-vm";
     };
     isoImage = whole "${config.image.baseName}.iso";
-    diskoScript = whole "disko";
+    destroyFormatMount = whole "disko-destroy-format-mount" // {
+      meta.mainProgram = "disko-destroy-format-mount";
+    };
   };
+  config.users.users.root = { };
 }

@@ -1,7 +1,10 @@
 # What every installed machine has: a boot loader, its disk, a way in, time.
 { lib, ... }:
 {
-  imports = [ ./disk.nix ];
+  imports = [
+    ./disk.nix
+    ./login.nix
+  ];
   boot.loader.systemd-boot.enable = true;
   boot.loader.efi.canTouchEfiVariables = true;
   boot.initrd.availableKernelModules = [

@@ -3,7 +3,7 @@
 
   inputs = {
     nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
-    # Where this template came from: `nix flake init --template <flake>#single-node`.
+    # Edit this line: where this template came from (`nix flake init --template <flake>#single-node`).
     nanocloud.url = "git+file:///etc/nanocloud/flake";
     nanocloud.inputs.nixpkgs.follows = "nixpkgs";
   };
@@ -13,7 +13,6 @@
     {
       nixosConfigurations.cloud = nixpkgs.lib.nixosSystem {
         modules = [
-          nanocloud.nixosModules.default
           nanocloud.nixosModules.single-node
           ./configuration.nix
         ];

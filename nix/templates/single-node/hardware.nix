@@ -1,7 +1,6 @@
 # Replace this file by what `nixos-generate-config --show-hardware-config` prints.
 {
   nixpkgs.hostPlatform = "x86_64-linux";
-  boot.loader.systemd-boot.enable = true;
   fileSystems."/" = {
     device = "/dev/disk/by-label/nixos";
     fsType = "ext4";

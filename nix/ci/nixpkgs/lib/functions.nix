@@ -50,6 +50,13 @@ let
     subtractLists = less: b.filter (x: !(b.elem x less));
 
     nameValuePair = name: value: { inherit name value; };
+    getName = package: package.pname or package.name;
+    findFirst =
+      wanted: fallback: list:
+      let
+        found = b.filter wanted list;
+      in
+      if found == [ ] then fallback else b.head found;
     genAttrs = names: f: b.listToAttrs (map (name: lib.nameValuePair name (f name)) names);
     filterAttrs =
       keep: attributes:
@@ -104,7 +111,7 @@ let
     splitString =
       separator: text:
       let
-        special = lib.splitCharacters "\\.+*?|()[]{}^$";
+        special = lib.splitCharacters "\\[{()^$?*+|.";
         literal = b.replaceStrings special (map (c: "\\${c}") special) separator;
       in
       b.filter b.isString (b.split literal text);

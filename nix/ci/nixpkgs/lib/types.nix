@@ -24,7 +24,7 @@ let
       }";
 
   # mergeOneOption of nixpkgs: two definitions are too many, even when they are equal.
-  unique =
+  uniq =
     element:
     type element.name (_: true) (
       path: definitions:
@@ -158,12 +158,13 @@ in
     either
     listOf
     submodule
-    unique
+    uniq
     ;
   unspecified = anything;
   raw = type "raw value" (_: true) one;
   bool = scalar "boolean" b.isBool;
   int = scalar "signed integer" b.isInt;
+  float = scalar "floating point number" b.isFloat;
   str = scalar "string" b.isString;
   nonEmptyStr = matching "(.|\n)+";
   strMatching = matching;
